@@ -18,7 +18,7 @@ import sys
 # own.
 MAY_INCLUDE = {
     "proto/base": set(),
-    "proto": {"proto/base"},
+    "proto": {"proto/base", "proto/framer.h", "proto/limits.h"},
     "proto/framer.h": {"proto", "proto/base"},
     "proto/limits.h": {"proto", "proto/base"},
     "net": {"proto/base", "proto/framer.h", "proto/limits.h", "net/reactor.h"},
