@@ -98,7 +98,7 @@ static inline void list_move_all(struct list *to, struct list *from)
 }
 
 /* Walks the links; the body may remove `link`, because the next one is read before it runs. */
-#define LIST_EACH(link, head)                                                                \
+#define LIST_FOREACH(link, head)                                                             \
     for (struct list * (link) = (head)->next, *link##_next = (link)->next; (link) != (head); \
          (link) = link##_next, link##_next = (link)->next)
 
