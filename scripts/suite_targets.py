@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """suite_targets.py FOLDER SUITE - prints the ninja targets that the tests of one suite need.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """tree_rules.py - the rules of the tree that no compiler checks; each is one function below.
 
