@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * limits.h - the bounds that a broker keeps on its own, each with its reason.
+ *
+ * Bounds that clients must know stand in proto/limits.h. Whoever runs into one of these is refused
+ * with OVERLOADED {limit, value, usage}.
+ */
+#ifndef BROKER_LIMITS_H
+#define BROKER_LIMITS_H
+
+#include "proto/limits.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+/* Connections of the process. One idle costs about 1 KiB here and 4 KiB in the kernel. The bound in
+ * force is the smaller of this and what RLIMIT_NOFILE leaves above the reserve. */
+#define CONNECTIONS_MAX 10000
+
+/* Descriptors kept back for the process's own files: segments and indexes being made, the store's
+ * directories, connections to nameservers, an operator's look. */
+#define DESCRIPTORS_RESERVED 256
+
+/* Queues of one shard: about 200 bytes each in its log, so 13 MiB. */
+#define QUEUES_PER_SHARD_MAX 65536
+
+/* Catalogue changes under way, all topics together: each holds its operation, below 8 KiB. */
+#define CATALOGUE_CHANGES_MAX 256
+
+/* Deleted topics that a shard remembers. They are needed only for changes that a crash cut in the
+ * middle, of which there are at most CATALOGUE_CHANGES_MAX. */
+#define DELETED_TOPICS_MAX 1024
+
+/* Settings kept in the catalogue; there is one so far. */
+#define CATALOGUE_SETTINGS_MAX 64
+
+/* How long the caller of a catalogue change is kept waiting for nameservers. */
+#define RENEWAL_WAIT_MS 500
+
+/* Listening addresses and nameservers of one broker. */
+#define LISTENERS_MAX   16
+#define NAMESERVERS_MAX 16
+
+/* Receive buffers of one core: 128 connections in the middle of a 256 KiB burst. */
+#define CORE_BUFFER_BYTES_MAX (32U << 20)
+
+static_assert(DELETED_TOPICS_MAX >= CATALOGUE_CHANGES_MAX,
+              "every change that a crash can cut is remembered");
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * topic.h - one version of a topic, as every core sees it.
+ *
+ * A topic is immutable: a change makes a new struct, and whoever began with the old one goes on
+ * with it. It is counted, because cores and calls hold it independently; a call that waits (an
+ * append in flight, a parked poll) holds a reference if it looks at the topic afterwards.
+ *
+ * Memory:  one block, name and shards included. Whoever gives the last reference back frees it.
+ * Threads: any; nothing but the count changes.
+ */
+#ifndef BROKER_TOPIC_H
+#define BROKER_TOPIC_H
+
+#include "proto/arguments.h"
+#include "proto/base/bytes.h"
+#include "proto/base/contract.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct topic {
+    _Atomic uint32_t references;
+    uint32_t id;                    /* never reused, from 1 */
+    uint64_t version;               /* of the catalogue when this version of it was made */
+    struct bytes name;              /* in this block */
+    struct topic_settings settings; /* as stored: what was never given is absent */
+    enum topic_route route;         /* the same with defaults filled in */
+    enum durability durability;
+    uint32_t queue_count; /* 1 to QUEUES_PER_TOPIC_MAX */
+    uint16_t shards[];    /* of each queue: the shard that has it */
+};
+
+/* What a topic is made of; all is copied. */
+struct topic_parts {
+    uint32_t id;
+    uint64_t version;
+    struct bytes name; /* 1 to TOPIC_NAME_BYTES_MAX bytes */
+    struct topic_settings settings;
+    enum durability durability; /* where the settings have none */
+    uint32_t queue_count;
+    const uint16_t *shards; /* queue_count of them */
+};
+
+/* A topic with one reference. Aborts when there is no memory: topics are few and bounded. */
+struct topic *topic_create(const struct topic_parts *parts);
+
+struct topic *topic_ref(struct topic *topic); /* gives its argument back */
+void topic_unref(struct topic *topic);        /* NULL is allowed */
+
+/* The shard that has `queue`, which is below queue_count. */
+static inline uint32_t topic_shard(const struct topic *topic, uint32_t queue)
+{
+    ASSERT(queue < topic->queue_count);
+    return topic->shards[queue];
+}
+
+#endif
