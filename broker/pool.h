@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pool.h - blocks of one size, kept for reuse instead of given back to the allocator.
+ *
+ * The data path takes and gives a block a call; this makes it two pointer moves. A block taken
+ * from one core's pool may be given to another's: blocks belong to nobody while they are idle.
+ *
+ * Memory:  at most `idle_max` blocks are kept; what is out is bounded by who takes (calls by the
+ *          limits of a connection, message lists by its unanswered bytes). Ends the process when
+ *          the allocator has nothing: every bound was chosen below what a machine must have.
+ * Threads: a pool belongs to one core.
+ */
+#ifndef BROKER_POOL_H
+#define BROKER_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool {
+    size_t block_bytes;
+    uint32_t idle_max;
+    uint32_t idle;
+    uint64_t taken; /* ever */
+    uint64_t given; /* ever; may exceed `taken` where blocks come from other cores */
+    void *first;    /* idle blocks, each beginning with a pointer to the next */
+};
+
+/* `block_bytes` at least a pointer's. */
+void pool_init(struct pool *pool, size_t block_bytes, uint32_t idle_max);
+
+/* Gives the idle blocks back to the allocator. */
+void pool_deinit(struct pool *pool);
+
+/* A block of uninitialized bytes, aligned for anything; never NULL. */
+void *pool_take(struct pool *pool);
+
+void pool_give(struct pool *pool, void *block);
+
+#endif
