@@ -2,8 +2,8 @@
 /*
  * broker.h - the life of one broker: recover, listen, serve, stop.
  *
- * A broker is a set of cores (a reactor each), shards on the first of them, a catalogue, and
- * leases with nameservers. It owns neither its reactors nor its disk: the process gives it real ones
+ * A broker is a set of cores (a reactor each), the shards on them, a catalogue, and leases with
+ * nameservers. It owns neither its reactors nor its disk: the process gives it real ones
  * and a thread each, a simulation gives it simulated ones and no threads.
  *
  *     create   every shard's log is opened and replayed, the epoch is taken and on disk, the
