@@ -47,7 +47,9 @@ enum cursor_type {
 
 static inline struct cursor cursor_over(struct bytes run)
 {
-    return (struct cursor){.at = run.data, .end = run.data + run.length, .failed = false};
+    /* Adding even 0 to NULL is undefined. */
+    const uint8_t *end = run.length == 0 ? run.data : run.data + run.length;
+    return (struct cursor){.at = run.data, .end = end, .failed = false};
 }
 
 /* The bytes that were not taken yet; 0 when failed. */
