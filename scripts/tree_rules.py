@@ -219,6 +219,7 @@ def rule_paths(tree):
                 if top not in KNOWN_ROOTS:
                     yield f"{path}:{number}: an absolute path into /{top}/"
             for up, rest in UPWARD.findall(line):
+                rest = rest.rstrip(".")
                 target = (folder / up / rest).resolve()
                 if not target.is_relative_to(tree.root):
                     yield f"{path}:{number}: {up}{rest} is outside of the tree"
