@@ -132,6 +132,16 @@ void event_put_deleted(struct writer *writer, enum event_number number,
                        const struct event_deleted *deleted);
 NODISCARD bool event_read_deleted(struct cursor fields, struct event_deleted *deleted_out);
 
+/* setting, and the row setting: a name and a value of at most 255 bytes, as text. */
+struct event_setting {
+    struct bytes name;
+    struct bytes value;
+    uint64_t version;
+};
+void event_put_setting(struct writer *writer, enum event_number number,
+                       const struct event_setting *setting);
+NODISCARD bool event_read_setting(struct cursor fields, struct event_setting *setting_out);
+
 /* The row queue: offsets from `first` (inclusive) to `next` are there. */
 struct event_queue {
     uint32_t topic;
@@ -161,7 +171,7 @@ NODISCARD bool event_read_begin(struct cursor fields, uint32_t *format_out);
 void event_put_end(struct writer *writer, uint64_t begin);
 NODISCARD bool event_read_end(struct cursor fields, uint64_t *begin_out);
 
-/* An upper bound of every entry above but topics. */
+/* An upper bound of every entry above but topics and settings. */
 #define EVENT_BYTES_MAX 64
 
 #endif
