@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of a real broker by Python's msgpack package alone: a client is a page of code, whatever its encoder."""
+
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import msgpack
+
+import cluster
+import tap
+import wire
+
+SCRIPT = pathlib.Path(__file__).with_name("thirty_lines.py")
+
+
+class PythonClient(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cluster.Cluster()
+        cls.cluster.__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
+
+    def setUp(self):
+        self.client = self.cluster.broker_client()
+        self.addCleanup(self.client.close)
+
+    def make_topic(self, name, queues=1):
+        self.client.call("topic.put", name=name, queues=queues)
+
+    def run_script(self, *arguments):
+        return subprocess.run(
+            [sys.executable, SCRIPT, self.cluster.broker_address, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def test_thirty_lines_produce_and_consume(self):
+        self.make_topic("thirty")
+        self.assertEqual(self.run_script("thirty", "first", "second").stdout, "first\nsecond\n")
+        self.assertEqual(self.run_script("thirty", "third").stdout, "first\nsecond\nthird\n")
+
+    def test_thirty_lines_say_what_is_wrong(self):
+        done = self.run_script("no-such-topic", "first")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("TOPIC_NOT_FOUND", done.stderr)
+
+    def test_a_produce_answers_exactly_five_things(self):
+        self.make_topic("five")
+        answer = self.client.call("produce", topic="five", messages=[b"a", b"b"], queue=0)
+        self.assertEqual(set(answer), {"queue", "offset", "count", "epoch", "reached"})
+        self.assertEqual((answer["queue"], answer["offset"], answer["count"]), (0, 0, 2))
+        self.assertEqual(answer["reached"], "disk")
+
+    def test_what_was_produced_comes_back_as_it_was(self):
+        self.make_topic("same")
+        messages = [
+            b"",
+            b"\x00\xff" * 300,
+            ["tag", ["key-1", "key-2"], {"name": "v\u00e4lue", "other": ""}, b"body"],
+            [None, None, None, b"only a body"],
+            b"x" * 70000,
+        ]
+        self.client.call("produce", topic="same", messages=messages, queue=0)
+        found = []
+        while len(found) < len(messages):
+            answer = self.client.call("pull", topic="same", queue=0, offset=len(found))
+            found += [record[wire.RECORD_MESSAGE] for record in answer["messages"]]
+        self.assertEqual(found, messages)
+
+    def test_a_body_sent_as_text_is_stored_as_bytes(self):
+        self.make_topic("text")
+        self.client.call("produce", topic="text", messages=["plain", [None, None, None, "inside"]])
+        answer = self.client.call("pull", topic="text", queue=0, offset=0)
+        bodies = [wire.record_body(record) for record in answer["messages"]]
+        self.assertEqual(bodies, [b"plain", b"inside"])
+
+    def test_an_old_encoder_that_knows_no_bytes_is_served(self):
+        self.make_topic("old")
+        request = [0, 0, b"produce", [{b"topic": b"old", b"queue": 0, b"messages": [b"body"]}]]
+        self.client.socket.sendall(msgpack.packb(request, use_bin_type=False))
+        _, error, answer = self.client.take()
+        self.assertIsNone(error)
+        self.assertEqual(answer["count"], 1)
+
+    def test_arguments_may_be_absent_or_nil(self):
+        for arguments in ([{}], [], [None], [[]]):
+            self.client.socket.sendall(msgpack.packb([0, 9, "hello", arguments]))
+            _, error, answer = self.client.take()
+            self.assertIsNone(error, arguments)
+            self.assertEqual(answer["protocol"], 1)
+
+    def test_an_unknown_argument_is_refused_by_its_name(self):
+        self.make_topic("strict")
+        with self.assertRaises(wire.CallFailed) as refused:
+            self.client.call("produce", topic="strict", messages=[b"x"], at=1)
+        self.assertEqual(refused.exception.name, "UNKNOWN_ARGUMENT")
+        self.assertEqual(refused.exception.error["key"], "at")
+        self.assertEqual(refused.exception.error["stored"], "no")
+
+    def test_an_unknown_method_is_refused(self):
+        with self.assertRaises(wire.CallFailed) as refused:
+            self.client.call("receive", group="g")
+        self.assertEqual(refused.exception.name, "UNKNOWN_METHOD")
+
+    def test_pipelined_produces_are_answered_in_their_order(self):
+        self.make_topic("pipe")
+        sent = [
+            self.client.send("produce", topic="pipe", queue=0, messages=[b"%d" % number])
+            for number in range(200)
+        ]
+        answers = [self.client.take() for _ in sent]
+        self.assertEqual([request for request, _, _ in answers], sent)
+        self.assertEqual([result["offset"] for _, _, result in answers], list(range(200)))
+
+    def test_a_poll_waits_for_the_next_message(self):
+        self.make_topic("poll")
+        other = self.cluster.broker_client()
+        self.addCleanup(other.close)
+        request = other.send("pull", topic="poll", queue=0, offset=0, wait_ms=20000)
+        self.client.call("produce", topic="poll", queue=0, messages=[b"now"])
+        error, answer = other.take_for(request)
+        self.assertIsNone(error)
+        self.assertEqual([wire.record_body(r) for r in answer["messages"]], [b"now"])
+
+    def test_a_poll_that_times_out_answers_with_nothing(self):
+        self.make_topic("quiet")
+        answer = self.client.call("pull", topic="quiet", queue=0, offset=0, wait_ms=50)
+        self.assertEqual((answer["first"], answer["next"], answer["end"]), (0, 0, 0))
+        self.assertEqual(answer["messages"], [])
+
+    def test_a_cancelled_poll_answers_at_once(self):
+        self.make_topic("cancelled")
+        request = self.client.send("pull", topic="cancelled", queue=0, offset=0, wait_ms=60000)
+        self.client.socket.sendall(msgpack.packb([2, "cancel", [{"msgid": request}]]))
+        error, answer = self.client.take_for(request)
+        self.assertIsNone(error)
+        self.assertEqual(answer["messages"], [])
+
+    def test_asking_beyond_the_end_says_where_to_resume(self):
+        self.make_topic("short")
+        self.client.call("produce", topic="short", queue=0, messages=[b"one"])
+        with self.assertRaises(wire.CallFailed) as refused:
+            self.client.call("pull", topic="short", queue=0, offset=5)
+        self.assertEqual(refused.exception.name, "TRUNCATED")
+        self.assertEqual(refused.exception.error["resume"], 1)
+
+
+if __name__ == "__main__":
+    tap.main(__name__)
