@@ -19,8 +19,8 @@ import sys
 MAY_INCLUDE = {
     "proto/base": set(),
     "proto": {"proto/base", "proto/framer.h", "proto/limits.h"},
-    "proto/framer.h": {"proto", "proto/base"},
-    "proto/limits.h": {"proto", "proto/base"},
+    "proto/framer.h": {"proto", "proto/base", "proto/limits.h"},
+    "proto/limits.h": {"proto", "proto/base", "proto/framer.h"},
     "net": {"proto/base", "proto/framer.h", "proto/limits.h", "net/reactor.h"},
     "net/reactor.h": {"proto/base", "proto/limits.h"},
     "storage": {"proto", "proto/base", "proto/framer.h", "proto/limits.h", "net/reactor.h"},
