@@ -17,6 +17,7 @@
 #include "proto/cursor.h"
 #include "proto/error.h"
 #include "proto/method.h"
+#include "proto/writer.h"
 
 #include <stdbool.h>
 #include <stdint.h>

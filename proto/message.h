@@ -46,7 +46,7 @@ struct message_view {
 NODISCARD enum error message_read(struct cursor *cursor, struct message_view *view_out,
                                   struct refusal *refusal);
 
-/* Reads element 12 of a record that was stored, without judging sizes. False: it is none. */
+/* Reads element 12 of a record of kind 1 to 3. False: it is none, or not in stored form. */
 NODISCARD bool message_read_stored(struct bytes element, struct message_view *view_out);
 
 /*

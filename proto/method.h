@@ -60,21 +60,22 @@ struct argument_rule {
     enum argument_id id;
     enum argument_type type;
     bool required;
+    uint8_t name_bytes;
+    const char *name;
     uint64_t least;
     uint64_t most;
     uint64_t fallback; /* what an absent one reads as */
     const char *choices;
 };
 
-/* One METHOD row; rules[] are its arguments in the table's order, deadline_ms last. */
+/* One METHOD row. */
 struct method {
     enum method_id id;
     enum method_side side;
     const char *name;
     const char *help;
-    const struct argument_rule *rules;
-    uint32_t rule_count;
-    uint64_t required; /* bit 1 << argument_id */
+    const struct argument_rule *rules; /* its arguments: deadline_ms, then in the table's order */
+    const struct argument_rule *rules_end;
 };
 
 /* The row of a number. */
