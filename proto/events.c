@@ -254,6 +254,32 @@ bool event_read_deleted(struct cursor fields, struct event_deleted *deleted_out)
     return true;
 }
 
+void event_put_setting(struct writer *writer, enum event_number number,
+                       const struct event_setting *setting)
+{
+    ASSERT(number == EVENT_SETTING || number == ROW_SETTING);
+    ASSERT(setting->name.length > 0 && setting->name.length <= EVENT_SETTING_TEXT_BYTES_MAX);
+    ASSERT(setting->value.length <= EVENT_SETTING_TEXT_BYTES_MAX);
+
+    put_entry(writer, number, 3);
+    writer_put_str(writer, setting->name);
+    writer_put_str(writer, setting->value);
+    writer_put_uint(writer, setting->version);
+}
+
+bool event_read_setting(struct cursor fields, struct event_setting *setting_out)
+{
+    struct event_setting setting;
+    if (!cursor_take_str(&fields, &setting.name) || !cursor_take_str(&fields, &setting.value) ||
+        !cursor_take_uint(&fields, &setting.version) || setting.name.length == 0 ||
+        setting.name.length > EVENT_SETTING_TEXT_BYTES_MAX ||
+        setting.value.length > EVENT_SETTING_TEXT_BYTES_MAX) {
+        return false;
+    }
+    *setting_out = setting;
+    return true;
+}
+
 /* ---- rows of storage ---- */
 
 void event_put_queue(struct writer *writer, const struct event_queue *queue)

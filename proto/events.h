@@ -132,7 +132,10 @@ void event_put_deleted(struct writer *writer, enum event_number number,
                        const struct event_deleted *deleted);
 NODISCARD bool event_read_deleted(struct cursor fields, struct event_deleted *deleted_out);
 
-/* setting, and the row setting: a name and a value of at most 255 bytes, as text. */
+/* Longest name and value of a setting: a str8 each. */
+#define EVENT_SETTING_TEXT_BYTES_MAX 255
+
+/* setting, and the row setting: a name, not empty, and a value, both text. */
 struct event_setting {
     struct bytes name;
     struct bytes value;
