@@ -58,8 +58,8 @@ struct call {
     uint64_t arrived_ns;  /* monotonic */
     uint64_t deadline_ns; /* UINT64_MAX: none */
     call_step_fn *step;   /* of the journey it is on */
+    call_step_fn *tour_each;
     call_step_fn *tour_last;
-    uint32_t tour_next;
     union {
         struct produce_call produce;
         struct pull_call pull;
@@ -120,6 +120,9 @@ void call_end(struct call *call);
 
 /* Makes a call of `session` for a frame of `frame_bytes`; counts it. References `buffer`. */
 struct call *call_begin(struct session *session, struct buffer *buffer, size_t frame_bytes);
+
+/* Takes it out of the unanswered: it ends, or is a poll that may wait. */
+void call_uncount(struct call *call);
 
 /* Counts memory that the call takes beyond its frame as unanswered bytes of its session. */
 void call_charge(struct call *call, size_t bytes);

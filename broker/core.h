@@ -86,7 +86,9 @@ struct core {
     struct log_limit log_closed;
     struct list woken;           /* struct call.pull.woken: polls to be served this turn */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
+    bool hooked;                 /* woken_hook is in the loop */
     bool draining;
+    bool drained_told;
     void (*drained)(struct core *core, void *owner);
     void *drained_owner;
 };
@@ -121,6 +123,9 @@ static inline struct core *cores_of_shard(const struct cores *cores, uint32_t sh
     return cores->core[shard % cores->count];
 }
 
+/* Sessions of all cores, for bounds on them. Any thread. */
+uint32_t cores_session_count(const struct cores *cores);
+
 /* Sends a message to another core, or to itself for a later part of the loop. */
 void core_send_to(struct core *from, struct core *to, const struct core_message *message);
 
@@ -137,6 +142,15 @@ void cores_take_socket(struct core *core0, int socket);
  * those must still run then.
  */
 void core_drain(struct core *core, void (*drained)(struct core *core, void *owner), void *owner);
+
+/* For session.c: a session of this core, or a socket on its way to it, is gone. */
+void core_session_gone(struct core *core);
+
+/* For pull.c: adds `woken_hook`, once, behind those of the logs, which are open by then. */
+void core_hook_woken(struct core *core);
+
+/* How many messages a block of core->spans[span_class] has room for. */
+uint32_t span_class_messages(uint32_t span_class);
 
 /* Closes the connections of all sessions now, for a drain that takes too long. */
 void core_close_sessions(struct core *core);

@@ -25,7 +25,7 @@ struct session;
  */
 typedef void method_run_fn(struct call *call, const struct arguments *arguments);
 
-/* Runs the request in `frame`, which lies in `buffer`. The session may be closing on return. */
+/* Runs the request in `frame`, which lies in `buffer`. The connection may be closing on return. */
 void dispatch_frame(struct session *session, struct bytes frame, struct buffer *buffer);
 
 #endif

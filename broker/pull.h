@@ -7,13 +7,17 @@
  * there is nothing yet it parks there, until something is visible, `wait_ms` is over, the client
  * cancels, or its connection closes.
  *
- *     home: READ ---> owner: served ----------------------------> home: answered
+ *     home: READ ---> owner: SERVED ----------------------------> home: answered
  *                      |   ^                                         |  ^
  *                      v   | visible, time-out, cancel               v  | socket took some
  *                     PARKED                                         HELD (unsent answers above
  *                                                                          UNSENT_BYTES_MAX)
  *
- * Memory:  struct pull_call lies in the call; a list of runs only while it is served.
+ * A poll, a pull that may wait, counts as waiting from when it parks at home or leaves home until
+ * it is answered.
+ *
+ * Memory:  struct pull_call lies in the call; a list of runs only from being served to being
+ *          answered or held.
  * Threads: as the call. A cancel travels as a message of its own, so a call that one is under way
  *          for does not end before that message has come back.
  */
@@ -33,6 +37,7 @@ struct call;
 struct core;
 struct session;
 struct shard;
+struct topic;
 
 /* Where a pull begins. */
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
@@ -40,43 +45,50 @@ enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
 struct pull_call {
     struct queue_waiter waiter; /* the owner's, while parked */
     struct timer timer;         /* the owner's, while parked */
-    struct list woken;          /* the owner core's list of polls to be served this turn */
+    struct list woken;          /* core->woken of the owner */
     struct list held;           /* session->held */
     struct shard *shard;
-    struct run_list *runs; /* what to send; NULL: nothing */
-    enum pull_place place;
-    uint64_t at;     /* the offset, or the time in ms */
-    uint64_t first;  /* resolved */
-    uint64_t end;    /* visible, when it was served */
-    uint64_t detail; /* of the error: resume, first or next */
-    uint64_t wait_until_ns;
+    struct run_list *runs;  /* what to send; NULL: nothing */
+    uint64_t at;            /* the offset, or the time in ms */
+    uint64_t first;         /* resolved */
+    uint64_t end;           /* what was visible when it was served */
+    uint64_t detail;        /* of the error: the offset to resume at, or the first that is kept */
+    uint64_t wait_until_ns; /* 0: does not wait */
     uint64_t bytes_max;
     uint32_t messages_max;
     uint32_t topic_id;
     uint32_t epoch;
     uint16_t queue;
+    enum pull_place place;
+    enum error error;
     bool has_epoch;
     bool waits;            /* counted in session->parked; home's */
     bool parked;           /* the owner's */
-    bool cancelled;        /* no more waiting; set by whoever holds the call */
     bool cancel_under_way; /* home's */
-    bool ended;            /* home's: ends when the cancel has come back */
-    enum error error;
+    bool ended;            /* home's: answered; ends when its cancel has come back */
 };
 
 /* The method. */
 void pull_run(struct call *call, const struct arguments *arguments);
 
-/* Ends a poll's waiting, at home, wherever it waits: it is answered as if it had timed out. */
+/* For session.c and admin.c, at home: ends a poll's waiting, wherever it waits. It is answered as
+ * if it had timed out. */
 void pull_cancel(struct call *call);
 
 /* Serves the polls of a session whose socket has taken enough. */
 void pull_resume_held(struct session *session);
 
-/* True where the call may end now; else it ends when its cancel has come back. For call_end(). */
-bool pull_release(struct call *call);
-
 /* Serves the polls that were woken on `core` this turn. */
 void pull_serve_woken(struct core *core);
+
+/* Gives back what the call took. False: it ends later, when its cancel has come back, which then
+ * calls call_end() again. For call_end(). */
+bool pull_release(struct call *call);
+
+/* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads its runs
+ * on the owner; gives the list of runs back. */
+void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
+enum error pull_read(struct call *call, struct core *at);
+void pull_drop_runs(struct call *call, struct core *at);
 
 #endif

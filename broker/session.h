@@ -60,6 +60,9 @@ void session_close(struct session *session);
 /* Looks at the limits again after one of the counts has changed; stops or resumes reading. */
 void session_check_limits(struct session *session);
 
+/* For call_end(): one of the calls is gone. The session may be gone on return. */
+void session_call_ended(struct session *session);
+
 /* A poll begins to wait, or has ended waiting. */
 void session_poll_parked(struct session *session);
 void session_poll_ended(struct session *session);

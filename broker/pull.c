@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pull.c - a pull from its arguments to its answer, and where it waits in between. */
+#include "broker/pull.h"
+
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/delivery.h"
+#include "broker/directory.h"
+#include "broker/session.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+
+#include <string.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+/* What a client with too many polls waiting is asked to wait. */
+#define POLL_RETRY_AFTER_MS 1000
+
+static void pull_serve(struct call *call, struct core *at);
+
+/* ------------------------------------------------------------------ answer */
+
+/*
+ * [1, msgid, nil, {topic_id, first, next, end, messages: array32}] in fixed widths; the records
+ * follow as they lie in the log.
+ */
+static const uint8_t answer_template[] = "\x94\x01\xce\0\0\0\0\xc0\x85"
+                                         "\xa8topic_id\xce\0\0\0\0"
+                                         "\xa5"
+                                         "first\xcf\0\0\0\0\0\0\0\0"
+                                         "\xa4next\xcf\0\0\0\0\0\0\0\0"
+                                         "\xa3"
+                                         "end\xcf\0\0\0\0\0\0\0\0"
+                                         "\xa8messages\xdd\0\0\0\0";
+
+enum {
+    ANSWER_MSGID = 3,
+    ANSWER_TOPIC_ID = ANSWER_MSGID + 4 + 2 + 9 + 1,
+    ANSWER_FIRST = ANSWER_TOPIC_ID + 4 + 6 + 1,
+    ANSWER_NEXT = ANSWER_FIRST + 8 + 5 + 1,
+    ANSWER_END = ANSWER_NEXT + 8 + 4 + 1,
+    ANSWER_MESSAGES = ANSWER_END + 8 + 9 + 1,
+    ANSWER_BYTES = ANSWER_MESSAGES + 4
+};
+
+_Static_assert(sizeof(answer_template) - 1 == ANSWER_BYTES, "the places are the template's");
+
+static void answer_ok(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    struct core_counters *counters = &call->home->counters;
+    uint32_t messages = pull->runs == NULL ? 0 : pull->runs->messages;
+    counters->pulls++;
+    counters->pulled_messages += messages;
+    counters->pulled_bytes += pull->runs == NULL ? 0 : pull->runs->bytes;
+    uint8_t *to = call_answer_reserve(call, ANSWER_BYTES);
+    if (to != NULL) {
+        memcpy(to, answer_template, ANSWER_BYTES);
+        store_u32(to + ANSWER_MSGID, call->msgid);
+        store_u32(to + ANSWER_TOPIC_ID, pull->topic_id);
+        store_u64(to + ANSWER_FIRST, pull->first);
+        store_u64(to + ANSWER_NEXT, pull->first + messages);
+        store_u64(to + ANSWER_END, pull->end);
+        store_u32(to + ANSWER_MESSAGES, messages);
+        call_answer_commit(call, ANSWER_BYTES);
+        if (pull->runs != NULL) {
+            delivery_write(&call->session->connection, pull->runs);
+        }
+    }
+    call_end(call);
+}
+
+static void answer_error(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    struct refusal refusal;
+    refusal_set(&refusal, pull->error, "%s", error_text(pull->error));
+    if (pull->error == ERROR_TRUNCATED) {
+        refusal_add(&refusal, REFUSAL_RESUME, pull->detail);
+    } else if (pull->error == ERROR_OFFSET_TOO_SMALL) {
+        refusal_add(&refusal, REFUSAL_FIRST, pull->detail);
+    } else if (pull->error == ERROR_CORRUPT) {
+        refusal_add(&refusal, REFUSAL_NEXT, pull->detail);
+    } else {
+        call_fail(call, pull->error);
+        return;
+    }
+    call_refuse(call, &refusal);
+}
+
+void pull_drop_runs(struct call *call, struct core *at)
+{
+    struct run_list *runs = call->pull.runs;
+    if (runs != NULL) {
+        delivery_drop(runs);
+        pool_give(&at->run_lists, runs);
+        call->pull.runs = NULL;
+    }
+}
+
+/* The call comes home from its shard. */
+static void pull_home(struct call *call, struct core *at)
+{
+    struct pull_call *pull = &call->pull;
+    struct session *session = call->session;
+    if (pull->error != OK) {
+        answer_error(call);
+    } else if (pull->runs != NULL && !session->closed && session_is_full(session)) {
+        /* What it found is given back, so that a client that reads nothing pins no segments. It
+         * goes on from the place that was resolved. */
+        pull_drop_runs(call, at);
+        pull->place = PULL_OFFSET;
+        pull->at = pull->first;
+        list_append(&session->held, &pull->held);
+        at->counters.pulls_held++;
+    } else {
+        answer_ok(call);
+    }
+}
+
+bool pull_release(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    if (!pull->ended) {
+        pull->ended = true;
+        ASSERT(list_is_empty(&pull->held));
+        pull_drop_runs(call, call->home);
+        if (pull->waits) {
+            session_poll_ended(call->session);
+        }
+    }
+    return !pull->cancel_under_way;
+}
+
+/* ------------------------------------------------------- at the shard's core */
+
+/* Where the pull begins, by what it asked for. */
+static enum error resolve(struct pull_call *pull, struct queue *queue,
+                          const struct queue_state *state)
+{
+    struct commit_log *log = pull->shard->log;
+    switch (pull->place) {
+    case PULL_FIRST:
+        pull->at = state->first;
+        pull->place = PULL_OFFSET;
+        break;
+    case PULL_LAST:
+        pull->at = state->visible;
+        pull->place = PULL_OFFSET;
+        break;
+    case PULL_TIME:
+        /* Nothing stored so late yet: what comes may still be too early, so it asks again then. */
+        pull->first = commit_log_find_time(log, queue, pull->at);
+        if (pull->first == state->visible) {
+            return OK;
+        }
+        pull->at = pull->first;
+        pull->place = PULL_OFFSET;
+        break;
+    case PULL_OFFSET:
+        break;
+    }
+    pull->first = pull->at;
+    if (pull->has_epoch && pull->first > state->first) {
+        pull->detail = commit_log_find_epoch(log, queue, pull->first, pull->epoch);
+        if (pull->detail != pull->first) {
+            return ERROR_TRUNCATED;
+        }
+    }
+    pull->has_epoch = false;
+    return OK;
+}
+
+/* What a program needs to know to go on after `error`. */
+static uint64_t error_detail(const struct pull_call *pull, enum error error,
+                             const struct queue_state *state)
+{
+    switch (error) {
+    case ERROR_OFFSET_TOO_SMALL:
+        return state->first;
+    case ERROR_TRUNCATED:
+        return state->visible;
+    default:
+        return pull->first + 1;
+    }
+}
+
+enum error pull_read(struct call *call, struct core *at)
+{
+    struct pull_call *pull = &call->pull;
+    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
+    if (queue == NULL) {
+        return ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
+    }
+    struct queue_state state = queue_state(queue);
+    pull->end = state.visible;
+    enum error error = resolve(pull, queue, &state);
+    if (error != OK) {
+        return error;
+    }
+    struct run_list *runs = pool_take(&at->run_lists);
+    error = commit_log_read(pull->shard->log, queue, pull->first, pull->messages_max,
+                            pull->bytes_max, runs);
+    if (error == OK && runs->messages > 0) {
+        pull->runs = runs;
+        return OK;
+    }
+    pool_give(&at->run_lists, runs);
+    if (error != OK) {
+        pull->detail = error_detail(pull, error, &state);
+    }
+    return error;
+}
+
+static void unpark(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    if (!pull->parked) {
+        return;
+    }
+    pull->parked = false;
+    timer_stop(pull->shard->core->reactor, &pull->timer);
+    if (!list_is_empty(&pull->woken)) {
+        list_remove(&pull->woken);
+    } else {
+        queue_waiter_cancel(&pull->waiter);
+    }
+}
+
+/* Waiting is over without a message. */
+static void stop_waiting(struct call *call)
+{
+    unpark(call);
+    call_return(call, call->pull.shard->core, pull_home);
+}
+
+static void waiter_woken(struct queue_waiter *waiter)
+{
+    struct pull_call *pull = CONTAINER_OF(waiter, struct pull_call, waiter);
+    list_append(&pull->shard->core->woken, &pull->woken);
+}
+
+static void timer_fired(struct timer *timer)
+{
+    stop_waiting(CONTAINER_OF(timer, struct call, pull.timer));
+}
+
+/* It is a poll that waits now, not a request that is worked on. At home only. */
+static void count_as_waiting(struct call *call)
+{
+    call->pull.waits = true;
+    call_uncount(call);
+    session_poll_parked(call->session);
+}
+
+static void park(struct call *call, struct core *at)
+{
+    struct pull_call *pull = &call->pull;
+    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
+    if (call->home == at && !pull->waits) {
+        count_as_waiting(call);
+    }
+    core_hook_woken(at);
+    pull->parked = true;
+    pull->waiter.offset = pull->first;
+    queue_wait(queue, &pull->waiter);
+    timer_start(at->reactor, &pull->timer, pull->wait_until_ns);
+}
+
+static void pull_serve(struct call *call, struct core *at)
+{
+    struct pull_call *pull = &call->pull;
+    uint64_t now_ns = reactor_now_ns(at->reactor);
+    pull->error = pull_read(call, at);
+    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns && !at->draining) {
+        park(call, at);
+        return;
+    }
+    call_return(call, at, pull_home);
+}
+
+void pull_serve_woken(struct core *core)
+{
+    struct list woken;
+    list_init(&woken);
+    list_move_all(&woken, &core->woken);
+    struct list *link;
+    while ((link = list_first(&woken)) != NULL) {
+        struct call *call = CONTAINER_OF(link, struct call, pull.woken);
+        unpark(call);
+        pull_serve(call, core);
+    }
+}
+
+/* ------------------------------------------------------------------ cancel */
+
+static void deliver_cancel_done(const struct core_message *message, void *core)
+{
+    (void)core;
+    struct call *call = message->object;
+    call->pull.cancel_under_way = false;
+    if (call->pull.ended) {
+        call_end(call);
+    }
+}
+
+/* At the owner. The call came here before its cancel did, so it is parked here or gone home. */
+static void deliver_cancel(const struct core_message *message, void *object)
+{
+    struct core *at = object;
+    struct call *call = message->object;
+    struct core *home = call->home;
+    if (call->pull.parked) {
+        stop_waiting(call);
+    }
+    struct core_message done = {.deliver = deliver_cancel_done, .object = call};
+    core_send_to(at, home, &done);
+}
+
+void pull_cancel(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    struct core *home = call->home;
+    struct core *owner = pull->shard->core;
+    if (pull->ended || pull->cancel_under_way) {
+        return;
+    }
+    if (!list_is_empty(&pull->held)) {
+        list_remove(&pull->held);
+        answer_ok(call);
+    } else if (owner == home) {
+        if (pull->parked) {
+            stop_waiting(call);
+        }
+    } else {
+        pull->cancel_under_way = true;
+        struct core_message message = {.deliver = deliver_cancel, .object = call};
+        core_send_to(home, owner, &message);
+    }
+}
+
+/* ------------------------------------------------------------------ at home */
+
+void pull_resume_held(struct session *session)
+{
+    struct list held;
+    list_init(&held);
+    list_move_all(&held, &session->held);
+    struct list *link;
+    while ((link = list_first(&held)) != NULL) {
+        struct call *call = CONTAINER_OF(link, struct call, pull.held);
+        list_remove(link);
+        call_forward(call, call->home, call->pull.shard->core, pull_serve);
+    }
+}
+
+void pull_init(struct call *call, const struct topic *topic, uint16_t queue)
+{
+    struct pull_call *pull = &call->pull;
+    *pull = (struct pull_call){.waiter = {.woken = waiter_woken},
+                               .timer = {.fired = timer_fired},
+                               .shard = call->home->cores->shard[topic_shard(topic, queue)],
+                               .topic_id = topic->id,
+                               .queue = queue,
+                               .messages_max = MESSAGES_PER_CALL_MAX,
+                               .bytes_max = PULL_BYTES_DEFAULT};
+    list_init(&pull->waiter.link);
+    list_init(&pull->woken);
+    list_init(&pull->held);
+}
+
+/* Reads where the pull begins: exactly one of four arguments says so. */
+static enum error read_place(struct pull_call *pull, const struct arguments *arguments,
+                             struct refusal *refusal)
+{
+    bool first = arguments_has(arguments, ARGUMENT_FIRST) &&
+                 arguments_number(arguments, ARGUMENT_FIRST) != 0;
+    bool last =
+        arguments_has(arguments, ARGUMENT_LAST) && arguments_number(arguments, ARGUMENT_LAST) != 0;
+    bool offset = arguments_has(arguments, ARGUMENT_OFFSET);
+    bool at_time = arguments_has(arguments, ARGUMENT_AT_TIME);
+    if (first + last + offset + at_time != 1) {
+        return arguments_refuse(refusal, ARGUMENT_OFFSET,
+                                "exactly one of offset, at_time, first, last");
+    }
+    if (offset) {
+        pull->place = PULL_OFFSET;
+        pull->at = arguments_number(arguments, ARGUMENT_OFFSET);
+    } else if (at_time) {
+        pull->place = PULL_TIME;
+        pull->at = arguments_number(arguments, ARGUMENT_AT_TIME);
+    } else {
+        pull->place = first ? PULL_FIRST : PULL_LAST;
+    }
+    return OK;
+}
+
+static enum error read_arguments(struct call *call, const struct arguments *arguments,
+                                 struct refusal *refusal)
+{
+    const struct topic *topic =
+        directory_find(call->home->directory, arguments_bytes(arguments, ARGUMENT_TOPIC));
+    if (topic == NULL) {
+        return refusal_set(refusal, ERROR_TOPIC_NOT_FOUND, "%s", error_text(ERROR_TOPIC_NOT_FOUND));
+    }
+    if (arguments_has(arguments, ARGUMENT_TOPIC_ID) &&
+        arguments_number(arguments, ARGUMENT_TOPIC_ID) != topic->id) {
+        return refusal_set(refusal, ERROR_TOPIC_CHANGED, "%s", error_text(ERROR_TOPIC_CHANGED));
+    }
+    uint64_t queue = arguments_number(arguments, ARGUMENT_QUEUE);
+    if (queue >= topic->queue_count) {
+        return arguments_refuse(refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
+    }
+    pull_init(call, topic, (uint16_t)queue);
+    struct pull_call *pull = &call->pull;
+    pull->messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
+    pull->bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
+    pull->has_epoch = arguments_has(arguments, ARGUMENT_EPOCH);
+    pull->epoch = (uint32_t)arguments_number(arguments, ARGUMENT_EPOCH);
+    uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
+    if (wait_ms > 0 && !call->one_way) {
+        uint64_t until_ns = call->arrived_ns + wait_ms * NS_PER_MS;
+        pull->wait_until_ns = until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
+    }
+    return read_place(pull, arguments, refusal);
+}
+
+static enum error refuse_waiting(struct call *call, struct refusal *refusal)
+{
+    call->home->counters.too_many_waiting++;
+    const struct refusal_overload overload = {.what = "polls of the connection that wait",
+                                              .limit = PARKED_MAX,
+                                              .value = call->session->parked + 1,
+                                              .usage = call->session->parked,
+                                              .retry_after_ms = POLL_RETRY_AFTER_MS};
+    return refusal_set_overload(refusal, ERROR_TOO_MANY_WAITING, &overload);
+}
+
+void pull_run(struct call *call, const struct arguments *arguments)
+{
+    struct refusal refusal;
+    call->method = METHOD_COUNT; /* until there is a pull to release */
+    if (read_arguments(call, arguments, &refusal) != OK) {
+        call_refuse(call, &refusal);
+        return;
+    }
+    struct pull_call *pull = &call->pull;
+    bool may_wait = pull->wait_until_ns != 0;
+    if (may_wait && call->session->parked >= PARKED_MAX && refuse_waiting(call, &refusal) != OK) {
+        call_refuse(call, &refusal);
+        return;
+    }
+    call->method = METHOD_PULL;
+    call_drop_buffer(call);
+    struct core *home = call->home;
+    struct core *owner = pull->shard->core;
+    if (may_wait && owner != home) {
+        count_as_waiting(call);
+    }
+    call_forward(call, home, owner, pull_serve);
+}
