@@ -53,3 +53,12 @@ void topic_unref(struct topic *topic)
         free(topic);
     }
 }
+
+uint64_t topic_shards(const struct topic *topic)
+{
+    uint64_t shards = 1;
+    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+        shards |= UINT64_C(1) << topic->shards[queue];
+    }
+    return shards;
+}

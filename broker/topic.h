@@ -48,6 +48,10 @@ struct topic *topic_create(const struct topic_parts *parts);
 struct topic *topic_ref(struct topic *topic); /* gives its argument back */
 void topic_unref(struct topic *topic);        /* NULL is allowed */
 
+/* The shards that must record a change of it, bit 1 << shard: those of its queues, and shard 0, which
+ * knows all topics. */
+uint64_t topic_shards(const struct topic *topic);
+
 /* The shard that has `queue`, which is below queue_count. */
 static inline uint32_t topic_shard(const struct topic *topic, uint32_t queue)
 {

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalogue_rows.c - operations and snapshot rows of the catalogue, written and read.
+ *
+ * All three operations are absolute, so a snapshot's rows and the operations that came while it was
+ * written may be applied in any order: the highest version of each entity stays.
+ */
+#include "broker/catalogue_rows.h"
+
+#include "proto/events.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The next id as a row: ids of deleted topics that are no longer remembered must not come again. */
+#define SETTING_NEXT_ID "next_topic_id"
+
+/* ----------------------------------------------------------------- write */
+
+static void write_topic(struct writer *writer, enum event_number number, const struct topic *topic)
+{
+    struct event_queue_shard queues[QUEUES_PER_TOPIC_MAX];
+    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+        queues[queue] = (struct event_queue_shard){(uint16_t)queue, topic->shards[queue]};
+    }
+    struct event_topic event = {
+        .id = topic->id,
+        .version = topic->version,
+        .name = topic->name,
+        .settings = topic->settings,
+        .placement_count = 0,
+        .queue_count = topic->queue_count,
+    };
+    event_put_topic(writer, number, &event, NULL, queues);
+}
+
+void catalogue_write_put(struct writer *writer, const struct topic *topic)
+{
+    write_topic(writer, EVENT_TOPIC_PUT, topic);
+}
+
+void catalogue_write_delete(struct writer *writer, uint32_t id, uint64_t version)
+{
+    event_put_deleted(writer, EVENT_TOPIC_DELETE, &(struct event_deleted){id, version});
+}
+
+void catalogue_write_setting(struct writer *writer, const char *name, const char *value,
+                             uint64_t version)
+{
+    struct event_setting setting = {bytes_from_string(name), bytes_from_string(value), version};
+    event_put_setting(writer, EVENT_SETTING, &setting);
+}
+
+/* ------------------------------------------------------------------ read */
+
+static bool read_topic(struct catalogue *catalogue, struct cursor fields)
+{
+    struct event_topic event;
+    if (!event_read_topic(fields, &event)) {
+        return false;
+    }
+    /* A placement would say that other brokers have queues of it, which this version cannot serve. */
+    if (event.id == 0 || event.name.length == 0 || event.name.length > TOPIC_NAME_BYTES_MAX ||
+        event.placement_count != 0 || event.queue_count == 0 ||
+        event.queue_count > QUEUES_PER_TOPIC_MAX) {
+        return false;
+    }
+    uint16_t shards[QUEUES_PER_TOPIC_MAX];
+    for (uint32_t queue = 0; queue < event.queue_count; queue++) {
+        struct event_queue_shard part;
+        if (!event_take_queue_shard(&event.queues, &part) || part.queue != queue ||
+            part.shard >= SHARDS_MAX) {
+            return false;
+        }
+        shards[queue] = part.shard;
+    }
+    struct topic_parts parts = {
+        .id = event.id,
+        .version = event.version,
+        .name = event.name,
+        .settings = event.settings,
+        .durability = catalogue->durability,
+        .queue_count = event.queue_count,
+        .shards = shards,
+    };
+    catalogue_put_topic(catalogue, &parts);
+    return true;
+}
+
+static bool read_deleted(struct catalogue *catalogue, struct cursor fields)
+{
+    struct event_deleted event;
+    if (!event_read_deleted(fields, &event) || event.id == 0) {
+        return false;
+    }
+    catalogue_delete_topic(catalogue, &(struct catalogue_deleted){event.id, event.version});
+    return true;
+}
+
+static bool read_next_id(struct catalogue *catalogue, struct bytes value)
+{
+    uint64_t id = 0;
+    for (size_t i = 0; i < value.length; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9' || id > UINT32_MAX) {
+            return false;
+        }
+        id = id * 10 + (uint64_t)(value.data[i] - '0');
+    }
+    if (value.length == 0 || id > UINT32_MAX) {
+        return false;
+    }
+    if (id > catalogue->next_id) {
+        catalogue->next_id = (uint32_t)id;
+    }
+    return true;
+}
+
+static bool read_setting(struct catalogue *catalogue, struct cursor fields)
+{
+    struct event_setting event;
+    if (!event_read_setting(fields, &event)) {
+        return false;
+    }
+    if (bytes_equal(event.name, BYTES_OF(SETTING_NEXT_ID))) {
+        return read_next_id(catalogue, event.value);
+    }
+    return catalogue_put_setting(catalogue, event.name, event.value, event.version);
+}
+
+/* ------------------------------------------------------------------ view */
+
+static struct catalogue *of_view(const struct view *view)
+{
+    return CONTAINER_OF(view, struct catalogue, view);
+}
+
+static void reset(struct view *view)
+{
+    struct catalogue *catalogue = of_view(view);
+    ASSERT(catalogue->log == NULL);
+    catalogue_clear(catalogue);
+}
+
+/* What does not parse is of a format that is not understood: nobody knows its number then. */
+static bool apply_operation(struct view *view, uint32_t number, struct cursor *fields,
+                            uint64_t position, bool loading)
+{
+    (void)position;
+    (void)loading;
+    switch (number) {
+    case EVENT_TOPIC_PUT:
+        return read_topic(of_view(view), *fields);
+    case EVENT_TOPIC_DELETE:
+        return read_deleted(of_view(view), *fields);
+    case EVENT_SETTING:
+        return read_setting(of_view(view), *fields);
+    default:
+        return false;
+    }
+}
+
+static bool load(struct view *view, uint32_t number, struct cursor *fields)
+{
+    switch (number) {
+    case ROW_TOPIC:
+        return read_topic(of_view(view), *fields);
+    case ROW_DELETED:
+        return read_deleted(of_view(view), *fields);
+    case ROW_SETTING:
+        return read_setting(of_view(view), *fields);
+    default:
+        return false;
+    }
+}
+
+/* Rows of topics above the id place->words[1], as many as fit; true when there are no more. */
+static bool save_topics(const struct catalogue *catalogue, struct view_place *place,
+                        struct writer *writer, uint32_t *rows)
+{
+    for (uint32_t i = 0; i < catalogue->topic_count; i++) {
+        const struct topic *topic = catalogue->topics[i];
+        if (topic->id <= place->words[1]) {
+            continue;
+        }
+        if (writer_left(writer) < EVENT_TOPIC_BYTES(0, topic->queue_count)) {
+            return false;
+        }
+        write_topic(writer, ROW_TOPIC, topic);
+        place->words[1] = topic->id;
+        (*rows)++;
+    }
+    return true;
+}
+
+/* Rows of deletions above the version place->words[1]. */
+static bool save_deleted(const struct catalogue *catalogue, struct view_place *place,
+                         struct writer *writer, uint32_t *rows)
+{
+    for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
+        const struct catalogue_deleted *deleted = &catalogue->deleted[i];
+        if (deleted->version <= place->words[1]) {
+            continue;
+        }
+        if (writer_left(writer) < EVENT_BYTES_MAX) {
+            return false;
+        }
+        event_put_deleted(writer, ROW_DELETED,
+                          &(struct event_deleted){deleted->id, deleted->version});
+        place->words[1] = deleted->version;
+        (*rows)++;
+    }
+    return true;
+}
+
+/* The next id, then the settings from the number place->words[1] on. */
+static bool save_settings(const struct catalogue *catalogue, struct view_place *place,
+                          struct writer *writer, uint32_t *rows)
+{
+    enum { ROW_BYTES = 2 * CATALOGUE_SETTING_BYTES_MAX + EVENT_BYTES_MAX };
+    for (; place->words[1] <= catalogue->setting_count; place->words[1]++) {
+        if (writer_left(writer) < ROW_BYTES) {
+            return false;
+        }
+        struct event_setting row;
+        char next_id[16];
+        if (place->words[1] == 0) {
+            (void)snprintf(next_id, sizeof(next_id), "%" PRIu32, catalogue->next_id);
+            row = (struct event_setting){BYTES_OF(SETTING_NEXT_ID), bytes_from_string(next_id), 0};
+        } else {
+            const struct catalogue_setting *setting = catalogue->settings[place->words[1] - 1];
+            row = (struct event_setting){bytes_from_string(setting->name),
+                                         bytes_from_string(setting->value), setting->version};
+        }
+        event_put_setting(writer, ROW_SETTING, &row);
+        (*rows)++;
+    }
+    return true;
+}
+
+static bool save(struct view *view, struct view_place *place, struct writer *writer, uint32_t *rows)
+{
+    typedef bool save_fn(const struct catalogue *, struct view_place *, struct writer *,
+                         uint32_t *);
+    static save_fn *const steps[] = {save_topics, save_deleted, save_settings};
+    for (; place->words[0] < 3; place->words[0]++, place->words[1] = 0) {
+        if (!steps[place->words[0]](of_view(view), place, writer, rows)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Sums the hashes of all entities, so that their order in memory does not count. */
+static uint64_t hash(const struct view *view)
+{
+    static const struct map_seed seed = {.low = 3, .high = 4};
+    const struct catalogue *catalogue = of_view(view);
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    uint64_t sum = catalogue->next_id;
+    for (uint32_t i = 0; i < catalogue->topic_count; i++) {
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        write_topic(&writer, ROW_TOPIC, catalogue->topics[i]);
+        ASSERT(!writer.overflowed);
+        sum += map_hash(seed, writer_bytes(&writer));
+    }
+    for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        catalogue_write_delete(&writer, catalogue->deleted[i].id, catalogue->deleted[i].version);
+        sum += map_hash(seed, writer_bytes(&writer));
+    }
+    for (uint32_t i = 0; i < catalogue->setting_count; i++) {
+        const struct catalogue_setting *setting = catalogue->settings[i];
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        catalogue_write_setting(&writer, setting->name, setting->value, setting->version);
+        sum += map_hash(seed, writer_bytes(&writer));
+    }
+    return sum;
+}
+
+const struct view_operations catalogue_view_operations = {
+    .reset = reset,
+    .apply_message = NULL,
+    .apply_operation = apply_operation,
+    .save = save,
+    .load = load,
+    .hash = hash,
+};

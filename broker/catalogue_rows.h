@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalogue_rows.h - what the two files of the catalogue know of each other; for them alone.
+ *
+ * Threads: the shard's core.
+ */
+#ifndef BROKER_CATALOGUE_ROWS_H
+#define BROKER_CATALOGUE_ROWS_H
+
+#include "broker/catalogue.h"
+
+extern const struct view_operations catalogue_view_operations;
+
+/* Back to the state of an empty log; the log must not be attached. */
+void catalogue_clear(struct catalogue *catalogue);
+
+/* Apply an entity's whole value, unless a newer one is there. */
+void catalogue_put_topic(struct catalogue *catalogue, const struct topic_parts *parts);
+void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_deleted *deleted);
+
+/* False: the name or value is too long, or there are too many settings. */
+NODISCARD bool catalogue_put_setting(struct catalogue *catalogue, struct bytes name,
+                                     struct bytes value, uint64_t version);
+
+#endif

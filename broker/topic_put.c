@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * topic_put.c - the method topic.put: its arguments, and the decision.
+ */
+#include "broker/call.h"
+#include "broker/topic_change.h"
+#include "broker/topic_methods.h"
+
+#include <stdio.h>
+
+void topic_put_run(struct call *call, const struct arguments *arguments)
+{
+    struct topic_put put = {
+        .name = arguments_bytes(arguments, ARGUMENT_NAME),
+        .has_queues = arguments_has(arguments, ARGUMENT_QUEUES),
+        .queues = (uint32_t)arguments_number(arguments, ARGUMENT_QUEUES),
+        .has_version = arguments_has(arguments, ARGUMENT_VERSION),
+        .version = arguments_number(arguments, ARGUMENT_VERSION),
+        .rehash = arguments_number(arguments, ARGUMENT_REHASH) != 0,
+    };
+    if (arguments_has(arguments, ARGUMENT_SETTINGS)) {
+        struct refusal refusal;
+        uint32_t pairs = (uint32_t)arguments_number(arguments, ARGUMENT_SETTINGS);
+        if (topic_settings_read(arguments_cursor(arguments, ARGUMENT_SETTINGS), pairs,
+                                &put.settings, &refusal) != OK) {
+            call_refuse(call, &refusal);
+            return;
+        }
+    }
+    topic_change_put(call, &put);
+}
+
+/* -------------------------------------------------------------- decision */
+
+static enum error check_version(const struct topic *topic, const struct topic_put *put,
+                                struct refusal *refusal)
+{
+    uint64_t current = topic == NULL ? 0 : topic->version;
+    if (!put->has_version || put->version == current) {
+        return OK;
+    }
+    refusal_set(refusal, ERROR_CONFLICT, "the topic is at version %llu, not %llu",
+                (unsigned long long)current, (unsigned long long)put->version);
+    refusal_add(refusal, REFUSAL_VERSION, current);
+    return ERROR_CONFLICT;
+}
+
+static enum error check_change(const struct topic *topic, const struct topic_put *put,
+                               struct refusal *refusal)
+{
+    if (put->has_queues && put->queues < topic->queue_count) {
+        char limit[32];
+        (void)snprintf(limit, sizeof(limit), ">= %u", topic->queue_count);
+        refusal_set(refusal, ERROR_BAD_ARGUMENT,
+                    "the topic has %u queues and never gets fewer; not %u", topic->queue_count,
+                    put->queues);
+        refusal_add_key(refusal, BYTES_OF("queues"));
+        refusal_add_limit_text(refusal, limit);
+        return ERROR_BAD_ARGUMENT;
+    }
+    /* Where a key lies follows from the route and the number of queues, so a change of either
+     * puts later messages of a key beside earlier ones that were not consumed yet. */
+    bool moves_keys =
+        put->has_queues && put->queues > topic->queue_count && topic->route == TOPIC_ROUTE_KEY;
+    bool other_route = put->settings.has_route && put->settings.route != topic->route;
+    if ((moves_keys || other_route) && !put->rehash) {
+        return refusal_set(refusal, ERROR_WOULD_REORDER,
+                           "%s would send later messages of a key to another queue than earlier "
+                           "ones; ask with rehash: true",
+                           other_route ? "another route" : "more queues");
+    }
+    return OK;
+}
+
+/* What the topic's settings become: what is not given keeps. */
+static struct topic_settings merge(const struct topic *topic, const struct topic_put *put)
+{
+    struct topic_settings settings = put->settings;
+    if (topic != NULL && !settings.has_route) {
+        settings.has_route = topic->settings.has_route;
+        settings.route = topic->settings.route;
+    }
+    if (topic != NULL && !settings.has_durability) {
+        settings.has_durability = topic->settings.has_durability;
+        settings.durability = topic->settings.durability;
+    }
+    return settings;
+}
+
+static bool settings_equal(const struct topic_settings *a, const struct topic_settings *b)
+{
+    return a->has_route == b->has_route && a->has_durability == b->has_durability &&
+           (!a->has_route || a->route == b->route) &&
+           (!a->has_durability || a->durability == b->durability);
+}
+
+/* Gives queues from `first` to `count` a shard each: round robin among those that take writes, from
+ * a start of the topic's own, so that topics of one queue spread too. */
+static enum error place_queues(const struct catalogue *catalogue, const struct topic_rules *rules,
+                               struct topic_parts *parts, uint32_t first, uint16_t *shards,
+                               struct refusal *refusal)
+{
+    uint32_t added[SHARDS_MAX] = {0};
+    uint32_t shard = (parts->id + first) % rules->shard_count;
+    for (uint32_t queue = first; queue < parts->queue_count; queue++) {
+        uint32_t tried = 0;
+        while ((rules->read_only >> shard & 1) != 0 && tried < rules->shard_count) {
+            shard = (shard + 1) % rules->shard_count;
+            tried++;
+        }
+        if (tried == rules->shard_count) {
+            return refusal_set(refusal, ERROR_READ_ONLY, "no shard of this broker takes writes");
+        }
+        uint32_t usage = catalogue->queue_count[shard] + added[shard];
+        if (usage >= QUEUES_PER_SHARD_MAX) {
+            struct refusal_overload overload = {
+                .what = "queues of a shard",
+                .limit = QUEUES_PER_SHARD_MAX,
+                .value = 1,
+                .usage = usage,
+            };
+            return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
+        }
+        added[shard]++;
+        shards[queue] = (uint16_t)shard;
+        shard = (shard + 1) % rules->shard_count;
+    }
+    return OK;
+}
+
+static enum error check_topic_count(const struct catalogue *catalogue, struct refusal *refusal)
+{
+    if (catalogue->topic_count < TOPICS_MAX) {
+        return OK;
+    }
+    struct refusal_overload overload = {
+        .what = "topics of this broker",
+        .limit = TOPICS_MAX,
+        .value = 1,
+        .usage = catalogue->topic_count,
+    };
+    return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
+}
+
+static enum error make_topic(const struct catalogue *catalogue, const struct topic_rules *rules,
+                             const struct topic *old, const struct topic_put *put,
+                             struct topic **topic_out, struct refusal *refusal)
+{
+    uint16_t shards[QUEUES_PER_TOPIC_MAX];
+    struct topic_parts parts = {
+        .id = old == NULL ? catalogue->next_id : old->id,
+        .version = catalogue->version + 1,
+        .name = put->name,
+        .settings = merge(old, put),
+        .durability = catalogue->durability,
+        .queue_count = old == NULL || put->has_queues ? put->queues : old->queue_count,
+        .shards = shards,
+    };
+    uint32_t kept = old == NULL ? 0 : old->queue_count;
+    for (uint32_t queue = 0; queue < kept; queue++) {
+        shards[queue] = old->shards[queue];
+    }
+    enum error error = place_queues(catalogue, rules, &parts, kept, shards, refusal);
+    if (error != OK) {
+        return error;
+    }
+    struct topic *topic = topic_create(&parts);
+    error = topic_check_writable(topic, rules, refusal);
+    if (error != OK) {
+        topic_unref(topic);
+        return error;
+    }
+    *topic_out = topic;
+    return OK;
+}
+
+enum error topic_put_decide(const struct catalogue *catalogue, const struct topic_rules *rules,
+                            const struct topic_put *put, struct topic **topic_out,
+                            struct refusal *refusal)
+{
+    struct topic *old = catalogue_find(catalogue, put->name);
+    enum error error = check_version(old, put, refusal);
+    if (error == OK) {
+        error =
+            old == NULL ? check_topic_count(catalogue, refusal) : check_change(old, put, refusal);
+    }
+    if (error != OK) {
+        return error;
+    }
+    if (old != NULL) {
+        struct topic_settings settings = merge(old, put);
+        bool same_queues = !put->has_queues || put->queues == old->queue_count;
+        if (same_queues && settings_equal(&settings, &old->settings)) {
+            *topic_out = topic_ref(old);
+            return OK;
+        }
+    }
+    return make_topic(catalogue, rules, old, put, topic_out, refusal);
+}
