@@ -137,7 +137,7 @@ static void core_take_socket(struct core *core, int socket)
         return;
     }
     core->counters.connections++;
-    session_open(core, socket);
+    session_start(core, socket);
 }
 
 static void deliver_socket(const struct core_message *message, void *core)

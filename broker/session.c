@@ -199,7 +199,7 @@ static const struct connection_events session_events = {
     .closed = session_closed,
 };
 
-void session_open(struct core *core, int socket)
+void session_start(struct core *core, int socket)
 {
     struct session *session = calloc(1, sizeof(*session));
     ASSERT(session != NULL);

@@ -49,7 +49,7 @@ struct session {
 };
 
 /* Begins to serve `socket`, which is the session's from here. */
-void session_open(struct core *core, int socket);
+void session_start(struct core *core, int socket);
 
 /* For drains: answers what is under way, then closes. */
 void session_end(struct session *session);
