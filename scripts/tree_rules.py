@@ -146,7 +146,9 @@ def rule_heads(tree):
         if path.endswith((".c", ".h", ".def", ".inc")):
             if not lines or lines[0] != "/* SPDX-License-Identifier: Apache-2.0 */":
                 yield f"{path}: the first line is not the SPDX comment"
-            rest = [line for line in lines[1:6] if line.strip()]
+            # A header's guard may stand before its comment.
+            guard = ("#ifndef ", "#define ")
+            rest = [line for line in lines[1:8] if line.strip() and not line.startswith(guard)]
             if not rest or not rest[0].startswith("/*"):
                 yield f"{path}: no head comment that says what it is"
         elif not lines or "SPDX-License-Identifier: Apache-2.0" not in lines[0]:
