@@ -81,7 +81,7 @@ static bool listen_on(struct nameserver *nameserver, const char *text)
     struct address bound;
     if (!address_parse(text, NAMESERVER_PORT, &address, error, sizeof(error)) ||
         !nameserver_listen(nameserver, &address, &bound, error, sizeof(error))) {
-        log_error("%s", error);
+        log_error("--listen %s: %s", text, error);
         return false;
     }
     log_info("listening on %s", bound.text);

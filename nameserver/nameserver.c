@@ -86,17 +86,15 @@ bool nameserver_listen(struct nameserver *nameserver, const struct address *addr
                        struct address *bound_out, char *error, size_t error_bytes)
 {
     if (nameserver->listener_count == NAMESERVER_LISTENERS_MAX) {
-        (void)snprintf(error, error_bytes, "cannot listen on %s: %u addresses are the most",
-                       address->text, NAMESERVER_LISTENERS_MAX);
+        (void)snprintf(error, error_bytes, "more than %u addresses to listen on",
+                       NAMESERVER_LISTENERS_MAX);
         return false;
     }
     struct address bound;
     int socket = reactor_listen(nameserver->reactor, address, &bound);
     if (socket < 0) {
-        (void)snprintf(
-            error, error_bytes,
-            "cannot listen on %s: %s; stop what listens there or choose another --listen",
-            address->text, strerror(-socket));
+        (void)snprintf(error, error_bytes, "%s; stop what listens there, or listen elsewhere",
+                       strerror(-socket));
         return false;
     }
     struct listener *listener = &nameserver->listeners[nameserver->listener_count++];
