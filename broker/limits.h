@@ -17,9 +17,9 @@
  * force is the smaller of this and what RLIMIT_NOFILE leaves above the reserve. */
 #define CONNECTIONS_MAX 10000
 
-/* Descriptors kept back for the process's own files: segments and indexes being made, the store's
- * directories, connections to nameservers, an operator's look. */
-#define DESCRIPTORS_RESERVED 256
+/* Descriptors kept back for the process's own files, and a quarter of all beside it: segments,
+ * their indexes, connections to nameservers, an operator's look. */
+#define DESCRIPTORS_RESERVED 128
 
 /* Queues of one shard: about 200 bytes each in its log, so 13 MiB. */
 #define QUEUES_PER_SHARD_MAX 65536
@@ -41,8 +41,8 @@
 #define LISTENERS_MAX   16
 #define NAMESERVERS_MAX 16
 
-/* Receive buffers of one core: 128 connections in the middle of a 256 KiB burst. */
-#define CORE_BUFFER_BYTES_MAX (32U << 20)
+/* Receive buffers of one core: 32 connections that keep all of their UNANSWERED_BYTES_MAX in them. */
+#define CORE_BUFFER_BYTES_MAX (128U << 20)
 
 static_assert(DELETED_TOPICS_MAX >= CATALOGUE_CHANGES_MAX,
               "every change that a crash can cut is remembered");

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recovery.c - opening the shards of a store.
+ */
+#include "broker/recovery.h"
+
+#include "broker/catalogue.h"
+#include "broker/repair.h"
+#include "broker/shard.h"
+#include "proto/base/log.h"
+#include "storage/commit_log.h"
+#include "storage/disk.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first segment of a log; each next one is twice as large, up to --segment-bytes. */
+#define SEGMENT_BYTES_LEAST (UINT64_C(16) << 20)
+
+#define RECOVERY_ERROR_BYTES 512
+
+/* Directories are named by the shard's number. */
+enum { DIRECTORY_BYTES = 16 };
+
+/* --------------------------------------------------------- what is there */
+
+static bool is_digits(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+    }
+    return length > 0;
+}
+
+static bool note_shard(void *context, const char *name)
+{
+    uint64_t *shards = context;
+    size_t length = strlen(name);
+    if (is_digits(name, length) && length <= 2 && (length == 1 || name[0] != '0')) {
+        unsigned long number = strtoul(name, NULL, 10);
+        *shards |= number < SHARDS_MAX ? UINT64_C(1) << number : 0;
+    }
+    return true;
+}
+
+bool broker_count_shards(struct disk *disk, uint32_t wanted, uint32_t *count_out, char *error,
+                         size_t error_bytes)
+{
+    uint64_t shards = 0;
+    int listed = disk_list(disk, "", note_shard, &shards);
+    if (listed < 0) {
+        (void)snprintf(error, error_bytes, "the store cannot be read: %s", strerror(-listed));
+        return false;
+    }
+    uint32_t count = 0;
+    while (count < SHARDS_MAX && (shards >> count & 1) != 0) {
+        count++;
+    }
+    if (count < SHARDS_MAX && shards >> count != 0) {
+        (void)snprintf(error, error_bytes,
+                       "shard %u of the store is missing, later ones are there; put its directory "
+                       "back",
+                       count);
+        return false;
+    }
+    *count_out = count > wanted ? count : wanted;
+    return true;
+}
+
+/* A log is there as soon as its first segment has its name. */
+static bool note_log(void *context, const char *name)
+{
+    size_t length = strlen(name);
+    bool is_log = length == 24 && is_digits(name, 20) && strcmp(name + 20, ".log") == 0;
+    if (is_log) {
+        *(bool *)context = true;
+    }
+    return !is_log;
+}
+
+/* ------------------------------------------------------------ one shard */
+
+/* What opening one shard needs and found. A thread of its own works on it. */
+struct opening {
+    const struct recovery_options *options;
+    struct shard *shard;
+    uint64_t store_id;
+    bool has_log;
+    bool opened;
+    bool parallel;
+    pthread_t thread;
+    struct recovery_report report;
+    char error[RECOVERY_ERROR_BYTES];
+};
+
+static void *open_shard(void *argument)
+{
+    struct opening *opening = argument;
+    const struct broker_options *broker = opening->options->broker;
+    struct shard *shard = opening->shard;
+    struct view *views[] = {&shard->catalogue->view};
+    struct commit_log_options options = {
+        .disk = broker->disk,
+        .reactor = shard->core->reactor,
+        .shard = shard->number,
+        .store_id = opening->store_id,
+        .segment_bytes_least = broker->segment_bytes < SEGMENT_BYTES_LEAST ? broker->segment_bytes
+                                                                           : SEGMENT_BYTES_LEAST,
+        .segment_bytes_most = broker->segment_bytes,
+        .retain_bytes = broker->retain_bytes,
+        .views = views,
+        .view_count = 1,
+        .failed = opening->options->log_failed,
+        .owner = opening->options->log_owner,
+    };
+    opening->opened = commit_log_open(&shard->log, &options, &opening->report, opening->error,
+                                      sizeof(opening->error));
+    return NULL;
+}
+
+static void say_found(const struct opening *opening)
+{
+    const struct recovery_report *report = &opening->report;
+    uint32_t shard = opening->shard->number;
+    if (report->fresh) {
+        log_info("shard %u: a new log was made", shard);
+        return;
+    }
+    log_info("shard %u: %" PRIu64 " records, %" PRIu64 " bytes replayed from position %" PRIu64
+             " to %" PRIu64 ", %" PRIu64 " unsynced bytes cut, last epoch %u, took %" PRIu64 " ms",
+             shard, report->records, report->bytes, report->snapshot_position, report->end,
+             report->cut_bytes, report->epoch, report->took_ns / 1000000);
+    if (report->corrupt) {
+        log_error("shard %u: what was durable is damaged from position %" PRIu64 " to %" PRIu64
+                  ": it serves what is whole and takes no writes; restore the store, or go on "
+                  "with another one",
+                  shard, report->corrupt_from, report->corrupt_to);
+    }
+}
+
+/* ------------------------------------------------------------ all shards */
+
+/* Opens the shards whose log is there, or those whose is not. */
+static bool open_round(struct opening *openings, uint32_t count, bool with_log)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct opening *opening = &openings[i];
+        if (opening->has_log != with_log) {
+            continue;
+        }
+        opening->parallel = opening->options->broker->recover_in_parallel && count > 1 &&
+                            pthread_create(&opening->thread, NULL, open_shard, opening) == 0;
+        if (!opening->parallel) {
+            (void)open_shard(opening);
+        }
+    }
+    bool all_opened = true;
+    for (uint32_t i = 0; i < count; i++) {
+        if (openings[i].has_log != with_log) {
+            continue;
+        }
+        if (openings[i].parallel) {
+            (void)pthread_join(openings[i].thread, NULL);
+        }
+        all_opened = all_opened && openings[i].opened;
+    }
+    return all_opened;
+}
+
+/* Makes the directories that are missing, in order, so that a crash never leaves a gap. */
+static bool make_directories(struct opening *openings, uint32_t count, char *error,
+                             size_t error_bytes)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct disk *disk = openings[i].options->broker->disk;
+        char directory[DIRECTORY_BYTES];
+        (void)snprintf(directory, sizeof(directory), "%u", i);
+        int made = disk_make_directory(disk, directory);
+        if (made == 0) {
+            made = disk_sync_directory(disk, "");
+        }
+        if (made == 0) {
+            made = disk_list(disk, directory, note_log, &openings[i].has_log);
+        }
+        if (made < 0) {
+            (void)snprintf(error, error_bytes, "directory %u of the store cannot be used: %s", i,
+                           strerror(-made));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_error(const struct opening *openings, uint32_t count, char *error,
+                       size_t error_bytes)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!openings[i].opened && openings[i].error[0] != '\0') {
+            (void)snprintf(error, error_bytes, "shard %u: %s", i, openings[i].error);
+            break;
+        }
+    }
+    return false;
+}
+
+/* All logs that were there are parts of one store; new ones become so. */
+static bool share_store_id(struct opening *openings, uint32_t count, uint64_t new_store_id,
+                           char *error, size_t error_bytes)
+{
+    uint64_t store_id = new_store_id;
+    const struct opening *first = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!openings[i].has_log) {
+            continue;
+        }
+        if (first != NULL && openings[i].report.store_id != store_id) {
+            (void)snprintf(error, error_bytes,
+                           "shard %u is of another store than shard %u; put the right directory "
+                           "back",
+                           i, first->shard->number);
+            return false;
+        }
+        first = first == NULL ? &openings[i] : first;
+        store_id = openings[i].report.store_id;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        openings[i].store_id = store_id;
+    }
+    return true;
+}
+
+static bool open_all(struct opening *openings, uint32_t count, uint64_t new_store_id, char *error,
+                     size_t error_bytes)
+{
+    if (!make_directories(openings, count, error, error_bytes)) {
+        return false;
+    }
+    if (!open_round(openings, count, true)) {
+        return copy_error(openings, count, error, error_bytes);
+    }
+    if (!share_store_id(openings, count, new_store_id, error, error_bytes)) {
+        return false;
+    }
+    if (!open_round(openings, count, false)) {
+        return copy_error(openings, count, error, error_bytes);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        say_found(&openings[i]);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ name */
+
+/* The store's name, wherever it is recorded; NULL in a new store. */
+static const char *store_name(const struct cores *cores)
+{
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        const struct catalogue_setting *setting =
+            catalogue_find_setting(cores->shard[i]->catalogue, CATALOGUE_SETTING_NAME);
+        if (setting != NULL) {
+            return setting->value;
+        }
+    }
+    return NULL;
+}
+
+static bool check_name(const struct recovery_options *options, char *error, size_t error_bytes)
+{
+    const char *name = store_name(options->cores);
+    if (name == NULL || strcmp(name, options->broker->name) == 0) {
+        return true;
+    }
+    (void)snprintf(error, error_bytes,
+                   "the store belongs to broker '%s', not '%s': start it with --name %s, or give "
+                   "another --store",
+                   name, options->broker->name, name);
+    return false;
+}
+
+/* ----------------------------------------------------------------- epoch */
+
+static bool begin_epoch(const struct recovery_options *options, const struct opening *openings,
+                        struct recovery_result *result, char *error, size_t error_bytes)
+{
+    struct cores *cores = options->cores;
+    uint32_t highest = 0;
+    result->read_only = 0;
+    result->took_ns = 0;
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        const struct recovery_report *report = &openings[i].report;
+        highest = report->epoch > highest ? report->epoch : highest;
+        result->took_ns = report->took_ns > result->took_ns ? report->took_ns : result->took_ns;
+        result->read_only |= report->corrupt ? UINT64_C(1) << i : 0;
+    }
+    result->epoch = highest + 1;
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        if ((result->read_only >> i & 1) != 0) {
+            continue;
+        }
+        char why[RECOVERY_ERROR_BYTES];
+        if (!commit_log_begin_epoch(cores->shard[i]->log, result->epoch, options->broker->boot_id,
+                                    why, sizeof(why))) {
+            (void)snprintf(error, error_bytes, "shard %u: %s", i, why);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- repair */
+
+static bool append_repair(void *context, uint32_t shard, struct bytes operation)
+{
+    const struct recovery_options *options = context;
+    /* Nobody waits for it: what a crash takes of it is found missing again at the next start. */
+    struct log_operation waits_for_nothing = {.done = NULL};
+    return commit_log_operate(options->cores->shard[shard]->log, operation, &waits_for_nothing) ==
+           OK;
+}
+
+static void found_topic(void *context, struct topic *topic)
+{
+    const struct recovery_options *options = context;
+    options->topic(options->context, topic);
+}
+
+static bool repair(const struct recovery_options *options, const struct opening *openings,
+                   uint64_t read_only, char *error, size_t error_bytes)
+{
+    struct cores *cores = options->cores;
+    struct catalogue *catalogues[SHARDS_MAX];
+    struct repair_options repair = {
+        .catalogues = catalogues,
+        .shard_count = cores->shard_count,
+        .read_only = read_only,
+        .append = append_repair,
+        .topic = found_topic,
+        .context = (void *)options,
+    };
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        catalogues[i] = cores->shard[i]->catalogue;
+        catalogue_attach(catalogues[i], cores->shard[i]->log);
+        repair.fresh |= openings[i].report.fresh ? UINT64_C(1) << i : 0;
+    }
+    uint32_t appended = 0;
+    if (!catalogues_repair(&repair, &appended, error, error_bytes)) {
+        return false;
+    }
+    if (appended > 0) {
+        log_info("the catalogue was repaired: %u records of topics written again where a crash had "
+                 "cut them off",
+                 appended);
+    }
+    if (store_name(cores) == NULL && (read_only & 1) == 0) {
+        uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        catalogue_write_setting(&writer, CATALOGUE_SETTING_NAME, options->broker->name,
+                                catalogues[0]->version + 1);
+        /* Refused, it is written at the next start. */
+        (void)append_repair((void *)options, 0, writer_bytes(&writer));
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ life */
+
+bool recovery_run(const struct recovery_options *options, struct recovery_result *result_out,
+                  char *error, size_t error_bytes)
+{
+    struct cores *cores = options->cores;
+    uint32_t count = cores->shard_count;
+    struct opening *openings = calloc(count, sizeof(*openings));
+    ASSERT(openings != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        cores->shard[i]->catalogue = catalogue_create(i, options->broker->durability);
+        openings[i].options = options;
+        openings[i].shard = cores->shard[i];
+    }
+    struct recovery_result result;
+    uint64_t store_id = reactor_random(options->broker->reactors[0]);
+    bool done = open_all(openings, count, store_id, error, error_bytes) &&
+                check_name(options, error, error_bytes) &&
+                begin_epoch(options, openings, &result, error, error_bytes) &&
+                repair(options, openings, result.read_only, error, error_bytes);
+    free(openings);
+    if (done) {
+        *result_out = result;
+    }
+    return done;
+}
+
+static void log_closed(void *owner)
+{
+    struct shard *shard = owner;
+    shard->log = NULL;
+}
+
+void recovery_close(struct cores *cores)
+{
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        struct shard *shard = cores->shard[i];
+        if (shard->log != NULL) {
+            commit_log_close(shard->log, log_closed, shard);
+            while (shard->log != NULL) {
+                reactor_run_once(shard->core->reactor, 100);
+            }
+        }
+        catalogue_destroy(shard->catalogue);
+        shard->catalogue = NULL;
+    }
+}

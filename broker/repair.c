@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * repair.c - the newest version of everything, and where it is missing.
+ */
+#include "broker/repair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What became of one topic, as one of the catalogues has it. */
+struct finding {
+    uint32_t id;
+    uint64_t version;
+    struct topic *topic; /* NULL: deleted */
+};
+
+struct findings {
+    struct finding *at;
+    uint32_t count;
+};
+
+/* By id, the newest first; a deletion is final and goes before everything. */
+static int compare_by_id(const void *a, const void *b)
+{
+    const struct finding *left = a;
+    const struct finding *right = b;
+    if (left->id != right->id) {
+        return left->id < right->id ? -1 : 1;
+    }
+    if ((left->topic == NULL) != (right->topic == NULL)) {
+        return left->topic == NULL ? -1 : 1;
+    }
+    return (left->version < right->version) - (left->version > right->version);
+}
+
+/* In the order in which it happened, so that a name is free again before it is taken. */
+static int compare_by_version(const void *a, const void *b)
+{
+    const struct finding *left = a;
+    const struct finding *right = b;
+    return (left->version > right->version) - (left->version < right->version);
+}
+
+static struct findings gather(const struct repair_options *options)
+{
+    uint32_t most = 0;
+    for (uint32_t shard = 0; shard < options->shard_count; shard++) {
+        const struct catalogue *catalogue = options->catalogues[shard];
+        most += catalogue->topic_count + catalogue->deleted_count;
+    }
+    struct findings found = {.at = calloc(most + 1, sizeof(struct finding)), .count = 0};
+    ASSERT(found.at != NULL);
+    for (uint32_t shard = 0; shard < options->shard_count; shard++) {
+        const struct catalogue *catalogue = options->catalogues[shard];
+        for (uint32_t i = 0; i < catalogue->topic_count; i++) {
+            /* A reference: an append below replaces what the catalogue has. */
+            struct topic *topic = topic_ref(catalogue->topics[i]);
+            found.at[found.count++] = (struct finding){topic->id, topic->version, topic};
+        }
+        for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
+            const struct catalogue_deleted *deleted = &catalogue->deleted[i];
+            found.at[found.count++] = (struct finding){deleted->id, deleted->version, NULL};
+        }
+    }
+    return found;
+}
+
+static void keep_newest(struct findings *found)
+{
+    qsort(found->at, found->count, sizeof(found->at[0]), compare_by_id);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < found->count; i++) {
+        if (kept > 0 && found->at[kept - 1].id == found->at[i].id) {
+            topic_unref(found->at[i].topic);
+            continue;
+        }
+        found->at[kept++] = found->at[i];
+    }
+    found->count = kept;
+    qsort(found->at, found->count, sizeof(found->at[0]), compare_by_version);
+}
+
+/* Whether the catalogue of `shard` must still be told. */
+static bool is_missing(const struct repair_options *options, uint32_t shard,
+                       const struct finding *finding)
+{
+    const struct catalogue *catalogue = options->catalogues[shard];
+    const struct topic *there = catalogue_find_id(catalogue, finding->id);
+    if (finding->topic != NULL) {
+        bool concerns = (topic_shards(finding->topic) >> shard & 1) != 0;
+        return concerns && (there == NULL || there->version < finding->version);
+    }
+    /* Shard 0 gives the next id and version, so it must have heard of this one at least once. */
+    bool unheard =
+        shard == 0 && (finding->id >= catalogue->next_id || finding->version > catalogue->version);
+    return there != NULL || unheard;
+}
+
+/* A log that was made just now cannot have lost queues, unless it was there before and is gone. */
+static bool check_fresh(const struct repair_options *options, const struct findings *found,
+                        char *error, size_t error_bytes)
+{
+    for (uint32_t i = 0; i < found->count; i++) {
+        const struct topic *topic = found->at[i].topic;
+        if (topic == NULL) {
+            continue;
+        }
+        for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+            uint32_t shard = topic->shards[queue];
+            if (shard < options->shard_count && (options->fresh >> shard & 1) == 0) {
+                continue;
+            }
+            (void)snprintf(error, error_bytes,
+                           "shard %u of the store has lost its log: queue %u of topic '%.*s' was "
+                           "in it; put its directory back",
+                           shard, queue, (int)topic->name.length, (const char *)topic->name.data);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool tell(const struct repair_options *options, const struct finding *finding,
+                 uint32_t *appended, char *error, size_t error_bytes)
+{
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    if (finding->topic != NULL) {
+        catalogue_write_put(&writer, finding->topic);
+    } else {
+        catalogue_write_delete(&writer, finding->id, finding->version);
+    }
+    ASSERT(!writer.overflowed);
+    for (uint32_t shard = 0; shard < options->shard_count; shard++) {
+        bool is_writable = (options->read_only >> shard & 1) == 0;
+        if (!is_writable || !is_missing(options, shard, finding)) {
+            continue;
+        }
+        if (!options->append(options->context, shard, writer_bytes(&writer))) {
+            (void)snprintf(error, error_bytes,
+                           "shard %u cannot record the topics it has missed: the disk is full; "
+                           "make room",
+                           shard);
+            return false;
+        }
+        (*appended)++;
+    }
+    return true;
+}
+
+bool catalogues_repair(const struct repair_options *options, uint32_t *appended_out, char *error,
+                       size_t error_bytes)
+{
+    struct findings found = gather(options);
+    keep_newest(&found);
+    uint32_t appended = 0;
+    bool repaired = check_fresh(options, &found, error, error_bytes);
+    for (uint32_t i = 0; i < found.count && repaired; i++) {
+        repaired = tell(options, &found.at[i], &appended, error, error_bytes);
+    }
+    for (uint32_t i = 0; i < found.count; i++) {
+        if (found.at[i].topic != NULL && repaired) {
+            options->topic(options->context, found.at[i].topic);
+        }
+        topic_unref(found.at[i].topic);
+    }
+    free(found.at);
+    if (repaired) {
+        *appended_out = appended;
+    }
+    return repaired;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * repair.h - makes the catalogues of all shards agree again after a crash.
+ *
+ * A change of a topic is recorded in several logs, one after the other, so a crash can leave it in
+ * some of them only. The highest version of each topic, in whichever log, is what was decided; it
+ * is recorded again where it is missing. Example, of two shards, topic 3 with queues in both:
+ *
+ *     shard 0: topic.put 3, version 7    topic.put 3, version 9       (9: a third queue, in shard 0)
+ *     shard 1: topic.put 3, version 7    -- crash --
+ *
+ *     repair appends topic.put 3, version 9 to shard 1.
+ *
+ * It is a function of the catalogues alone, so that it can be cut anywhere and done again.
+ *
+ * Threads: at start, before the cores run.
+ */
+#ifndef BROKER_REPAIR_H
+#define BROKER_REPAIR_H
+
+#include "broker/catalogue.h"
+#include "proto/base/bytes.h"
+#include "proto/base/contract.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct repair_options {
+    struct catalogue *const *catalogues; /* one a shard */
+    uint32_t shard_count;
+    uint64_t fresh;     /* bit 1 << shard: its log was made at this start */
+    uint64_t read_only; /* bit 1 << shard: nothing can be appended */
+
+    /* Appends an operation to a shard; false ends the repair. */
+    bool (*append)(void *context, uint32_t shard, struct bytes operation);
+
+    /* A topic that exists, with its newest version; borrowed. */
+    void (*topic)(void *context, struct topic *topic);
+    void *context;
+};
+
+/*
+ * Repairs, then calls `topic` for every topic. False and one line in `error`: a topic has queues in
+ * a shard whose log is gone, or an append was refused.
+ */
+NODISCARD bool catalogues_repair(const struct repair_options *options, uint32_t *appended_out,
+                                 char *error, size_t error_bytes);
+
+#endif
