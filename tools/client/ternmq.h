@@ -228,7 +228,7 @@ struct ternmq_error {
     int64_t offset;
     int64_t version;
 
-    char message[256]; /* one line for a person, without the name, without a full stop */
+    char message[320]; /* one line for a person, without the name, without a full stop */
 };
 
 /* The name of a code, "UNKNOWN" of one that is not known. Static. */
@@ -310,16 +310,17 @@ enum ternmq_durability {
     TERNMQ_DURABILITY_DISK = 2     /* synced to disk */
 };
 
-/* Which queue a producer's messages go to. */
-enum ternmq_choose {
-    TERNMQ_CHOOSE_ANY =
-        0, /* the broker's choice, changing as it finds best; with several brokers those
-                              that are reachable take turns */
-    TERNMQ_CHOOSE_BY_KEY, /* that of the first key, which each message must have: the CRC-32C of its
-                              bytes modulo the topic's number of queues. One key's messages stay in
-                              order; needed for topics that are routed by key */
-    TERNMQ_CHOOSE_QUEUE   /* the producer's `queue` */
-};
+/*
+ * Which queue a producer's messages go to.
+ *
+ *   ANY     the broker's choice, changing as it finds best; with several brokers those that can be
+ *           reached take turns
+ *   BY_KEY  that of the first key, which each message must have: the CRC-32C of its bytes modulo
+ *           the topic's number of queues. One key's messages stay in order. Topics that are routed
+ *           by key need it
+ *   QUEUE   the producer's `queue`
+ */
+enum ternmq_choose { TERNMQ_CHOOSE_ANY = 0, TERNMQ_CHOOSE_BY_KEY, TERNMQ_CHOOSE_QUEUE };
 
 struct ternmq_property {
     struct ternmq_bytes name;

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * puller.c - reads one queue, from where it is to where the log ends, and waits there.
+ */
+#include "tools/client/puller.h"
+
+#include "net/buffer.h"
+#include "net/connection.h"
+#include "proto/base/contract.h"
+#include "proto/cursor.h"
+#include "proto/limits.h"
+#include "proto/record.h"
+#include "proto/request.h"
+#include "proto/writer.h"
+#include "tools/client/client.h"
+#include "tools/client/consumer.h"
+#include "tools/client/fault.h"
+
+#include <stdlib.h>
+
+enum { PULL_ROOM = 512 };
+
+/* -------------------------------------------------------------------------- asking */
+
+/* Only a queue whose end is known parks: the first answer says where it stands. */
+static uint32_t wait_ms(const struct puller *puller)
+{
+    return puller->placed && !puller->consumer->until_end ? PULL_WAIT_MS : 0;
+}
+
+static void write_place(struct writer *writer, const struct puller *puller)
+{
+    if (puller->placed) {
+        writer_put_key_uint(writer, "offset", puller->next);
+        return;
+    }
+    switch (puller->start) {
+    case TERNMQ_START_FIRST:
+        writer_put_key_bool(writer, "first", true);
+        break;
+    case TERNMQ_START_LAST:
+        writer_put_key_bool(writer, "last", true);
+        break;
+    case TERNMQ_START_OFFSET:
+        writer_put_key_uint(writer, "offset", puller->start_value);
+        break;
+    case TERNMQ_START_TIME:
+        writer_put_key_uint(writer, "at_time", puller->start_value);
+        break;
+    }
+}
+
+static void pull_write(struct client_call *call, struct connection *connection, uint32_t id,
+                       uint32_t left_ms)
+{
+    const struct puller *puller = CONTAINER_OF(call, struct puller, call);
+    (void)left_ms; /* a poll ends by wait_ms */
+    uint32_t wait = wait_ms(puller);
+    struct writer writer = writer_over(connection_reserve(connection, PULL_ROOM), PULL_ROOM);
+    request_begin(&writer, id, "pull",
+                  4U + (wait != 0) + (puller->epoch != 0) + (puller->topic_id != 0));
+    writer_put_key_string(&writer, "topic", puller->consumer->topic);
+    writer_put_key_uint(&writer, "queue", puller->queue);
+    write_place(&writer, puller);
+    writer_put_key_uint(&writer, "max_bytes", consumer_pull_bytes(puller->consumer));
+    if (wait != 0) {
+        writer_put_key_uint(&writer, "wait_ms", wait);
+    }
+    if (puller->epoch != 0) {
+        writer_put_key_uint(&writer, "epoch", puller->epoch);
+    }
+    if (puller->topic_id != 0) {
+        writer_put_key_uint(&writer, "topic_id", puller->topic_id);
+    }
+    ASSERT(!writer.overflowed);
+    connection_commit(connection, writer_length(&writer));
+}
+
+static void pull_ended(struct client_call *call, const struct client_call_end *end);
+
+static const struct client_call_kind pull_kind = {.write = pull_write, .ended = pull_ended};
+
+static void puller_ask(struct puller *puller)
+{
+    struct ternmq_consumer *consumer = puller->consumer;
+    puller->state = PULLER_ASKING;
+    puller->call = (struct client_call){
+        .client = consumer->client,
+        .kind = &pull_kind,
+        .to = TERNMQ_TO_TOPIC,
+        .to_name = consumer->topic,
+        .queue = puller->queue,
+        .timeout_ms = wait_ms(puller) + consumer->client->timeout_ms,
+        .one_try = true,
+        .receives = true,
+        .parks = wait_ms(puller) != 0,
+    };
+    client_call_start(&puller->call);
+}
+
+void puller_start(struct puller *puller)
+{
+    if (puller->state == PULLER_IDLE && consumer_has_room(puller->consumer)) {
+        puller_ask(puller);
+    }
+}
+
+static void pause_over(struct timer *timer)
+{
+    struct puller *puller = CONTAINER_OF(timer, struct puller, pause);
+    puller->state = PULLER_IDLE;
+    puller_start(puller);
+}
+
+/* -------------------------------------------------------------------------- failing */
+
+static void puller_gap(struct puller *puller, const struct ternmq_error *error)
+{
+    struct ternmq_error notice = *error;
+    notice.queue = puller->queue;
+    if (notice.offset < 0 && puller->placed) {
+        notice.offset = (int64_t)puller->next;
+    }
+    puller->state = PULLER_GAP;
+    consumer_add_notice(puller->consumer, puller, &notice, false);
+}
+
+void puller_pass_gap(struct puller *puller, const struct ternmq_error *notice)
+{
+    puller->epoch = 0;
+    puller->placed = notice->resume >= 0;
+    puller->next = puller->placed ? (uint64_t)notice->resume : 0;
+    if (notice->code == TERNMQ_TOPIC_CHANGED) {
+        puller->topic_id = 0;
+        puller->placed = false;
+        puller->position = (struct ternmq_position){.known = false};
+    }
+    puller->start = TERNMQ_START_FIRST;
+    puller->position.next = puller->next;
+    puller->state = PULLER_IDLE;
+    puller_start(puller);
+}
+
+static void puller_pause(struct puller *puller, const struct ternmq_error *error)
+{
+    struct ternmq *client = puller->consumer->client;
+    uint64_t now_ns = reactor_now_ns(client->reactor);
+    if (puller->failing_ns == 0) {
+        puller->failing_ns = now_ns;
+    }
+    uint64_t failing_ms = (now_ns - puller->failing_ns) / 1000000U;
+    puller->state = PULLER_PAUSED;
+    timer_start(client->reactor, &puller->pause,
+                now_ns + client_pause_ns(client, puller->tries++, error));
+    if (failing_ms >= consumer_patience_ms(puller->consumer, error)) {
+        struct ternmq_error notice = *error;
+        notice.queue = puller->queue;
+        puller->failing_ns = now_ns;
+        consumer_add_notice(puller->consumer, puller, &notice, false);
+    } else {
+        client_tell_waiting(client, error, puller->failing_ns);
+    }
+}
+
+static void puller_failed(struct puller *puller, const struct ternmq_error *error)
+{
+    switch (error->code) {
+    case TERNMQ_TRUNCATED:
+    case TERNMQ_OFFSET_TOO_SMALL:
+    case TERNMQ_TOPIC_CHANGED:
+        puller_gap(puller, error);
+        return;
+    case TERNMQ_CORRUPT:
+        if (error->resume > 0) {
+            puller_gap(puller, error);
+            return;
+        }
+        break;
+    case TERNMQ_LOST:
+    case TERNMQ_TIMED_OUT:
+    case TERNMQ_PROTOCOL:
+    case TERNMQ_NO_MEMORY:
+        puller_pause(puller, error);
+        return;
+    default:
+        if (error->retryable) {
+            puller_pause(puller, error);
+            return;
+        }
+        break;
+    }
+    struct ternmq_error notice = *error;
+    notice.queue = puller->queue;
+    puller->state = PULLER_STOPPED;
+    consumer_add_notice(puller->consumer, puller, &notice, true);
+}
+
+/* -------------------------------------------------------------------------- answers */
+
+struct pull_answer {
+    uint64_t topic_id;
+    uint64_t first;
+    uint64_t next;
+    uint64_t end;
+    uint32_t count;
+    struct bytes records; /* from the first on, to the end of the answer or beyond the last */
+    uint32_t epoch;       /* of the last one */
+};
+
+static bool read_pull_map(struct bytes result, struct pull_answer *answer)
+{
+    struct cursor cursor = cursor_over(result);
+    uint32_t pairs;
+    bool has_first = false;
+    bool has_next = false;
+    bool has_end = false;
+    if (!cursor_take_map(&cursor, &pairs)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < pairs && !cursor.failed; i++) {
+        struct bytes key;
+        if (!cursor_take_text(&cursor, &key)) {
+            return false;
+        }
+        if (bytes_equal(key, BYTES_OF("topic_id"))) {
+            cursor_take_uint(&cursor, &answer->topic_id);
+        } else if (bytes_equal(key, BYTES_OF("first"))) {
+            has_first = cursor_take_uint(&cursor, &answer->first);
+        } else if (bytes_equal(key, BYTES_OF("next"))) {
+            has_next = cursor_take_uint(&cursor, &answer->next);
+        } else if (bytes_equal(key, BYTES_OF("end"))) {
+            has_end = cursor_take_uint(&cursor, &answer->end);
+        } else if (bytes_equal(key, BYTES_OF("messages"))) {
+            if (!cursor_take_array(&cursor, &answer->count)) {
+                return false;
+            }
+            answer->records = bytes_make(cursor.at, cursor_left(&cursor));
+            break; /* they are the last, and many */
+        } else {
+            cursor_skip(&cursor);
+        }
+    }
+    return !cursor.failed && has_first && has_next && has_end &&
+           answer->next == answer->first + answer->count;
+}
+
+/* Whether the records lie one behind the other as they should; what is in them is looked at when
+ * they are delivered. */
+static bool walk_records(struct pull_answer *answer)
+{
+    const uint8_t *at = answer->records.data;
+    size_t left = answer->records.length;
+    for (uint32_t i = 0; i < answer->count; i++) {
+        if (left < RECORD_BYTES_MIN || record_size(at) > left ||
+            record_size(at) < RECORD_BYTES_MIN || record_offset(at) != answer->first + i) {
+            return false;
+        }
+        answer->epoch = record_epoch(at);
+        left -= record_size(at);
+        at += record_size(at);
+    }
+    answer->records.length -= left;
+    return true;
+}
+
+/* Keeps the records, in their buffer if they are many. NULL: no memory. */
+static struct pulled *keep_records(struct puller *puller, const struct pull_answer *answer,
+                                   struct buffer *buffer)
+{
+    struct ternmq *client = puller->consumer->client;
+    size_t bytes = answer->records.length;
+    bool pins = buffer != NULL && bytes >= PIN_BYTES_LEAST &&
+                client->pinned_bytes + buffer->capacity <= client->pinned_bytes_max;
+    struct pulled *pulled = malloc(sizeof(*pulled) + (pins ? 0 : bytes));
+    if (pulled == NULL) {
+        return NULL;
+    }
+    *pulled = (struct pulled){
+        .puller = puller,
+        .held_bytes = sizeof(*pulled) + bytes,
+        .at = answer->records.data,
+        .left = answer->count,
+        .offset = answer->first,
+    };
+    if (pins) {
+        pulled->buffer = buffer;
+        pulled->pinned_bytes = buffer->capacity;
+        client->pinned_bytes += pulled->pinned_bytes;
+        buffer_ref(buffer);
+    } else {
+        memcpy(pulled->copy, answer->records.data, bytes);
+        pulled->at = pulled->copy;
+    }
+    pulled->end = pulled->at + bytes;
+    return pulled;
+}
+
+/* The first answer of a queue says where it stands. */
+static void puller_place(struct puller *puller, const struct pull_answer *answer)
+{
+    struct ternmq_position *position = &puller->position;
+    if (!position->known) {
+        position->known = true;
+        position->next = answer->first;
+        position->end_first = answer->end;
+    }
+    position->end = answer->end;
+    puller->placed = true;
+    puller->topic_id = (uint32_t)answer->topic_id;
+    puller->failing_ns = 0;
+    puller->tries = 0;
+}
+
+static void puller_answered(struct puller *puller, struct pull_answer *answer,
+                            struct buffer *buffer)
+{
+    struct ternmq_consumer *consumer = puller->consumer;
+    puller_place(puller, answer);
+    puller->next = answer->next;
+    puller->state = PULLER_IDLE;
+    if (answer->count > 0) {
+        puller->epoch = answer->epoch;
+    }
+    uint64_t end = puller->position.end_first;
+    if (consumer->until_end && answer->next >= end) {
+        puller->state = PULLER_FINISHED;
+        consumer->finished_count++;
+        /* What came since the start is not asked for. */
+        uint64_t wanted = answer->first < end ? end - answer->first : 0;
+        answer->count = wanted < answer->count ? (uint32_t)wanted : answer->count;
+    }
+    if (answer->count == 0) {
+        if (puller->state == PULLER_FINISHED) {
+            consumer_add(consumer, NULL);
+        }
+    } else {
+        struct pulled *pulled = keep_records(puller, answer, buffer);
+        if (pulled == NULL) {
+            struct ternmq_error error;
+            fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for messages");
+            puller->state = PULLER_STOPPED;
+            consumer_add_notice(consumer, puller, &error, true);
+            return;
+        }
+        consumer_add(consumer, pulled);
+    }
+    puller_start(puller);
+}
+
+static void pull_ended(struct client_call *call, const struct client_call_end *end)
+{
+    struct puller *puller = CONTAINER_OF(call, struct puller, call);
+    if (end->error != NULL) {
+        puller_failed(puller, end->error);
+        return;
+    }
+    struct pull_answer answer = {.count = 0};
+    if (!read_pull_map(end->result, &answer) || !walk_records(&answer)) {
+        struct ternmq_error error;
+        fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_NO,
+                  "%s answered a pull of queue %u with what is no run of records", end->address,
+                  puller->queue);
+        puller_failed(puller, &error);
+        return;
+    }
+    puller_answered(puller, &answer, end->buffer);
+}
+
+/* -------------------------------------------------------------------------- life */
+
+struct puller *puller_create(struct ternmq_consumer *consumer, uint32_t queue,
+                             enum ternmq_start start, uint64_t start_value)
+{
+    struct puller *puller = calloc(1, sizeof(*puller));
+    if (puller != NULL) {
+        puller->consumer = consumer;
+        puller->queue = queue;
+        puller->start = start;
+        puller->start_value = start_value;
+        puller->pause.fired = pause_over;
+    }
+    return puller;
+}
+
+void puller_destroy(struct puller *puller)
+{
+    client_call_drop(&puller->call);
+    timer_stop(puller->consumer->client->reactor, &puller->pause);
+    free(puller);
+}
