@@ -20,29 +20,38 @@ static inline int hex_digit(char digit)
     return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
 }
 
+/* Memory that stays reachable until the test's process ends; the bytes end where it ends. */
+struct hex_block {
+    struct hex_block *next;
+    uint8_t bytes[];
+};
+
+static struct hex_block *hex_blocks;
+
 /*
  * Decodes "93 02 a6..." (blanks anywhere between bytes) into memory of exactly that size, so that a
- * sanitizer sees the first byte read beyond. Never freed: a test process ends soon.
+ * sanitizer sees the first byte read beyond.
  */
 static inline struct bytes hex(const char *text)
 {
-    uint8_t *bytes = malloc(strlen(text) / 2 + 1);
+    static uint8_t bytes[65536];
     size_t length = 0;
-    ck_assert_ptr_nonnull(bytes);
     for (const char *at = text; *at != '\0';) {
         if (*at == ' ' || *at == '\n') {
             at++;
             continue;
         }
         ck_assert_msg(hex_digit(at[0]) >= 0 && hex_digit(at[1]) >= 0, "no hex: %s", at);
+        ck_assert_uint_lt(length, sizeof(bytes));
         bytes[length++] = (uint8_t)(hex_digit(at[0]) << 4 | hex_digit(at[1]));
         at += 2;
     }
-    uint8_t *exact = malloc(length == 0 ? 1 : length);
-    ck_assert_ptr_nonnull(exact);
-    memcpy(exact, bytes, length);
-    free(bytes);
-    return (struct bytes){exact, length};
+    struct hex_block *block = malloc(sizeof(*block) + length);
+    ck_assert_ptr_nonnull(block);
+    block->next = hex_blocks;
+    hex_blocks = block;
+    memcpy(block->bytes, bytes, length);
+    return (struct bytes){block->bytes, length};
 }
 
 /* A copy in memory of exactly its size. */

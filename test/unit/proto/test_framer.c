@@ -122,7 +122,8 @@ START_TEST(a_frame_in_any_pieces_ends_at_the_same_place)
     random_init(&random, 21);
     for (int round = 0; round < 200; round++) {
         size_t length = random_frame(&random, frame, sizeof(frame));
-        uint64_t piece_max = 1 + random_below(&random, round % 2 == 0 ? 3 : length);
+        /* Every other frame in many pieces, byte by byte if it is short. */
+        uint64_t piece_max = 1 + (round % 2 == 0 ? length / 500 : random_below(&random, length));
         struct framer framer;
         size_t found = 0;
         size_t available = 0;

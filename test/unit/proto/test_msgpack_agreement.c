@@ -43,6 +43,23 @@ START_TEST(it_reads_what_we_write_and_packs_it_to_the_same_bytes)
 }
 END_TEST
 
+/* True where an ext is somewhere in the object: msgpack-c takes them, and our wire has none. */
+static bool has_ext(const msgpack_object *object)
+{
+    bool found = object->type == MSGPACK_OBJECT_EXT;
+    if (object->type == MSGPACK_OBJECT_ARRAY) {
+        for (uint32_t i = 0; i < object->via.array.size && !found; i++) {
+            found = has_ext(&object->via.array.ptr[i]);
+        }
+    }
+    if (object->type == MSGPACK_OBJECT_MAP) {
+        for (uint32_t i = 0; i < object->via.map.size && !found; i++) {
+            found = has_ext(&object->via.map.ptr[i].key) || has_ext(&object->via.map.ptr[i].val);
+        }
+    }
+    return found;
+}
+
 /* True when msgpack-c takes one value at the start of the bytes; `*length_out` is its size. */
 static bool oracle_takes(const uint8_t *bytes, size_t length, size_t *length_out)
 {
@@ -51,8 +68,16 @@ static bool oracle_takes(const uint8_t *bytes, size_t length, size_t *length_out
     *length_out = 0;
     msgpack_unpack_return result =
         msgpack_unpack_next(&unpacked, (const char *)bytes, length, length_out);
+    bool is_taken = (result == MSGPACK_UNPACK_SUCCESS || result == MSGPACK_UNPACK_EXTRA_BYTES) &&
+                    !has_ext(&unpacked.data);
     msgpack_unpacked_destroy(&unpacked);
-    return result == MSGPACK_UNPACK_SUCCESS || result == MSGPACK_UNPACK_EXTRA_BYTES;
+    return is_taken;
+}
+
+/* True where a 32-bit count may stand: msgpack-c allocates what one says before it looks further. */
+static bool has_long_count(const uint8_t *bytes, size_t length)
+{
+    return memchr(bytes, 0xdd, length) != NULL || memchr(bytes, 0xdf, length) != NULL;
 }
 
 START_TEST(we_find_the_end_of_damaged_values_where_it_does)
@@ -64,14 +89,16 @@ START_TEST(we_find_the_end_of_damaged_values_where_it_does)
         struct writer writer = writer_over(buffer, sizeof(buffer));
         values_put(&random, &writer, 3);
         size_t length = writer_length(&writer);
-        /* Not into 32-bit lengths: it would allocate what they say. */
         size_t place = random_below(&random, length);
-        uint8_t damage = (uint8_t)random_below(&random, 0xc5);
+        uint8_t damage = (uint8_t)random_next(&random);
         buffer[place] = damage;
         struct cursor cursor = cursor_over(bytes_make(buffer, length));
         size_t oracle_length;
-        bool oracle = oracle_takes(buffer, length, &oracle_length);
         bool ours = cursor_skip(&cursor);
+        if (!ours && has_long_count(buffer, length)) {
+            continue;
+        }
+        bool oracle = oracle_takes(buffer, length, &oracle_length);
         ck_assert_int_eq(ours, oracle);
         if (ours) {
             ck_assert_uint_eq((size_t)(cursor.at - buffer), oracle_length);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_events.c - every entry that is built survives its journey, and none is read from half of
+ * its fields.
+ */
+#include "proto/events.h"
+#include "proto/limits.h"
+#include "test/lib/check_main.h"
+#include "test/unit/proto/hex.h"
+
+static uint8_t buffer[65536];
+static struct writer writer;
+
+static void set_up(void)
+{
+    writer = writer_over(buffer, sizeof(buffer));
+    events_begin(&writer);
+    ck_assert_uint_eq(writer_length(&writer), EVENTS_BEGIN_BYTES);
+}
+
+/* Closes the array with one entry and gives that entry's fields; its number must be this. */
+static struct cursor only_entry(uint64_t expected)
+{
+    struct events_reader reader;
+    uint64_t number;
+    struct cursor fields;
+    events_end(&writer, 0, 1);
+    ck_assert(!writer.overflowed);
+    ck_assert(events_open(&reader, writer_bytes(&writer)));
+    ck_assert_int_eq(events_next(&reader, &number, &fields), EVENTS_ENTRY);
+    ck_assert_uint_eq(number, expected);
+    struct cursor ignored;
+    ck_assert_int_eq(events_next(&reader, &number, &ignored), EVENTS_DONE);
+    return fields;
+}
+
+/* `reads` is false for every cut of the fields, byte by byte. */
+#define REFUSES_EVERY_CUT(fields, reads)                                    \
+    do {                                                                    \
+        size_t whole_bytes = cursor_left(&(fields));                        \
+        for (size_t cut = 0; cut < whole_bytes; cut++) {                    \
+            struct bytes beginning = {(fields).at, cut};                    \
+            uint8_t *copy = exact_copy(beginning);                          \
+            struct cursor cut_fields = cursor_over(bytes_make(copy, cut));  \
+            ck_assert_msg(!(reads), "cut at %zu of %zu", cut, whole_bytes); \
+            free(copy);                                                     \
+        }                                                                   \
+    } while (0)
+
+START_TEST(numbers_are_those_of_the_table)
+{
+    ck_assert_uint_eq(EVENT_EPOCH, 1);
+    ck_assert_uint_eq(EVENT_DURABLE, 2);
+    ck_assert_uint_eq(EVENT_TOPIC_PUT, 3);
+    ck_assert_uint_eq(EVENT_TOPIC_DELETE, 4);
+    ck_assert_uint_eq(EVENT_QUEUE_FIRST, 14);
+    ck_assert_str_eq(event_name(3), "topic.put");
+    ck_assert_str_eq(event_name(ROW_EPOCHS), "epochs");
+    ck_assert_str_eq(event_name(63), "unknown");
+    for (uint64_t number = EVENTS_OPTIONAL_FROM; number < 1000; number++) {
+        ck_assert_str_eq(event_name(number), "unknown");
+    }
+}
+END_TEST
+
+START_TEST(an_epoch_survives)
+{
+    struct event_epoch epoch = {
+        .epoch = 9, .start = UINT64_C(1) << 40, .boot_id = "0123456789abcde"};
+    struct event_epoch back;
+    event_put_epoch(&writer, EVENT_EPOCH, &epoch);
+    struct cursor fields = only_entry(EVENT_EPOCH);
+    ck_assert(event_read_epoch(fields, &back));
+    ck_assert_uint_eq(back.epoch, 9);
+    ck_assert_uint_eq(back.start, epoch.start);
+    ck_assert_mem_eq(back.boot_id, epoch.boot_id, EVENT_ID_BYTES);
+    REFUSES_EVERY_CUT(fields, event_read_epoch(cut_fields, &back));
+    set_up();
+    event_put_epoch(&writer, ROW_EPOCHS, &epoch);
+    ck_assert(event_read_epoch(only_entry(ROW_EPOCHS), &back));
+}
+END_TEST
+
+START_TEST(a_topic_survives_with_its_placement_and_queues)
+{
+    static const struct event_placement placement[] = {{{(const uint8_t *)"broker-a", 8}, 0, 3},
+                                                       {{(const uint8_t *)"b", 1}, 3, 1}};
+    static const struct event_queue_shard queues[] = {{0, 1}, {1, 0}, {2, 1}, {1023, 63}};
+    struct event_topic topic = {
+        .id = 12,
+        .version = 77,
+        .name = BYTES_OF("orders"),
+        .settings = {true, true, TOPIC_ROUTE_KEY, DURABILITY_DISK},
+        .placement_count = 2,
+        .queue_count = 4,
+    };
+    struct event_topic back;
+    struct event_placement part;
+    struct event_queue_shard queue;
+    event_put_topic(&writer, EVENT_TOPIC_PUT, &topic, placement, queues);
+    ck_assert_uint_le(writer_length(&writer), EVENT_TOPIC_BYTES(2, 4));
+    struct cursor fields = only_entry(EVENT_TOPIC_PUT);
+    ck_assert(event_read_topic(fields, &back));
+    ck_assert_uint_eq(back.id, 12);
+    ck_assert_uint_eq(back.version, 77);
+    ck_assert_bytes_eq(back.name, topic.name);
+    ck_assert_int_eq(back.settings.route, TOPIC_ROUTE_KEY);
+    ck_assert_int_eq(back.settings.durability, DURABILITY_DISK);
+    ck_assert_uint_eq(back.placement_count, 2);
+    ck_assert_uint_eq(back.queue_count, 4);
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert(event_take_placement(&back.placement, &part));
+        ck_assert_bytes_eq(part.broker, placement[i].broker);
+        ck_assert_uint_eq(part.first, placement[i].first);
+        ck_assert_uint_eq(part.count, placement[i].count);
+    }
+    ck_assert(cursor_is_done(&back.placement));
+    for (uint32_t i = 0; i < 4; i++) {
+        ck_assert(event_take_queue_shard(&back.queues, &queue));
+        ck_assert_uint_eq(queue.queue, queues[i].queue);
+        ck_assert_uint_eq(queue.shard, queues[i].shard);
+    }
+    ck_assert(cursor_is_done(&back.queues));
+    REFUSES_EVERY_CUT(fields, event_read_topic(cut_fields, &back));
+}
+END_TEST
+
+START_TEST(the_largest_topic_stays_within_its_bound)
+{
+    static struct event_queue_shard queues[QUEUES_PER_TOPIC_MAX];
+    static uint8_t name[TOPIC_NAME_BYTES_MAX];
+    struct event_placement placement = {{name, sizeof(name)}, UINT32_MAX, UINT32_MAX};
+    memset(name, 'n', sizeof(name));
+    for (uint32_t i = 0; i < QUEUES_PER_TOPIC_MAX; i++) {
+        queues[i] = (struct event_queue_shard){UINT16_MAX, UINT16_MAX};
+    }
+    struct event_topic topic = {
+        .id = UINT32_MAX,
+        .version = INTEGER_LIMIT - 1,
+        .name = bytes_make(name, sizeof(name)),
+        .settings = {true, true, TOPIC_ROUTE_KEY, DURABILITY_MEMORY},
+        .placement_count = 1,
+        .queue_count = QUEUES_PER_TOPIC_MAX,
+    };
+    struct event_topic back;
+    event_put_topic(&writer, ROW_TOPIC, &topic, &placement, queues);
+    ck_assert_uint_le(writer_length(&writer), EVENT_TOPIC_BYTES(1, QUEUES_PER_TOPIC_MAX));
+    ck_assert(event_read_topic(only_entry(ROW_TOPIC), &back));
+}
+END_TEST
+
+START_TEST(the_small_entries_survive)
+{
+    uint64_t number = 0;
+    uint32_t format = 0;
+    struct event_deleted deleted = {5, 6};
+    struct event_queue queue = {1, 2, 3, 4, 5};
+    struct cursor fields;
+
+    event_put_durable(&writer, 123456);
+    fields = only_entry(EVENT_DURABLE);
+    ck_assert(event_read_durable(fields, &number));
+    ck_assert_uint_eq(number, 123456);
+
+    set_up();
+    event_put_deleted(&writer, EVENT_TOPIC_DELETE, &deleted);
+    memset(&deleted, 0, sizeof(deleted));
+    fields = only_entry(EVENT_TOPIC_DELETE);
+    REFUSES_EVERY_CUT(fields, event_read_deleted(cut_fields, &deleted));
+    ck_assert(event_read_deleted(fields, &deleted));
+    ck_assert_uint_eq(deleted.id, 5);
+    ck_assert_uint_eq(deleted.version, 6);
+
+    set_up();
+    event_put_queue(&writer, &queue);
+    memset(&queue, 0, sizeof(queue));
+    fields = only_entry(ROW_QUEUE);
+    REFUSES_EVERY_CUT(fields, event_read_queue(cut_fields, &queue));
+    ck_assert(event_read_queue(fields, &queue));
+    ck_assert_uint_eq(queue.topic, 1);
+    ck_assert_uint_eq(queue.queue, 2);
+    ck_assert_uint_eq(queue.first, 3);
+    ck_assert_uint_eq(queue.next, 4);
+    ck_assert_uint_eq(queue.last_stored_at_ms, 5);
+
+    set_up();
+    event_put_begin(&writer);
+    ck_assert(event_read_begin(only_entry(ROW_BEGIN), &format));
+    ck_assert_uint_eq(format, EVENTS_FORMAT);
+
+    set_up();
+    event_put_end(&writer, 777);
+    ck_assert(event_read_end(only_entry(ROW_END), &number));
+    ck_assert_uint_eq(number, 777);
+}
+END_TEST
+
+START_TEST(a_segment_names_its_store_and_its_predecessor)
+{
+    struct event_segment segment = {.format = EVENTS_FORMAT,
+                                    .store_id = "fedcba987654321",
+                                    .shard = 3,
+                                    .base = 1 << 24,
+                                    .epoch = 2,
+                                    .previous_head_crc = UINT32_MAX};
+    struct event_segment back;
+    event_put_segment(&writer, &segment);
+    ck_assert_uint_le(writer_length(&writer), EVENTS_BEGIN_BYTES + EVENT_BYTES_MAX);
+    struct cursor fields = only_entry(ROW_SEGMENT);
+    ck_assert(event_read_segment(fields, &back));
+    ck_assert_mem_eq(back.store_id, segment.store_id, EVENT_ID_BYTES);
+    ck_assert_uint_eq(back.shard, 3);
+    ck_assert_uint_eq(back.base, 1 << 24);
+    ck_assert_uint_eq(back.previous_head_crc, UINT32_MAX);
+    REFUSES_EVERY_CUT(fields, event_read_segment(cut_fields, &back));
+}
+END_TEST
+
+START_TEST(fields_of_later_times_are_passed_over)
+{
+    struct events_reader reader;
+    struct event_deleted deleted;
+    struct cursor fields;
+    uint64_t number;
+    ck_assert(events_open(&reader, hex("92 95 04 05 06 a1 78 90 92 50 c0")));
+    ck_assert_int_eq(events_next(&reader, &number, &fields), EVENTS_ENTRY);
+    ck_assert_uint_eq(number, EVENT_TOPIC_DELETE);
+    ck_assert(event_read_deleted(fields, &deleted));
+    ck_assert_int_eq(events_next(&reader, &number, &fields), EVENTS_ENTRY);
+    ck_assert_uint_eq(number, 80);
+    ck_assert_int_eq(events_next(&reader, &number, &fields), EVENTS_DONE);
+}
+END_TEST
+
+START_TEST(what_are_no_entries_is_bad)
+{
+    static const char *const texts[] = {"91 01",    "91 90", "91 91 a1 78", "91",
+                                        "91 91 ff", "90 00", "91 91 01 00"};
+    struct events_reader reader;
+    struct cursor fields;
+    uint64_t number;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        bool is_bad = !events_open(&reader, hex(texts[i]));
+        enum events_result result = EVENTS_ENTRY;
+        while (!is_bad && result == EVENTS_ENTRY) {
+            result = events_next(&reader, &number, &fields);
+            is_bad = result == EVENTS_BAD;
+        }
+        ck_assert_msg(is_bad, "%s", texts[i]);
+    }
+    ck_assert(!events_open(&reader, hex("80")));
+    ck_assert(!events_open(&reader, hex("")));
+}
+END_TEST
+
+static Suite *events_suite(void)
+{
+    Suite *suite = suite_create("events");
+    TCase *cases = tcase_create("events");
+    tcase_add_checked_fixture(cases, set_up, NULL);
+    tcase_add_test(cases, numbers_are_those_of_the_table);
+    tcase_add_test(cases, an_epoch_survives);
+    tcase_add_test(cases, a_topic_survives_with_its_placement_and_queues);
+    tcase_add_test(cases, the_largest_topic_stays_within_its_bound);
+    tcase_add_test(cases, the_small_entries_survive);
+    tcase_add_test(cases, a_segment_names_its_store_and_its_predecessor);
+    tcase_add_test(cases, fields_of_later_times_are_passed_over);
+    tcase_add_test(cases, what_are_no_entries_is_bad);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+TEST_MAIN(events_suite)
