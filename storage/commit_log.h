@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_COMMIT_LOG_H
+#define STORAGE_COMMIT_LOG_H
+
+/*
+ * commit_log.h - everything one shard knows, in the order in which it happened.
+ *
+ * The log is a run of segments. It always starts with a snapshot of the whole state, so what is
+ * retained is a complete shard. Messages and operations are appended; queues and views are derived.
+ * Three positions move forward and never back:
+ *
+ *     durable <= written <= appended
+ *
+ *     appended   accepted, in memory
+ *     written    given to the kernel: survives the process
+ *     durable    synced: survives a power cut
+ *
+ * A turn: appends and operations are collected; at the turn's end (TURN_WRITE hook) they are
+ * grouped by queue, given positions, written in pieces of at most 256 KiB, then the operations as one events
+ * record, last; then those who wait for `written` are told. One fdatasync is in flight at a time,
+ * off the loop; when it comes home those who wait for `durable` are told and the next begins if
+ * somebody waits.
+ *
+ * Failure: a failed sync or a failed write in the middle of an append fences the log: nothing more
+ * is acknowledged, `failed` runs once, and the process must end. It is never retried.
+ *
+ * Memory:  16 bytes a record of the open segment (2 Mi records at most) and the staging buffer;
+ *          queues, about 200 bytes each. Owner: the log.
+ * Threads: one reactor owns a log and all of its queues; nothing here locks.
+ * Format:  storage/README.md; records, proto/README.md.
+ */
+
+#include "net/reactor.h"
+#include "proto/base/bytes.h"
+#include "proto/base/list.h"
+#include "proto/error.h"
+#include "storage/disk.h"
+#include "storage/segment.h"
+#include "storage/view.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct commit_log;
+struct queue;
+
+enum {
+    /* Most runs that one read answers. sendmsg takes 1,024 ranges at once; a quarter keeps one
+     * reader's turn short. */
+    LOG_RUNS_MAX = 256
+};
+
+enum log_durability { LOG_MEMORY, LOG_DISK };
+
+/* ------------------------------------------------------------------ life */
+
+struct commit_log_options {
+    struct disk *disk;
+    struct reactor *reactor;
+    uint32_t shard;               /* its directory is "<shard>" in the store */
+    uint64_t store_id;            /* for a new store; an old one's is kept and reported */
+    uint64_t segment_bytes_least; /* of the first segment; doubles with each roll ... */
+    uint64_t segment_bytes_most;  /* ... up to this. 64 KiB to 1 GiB */
+    uint64_t retain_bytes;        /* oldest segments go above it; 0: never */
+    struct view *const *views;    /* in the order in which a snapshot has them; copied */
+    size_t view_count;
+
+    /* The log is fenced: `what` is one line for the operator. Runs once, from the loop. */
+    void (*failed)(void *owner, const char *what);
+    void *owner;
+};
+
+/* What recovery found and did: the one line at start. */
+struct recovery_report {
+    bool fresh; /* there was no log: a new one was made */
+    uint64_t store_id;
+    uint32_t epoch;             /* the highest seen; 0 for a fresh log */
+    uint64_t snapshot_position; /* where replay began */
+    uint64_t end;               /* where the log ends now */
+    uint64_t records;           /* replayed */
+    uint64_t bytes;
+    uint64_t cut_bytes;    /* unsynced tail that was cut */
+    uint64_t durable;      /* the highest mark seen */
+    bool corrupt;          /* below `durable`: the log is read-only */
+    uint64_t corrupt_from; /* the range that is not whole */
+    uint64_t corrupt_to;
+    uint64_t took_ns;
+};
+
+/*
+ * Opens the shard's log, replaying it into the views, which must be in the state of an empty log.
+ * Cuts an unsynced tail that is not whole, and syncs. A log with corruption below its durable mark
+ * opens read-only. Blocks; called at start. On failure (`error`: one line) nothing is held.
+ */
+bool commit_log_open(struct commit_log **log_out, const struct commit_log_options *options,
+                     struct recovery_report *report_out, char *error, size_t error_bytes);
+
+/* Takes the epoch in which everything from here is written; its record is on disk on return.
+ * Blocks; called once, at start, before anything is appended. Not for a read-only log. */
+bool commit_log_begin_epoch(struct commit_log *log, uint32_t epoch, const uint8_t boot_id[16],
+                            char *error, size_t error_bytes);
+
+/*
+ * Ends a log: refuses appends from here (STOPPING), writes and syncs what was accepted, tells
+ * everybody who waits, then `closed` runs, once, from the loop, and the log is gone. Waiting queue_waiters are
+ * woken first.
+ */
+void commit_log_close(struct commit_log *log, void (*closed)(void *owner), void *owner);
+
+/* ---------------------------------------------------------------- queues */
+
+/* Where one queue stands. */
+struct queue_state {
+    uint64_t first;          /* the oldest offset still there */
+    uint64_t next;           /* what the next message gets */
+    uint64_t visible;        /* the first offset that may not be read yet */
+    uint64_t last_stored_ms; /* 0: never */
+};
+
+/*
+ * Makes the queue, or changes the durability that bounds what of it is visible. The catalogue's
+ * apply calls this, live and in replay alike; messages replayed before it made the queue already.
+ */
+void commit_log_queue_put(struct commit_log *log, uint32_t topic_id, uint16_t number,
+                          enum log_durability durability);
+
+/* Forgets the queue; who waits on it is woken. */
+void commit_log_queue_remove(struct commit_log *log, uint32_t topic_id, uint16_t number);
+
+/* NULL if there is none. The pointer stays until the queue is removed. */
+struct queue *commit_log_queue_find(struct commit_log *log, uint32_t topic_id, uint16_t number);
+
+struct queue_state queue_state(const struct queue *queue);
+
+/* ------------------------------------------------------------- appending */
+
+/* One message of an append: element 12 as it will be stored, and what was computed from it. */
+struct append_message {
+    const uint8_t *bytes;
+    uint32_t length;
+    uint32_t crc;      /* CRC32C of `bytes` */
+    uint32_t tag_hash; /* 0: none */
+    uint32_t key_hash; /* of the first key; 0: none */
+};
+
+/*
+ * The messages of one produce call, for one queue. The caller owns it and keeps it, the messages
+ * and their bytes still until `done`, which runs once, from the loop, when all are written (or
+ * durable, if `wait_durable`).
+ */
+struct append {
+    void (*done)(struct append *append);
+    struct queue *queue;
+    const struct append_message *messages;
+    uint32_t count;   /* 1 to 65,535 */
+    uint64_t born_ms; /* 0: as stored */
+    bool wait_durable;
+    uint64_t offset;   /* out, at once: of the first message; the others follow */
+    uint64_t position; /* out, when written: of the first record */
+    uint64_t end;      /* log */
+    struct list link;  /* log */
+};
+
+/*
+ * Accepts an append: offsets are given, order is decided. Or refuses it, and nothing happened:
+ *
+ *   ERROR_READ_ONLY  the log has a corrupt range
+ *   ERROR_DISK_FULL  there is no room and no next segment yet
+ *   ERROR_STOPPING   the log is closing or fenced
+ */
+enum error commit_log_append(struct commit_log *log, struct append *append);
+
+/* Stops waiting for `durable` (a time-out): `done` will not run. Only when it is written. */
+void commit_log_append_abandon(struct commit_log *log, struct append *append);
+
+/* Whether an append is written, so that it may be abandoned. */
+bool append_is_written(const struct append *append);
+
+/* One state change. `operation` is the array `[number, fields..]`, copied. */
+struct log_operation {
+    void (*done)(struct log_operation *operation); /* when durable; NULL: does not wait */
+    uint64_t end;                                  /* log */
+    struct list link;                              /* log */
+};
+
+/* Applies it to the views, now, and appends it with the turn's events. Refuses as append does. */
+enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
+                              struct log_operation *operation);
+
+/* --------------------------------------------------------------- reading */
+
+/* Adjacent records of one segment, of one queue, ready to be sent as they lie. */
+struct run {
+    struct segment *segment; /* a reference that is the holder's to give back */
+    uint32_t place;          /* in the segment's file */
+    uint32_t bytes;
+    uint32_t messages;
+};
+
+struct run_list {
+    uint32_t count;
+    uint32_t messages;
+    uint64_t bytes;
+    struct run runs[LOG_RUNS_MAX];
+};
+
+/*
+ * Messages of `queue` from `offset` on, below `visible`: at most `messages_max` of them in at most
+ * `bytes_max` bytes, but always one if there is one, in at most LOG_RUNS_MAX runs.
+ *
+ *   OK                      also with no message, where offset == visible
+ *   ERROR_OFFSET_TOO_SMALL  retention took it: queue_state().first is the oldest there
+ *   ERROR_TRUNCATED         offset > visible
+ *   ERROR_CORRUPT           it lies in a range that is not whole
+ */
+enum error commit_log_read(struct commit_log *log, struct queue *queue, uint64_t offset,
+                           uint32_t messages_max, uint64_t bytes_max, struct run_list *list_out);
+
+/* The first offset of `queue` stored at or after `at_ms`, or `visible` if there is none. */
+uint64_t commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms);
+
+/*
+ * Where a reader goes on whose last record was `offset` - 1 of `epoch`: `offset` itself if that
+ * record is the one that is there; else, having seen what was lost, the first offset that he has not seen.
+ */
+uint64_t commit_log_find_epoch(struct commit_log *log, struct queue *queue, uint64_t offset,
+                               uint32_t epoch);
+
+/* Somebody who waits until `visible` passes `offset`. */
+struct queue_waiter {
+    void (*woken)(struct queue_waiter *waiter); /* once; no longer waiting. Also at remove, close */
+    uint64_t offset;
+    struct list link; /* log; list_is_linked() tells whether it waits */
+};
+void queue_wait(struct queue *queue, struct queue_waiter *waiter);
+void queue_waiter_cancel(struct queue_waiter *waiter);
+
+/* ------------------------------------------------------------ inspecting */
+
+struct commit_log_counters {
+    uint64_t appended_messages;
+    uint64_t appended_bytes;
+    uint64_t writes;
+    uint64_t syncs;
+    uint64_t sync_ns;
+    uint64_t sync_ns_max;
+    uint64_t rolls;
+    uint64_t roll_waits; /* turns in which appends were refused for want of a next segment */
+    uint64_t snapshots;
+    uint64_t segments_removed;
+    uint64_t segments; /* now */
+    uint64_t bytes;    /* now, of all segments and indexes */
+    uint64_t position_written;
+    uint64_t position_durable;
+    uint64_t queues; /* now */
+    bool read_only;
+    uint64_t corrupt_from;
+    uint64_t corrupt_to;
+};
+void commit_log_counters(const struct commit_log *log, struct commit_log_counters *counters_out);
+
+/* Hash of all state derived from the log: queues, then every view. */
+uint64_t commit_log_hash(const struct commit_log *log);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * log_append.c - what a log accepts: messages get their offsets at once, operations are applied at
+ * once; both are written at the turn's end.
+ */
+
+#include "proto/base/contract.h"
+#include "storage/log_state.h"
+
+#include <string.h>
+
+static uint64_t append_bytes(const struct append *append)
+{
+    uint64_t bytes = (uint64_t)append->count * RECORD_HEAD_BYTES;
+    for (uint32_t i = 0; i < append->count; i++) {
+        bytes += append->messages[i].length;
+    }
+    return bytes;
+}
+
+/* What is pending fits the open segment, or the next is there, or it is being made and what waits
+ * for it is bounded. */
+static enum error check_room(struct commit_log *log, uint64_t bytes)
+{
+    uint64_t pending = log->pending_bytes + log->operations.content_bytes + bytes;
+    if (!log->roll_waits &&
+        pending + RECORD_CONTENT_PLACE <= log->open->map_bytes - log->open->used) {
+        return OK;
+    }
+    if (log->next.state == NEXT_NONE) {
+        log_next_make(log, 0);
+    }
+    bool is_bounded = pending <= PENDING_BYTES_MAX || log->pending_bytes == 0;
+    return log->next.state != NEXT_FAILED && is_bounded ? OK : ERROR_DISK_FULL;
+}
+
+enum error commit_log_append(struct commit_log *log, struct append *append)
+{
+    struct queue *queue = append->queue;
+    ASSERT(append->count > 0 && append->count <= MESSAGES_PER_CALL_MAX && append->done != NULL);
+    ASSERT(queue->log == log && !queue->removed);
+    if (log->refusal != OK) {
+        return log->refusal;
+    }
+    uint64_t bytes = append_bytes(append);
+    enum error error = check_room(log, bytes);
+    if (error != OK) {
+        return error;
+    }
+    append->offset = queue->next;
+    append->position = 0;
+    append->end = 0;
+    queue->next += append->count;
+    list_append(&queue->appends, &append->link);
+    if (list_is_empty(&queue->touched)) {
+        list_append(&log->touched, &queue->touched);
+    }
+    log->pending_bytes += bytes;
+    if (log->pending_bytes > PENDING_BYTES_EARLY && !log->roll_waits) {
+        log_write_pending(log);
+    }
+    return OK;
+}
+
+bool append_is_written(const struct append *append)
+{
+    return append->end != 0;
+}
+
+void commit_log_append_abandon(struct commit_log *log, struct append *append)
+{
+    (void)log;
+    ASSERT(append_is_written(append));
+    list_remove(&append->link);
+}
+
+/* ------------------------------------------------------------ operations */
+
+static void apply(struct commit_log *log, struct bytes bytes)
+{
+    struct cursor cursor = cursor_over(bytes);
+    uint32_t elements;
+    uint32_t number;
+    bool is_read = cursor_take_array(&cursor, &elements) && cursor_take_u32(&cursor, &number);
+    ASSERT(is_read);
+    ASSERT(log_apply_operation(log, number, &cursor, log->end, false));
+}
+
+enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
+                              struct log_operation *operation)
+{
+    struct operations *operations = &log->operations;
+    ASSERT(bytes.length > 0 && bytes.length <= OPERATIONS_BYTES_MAX - 2 * EVENT_BYTES_MAX);
+    if (log->refusal != OK) {
+        return log->refusal;
+    }
+    if (operations->content_bytes + bytes.length > OPERATIONS_BYTES_MAX - EVENT_BYTES_MAX) {
+        log_write_pending(log);
+        if (operations->count > 0) {
+            return log->refusal != OK ? log->refusal : ERROR_DISK_FULL;
+        }
+    }
+    enum error error = check_room(log, bytes.length);
+    if (error != OK) {
+        return error;
+    }
+    apply(log, bytes);
+    memcpy(operations->record + RECORD_CONTENT_PLACE + operations->content_bytes, bytes.data,
+           bytes.length);
+    operations->content_bytes += (uint32_t)bytes.length;
+    operations->count++;
+    if (operation->done != NULL) {
+        operation->end = 0;
+        list_append(&operations->waiting, &operation->link);
+    }
+    return OK;
+}

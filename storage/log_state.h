@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef STORAGE_LOG_STATE_H
+#define STORAGE_LOG_STATE_H
+
+/*
+ * log_state.h - the inside of a commit log, shared by the files that are its steps.
+ *
+ *     commit_log.c    life: open, the turn, close          log_recover.c  what a start finds
+ *     log_append.c    what is accepted                      log_roll.c     the next segment
+ *     log_write.c     a turn's records, grouped, written    snapshot.c     the whole state, in chunks
+ *     log_flush.c     group commit, who is told when        retention.c    the oldest segments go
+ *     log_read.c      what is served                        log_view.c     epochs
+ *
+ * Only these include it. Threads: the log's reactor, jobs apart.
+ */
+
+#include "net/reactor.h"
+#include "proto/base/list.h"
+#include "proto/base/map.h"
+#include "proto/events.h"
+#include "proto/record.h"
+#include "storage/commit_log.h"
+#include "storage/consume_queue.h"
+#include "storage/segment_file.h"
+#include "storage/snapshot.h"
+
+enum {
+    /* One write. Larger ones halved the throughput on the machines measured. */
+    PIECE_BYTES = 256 * 1024,
+    /* IOV_MAX. */
+    PIECE_RANGES = 1024,
+    /* Messages below it are copied behind their heads; above, a range of their own is cheaper. */
+    COPY_BYTES_MAX = 512,
+    /* Appends collected in a turn before they are written early. */
+    PENDING_BYTES_EARLY = 1024 * 1024,
+    /* Appends that may wait for the next segment: about what a 5 s stall of a slow disk needs. */
+    PENDING_BYTES_MAX = 32 * 1024 * 1024,
+    /* Operations of one events record, which must fit the smallest segment. */
+    OPERATIONS_BYTES_MAX = 48 * 1024,
+    /* Least time between two `durable` marks: what recovery may take for an unsynced tail though it
+     * was synced, but never told to anybody as such after a power cut. */
+    DURABLE_MARK_NS = 10 * 1000 * 1000,
+    /* Pause before a next segment is tried again after the disk was full. */
+    NEXT_RETRY_NS = 1000 * 1000 * 1000,
+    LOG_PATH_BYTES = SEGMENT_PATH_BYTES,
+    LOG_FAILURE_BYTES = 200
+};
+
+/* The room that a roll takes at the start of a segment: its segment record and a begin record. */
+#define ROLL_BYTES (2U * (RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES + EVENT_BYTES_MAX))
+
+/* Bytes on their way into one write: heads and small messages copied, large ones referred to. */
+struct stage {
+    uint8_t *scratch; /* PIECE_BYTES */
+    uint32_t scratch_used;
+    uint32_t bytes;       /* of the piece */
+    uint32_t place;       /* in the open segment, where the piece begins */
+    bool ends_in_scratch; /* the last range lies in scratch and can grow */
+    int count;
+    struct iovec ranges[PIECE_RANGES];
+};
+
+/* Operations of the turn: a record in the making, with room for its head before it. */
+struct operations {
+    uint8_t *record;
+    uint32_t content_bytes;
+    uint32_t count;
+    struct list waiting; /* log_operation, not yet written */
+};
+
+/* From `position` durable on, `queue` is visible up to `visible`. */
+struct durable_mark {
+    uint64_t position;
+    struct queue *queue; /* NULL: removed */
+    uint64_t visible;
+};
+
+struct durable_marks {
+    struct durable_mark *ring;
+    uint32_t capacity; /* 0 or a power of two */
+    uint32_t first;
+    uint32_t count;
+};
+
+enum next_state { NEXT_NONE, NEXT_MAKING, NEXT_READY, NEXT_FAILED };
+
+/* next.log: made ready off the loop. */
+struct next_segment {
+    enum next_state state;
+    struct segment *segment; /* READY */
+    uint64_t bytes;          /* what is made, or was */
+    int error;
+    struct disk_job job;
+    struct timer retry;
+};
+
+/* The one fdatasync in flight. */
+struct flush {
+    struct disk_job job;
+    struct segment *segment;
+    uint64_t position;
+    uint64_t started_ns;
+    int error;
+};
+
+struct epochs {
+    struct view view;
+    struct event_epoch *list;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t durable; /* the highest mark seen */
+};
+
+enum log_phase { LOG_RUNNING, LOG_CLOSING, LOG_RELEASING, LOG_RELEASED };
+
+struct commit_log {
+    struct commit_log_options options;
+    struct disk *disk;
+    struct reactor *reactor;
+    char directory[16];
+    uint64_t store_id;
+    uint32_t epoch;
+
+    /* What appends are answered; OK while all is well. */
+    enum error refusal;
+    bool read_only;
+    uint64_t corrupt_from;
+    uint64_t corrupt_to;
+    bool fenced;
+    char failure[LOG_FAILURE_BYTES];
+    struct op failed_op;
+
+    /* Oldest first; the last is `open`. */
+    struct segment **segments;
+    uint32_t segment_count;
+    uint32_t segment_capacity;
+    struct segment *open;
+    uint32_t segments_alive; /* not yet released, with those removed and the next */
+
+    /* Positions. `end` counts what is staged. */
+    uint64_t end;
+    uint64_t written;
+    uint64_t synced; /* as the last sync sampled it; `durable` also waits for rolls */
+    uint64_t durable;
+    uint64_t durable_marked;
+    uint64_t marked_at_ns;
+    uint64_t stored_ms; /* never decreasing */
+
+    /* Queues, by key and in the order in which they were made. */
+    struct number_map queues;
+    struct list queue_list;
+    uint64_t queue_serial;
+    struct queues_view queues_view;
+
+    struct epochs epochs;
+    struct view **views; /* ours, then the options' */
+    uint32_t view_count;
+    bool views_take_messages;
+
+    /* The turn. */
+    struct list touched; /* queues with appends not yet staged, in the order of their first */
+    uint64_t pending_bytes;
+    bool messages_first; /* a queue was removed while its appends wait for a roll */
+    bool roll_waits;     /* what is pending waits for the next segment */
+    bool at_start;       /* no loop runs yet: jobs are done in place */
+    struct operations operations;
+    struct stage stage;
+    struct list moved;  /* queues written to by this write */
+    struct list waking; /* queues whose `visible` moved and that are waited for */
+
+    /* Who is told when. */
+    struct list staged;             /* appends, of this write */
+    struct list written_appends;    /* appends to be told at the turn's end */
+    struct list durable_appends;    /* in order of their end */
+    struct list durable_operations; /* likewise */
+    struct durable_marks marks;
+    uint64_t sync_wanted; /* somebody waits until durable is there */
+
+    struct flush flush;
+    struct next_segment next;
+    struct snapshot snapshot;
+    uint32_t jobs; /* under way, but the flush and those of segments that are released */
+
+    struct turn_hook hook;
+    enum log_phase phase;
+    struct op close_op;
+    void (*closed)(void *owner);
+    void *closed_owner;
+
+    struct commit_log_counters counters;
+};
+
+/* commit_log.c */
+struct commit_log *log_create(const struct commit_log_options *options);
+void log_destroy(struct commit_log *log); /* everything at once; for a log that never ran */
+void log_segment_add(struct commit_log *log, struct segment *segment);
+struct segment_owner log_segment_owner(struct commit_log *log);
+void log_file_path(const struct commit_log *log, char path[LOG_PATH_BYTES], const char *name);
+
+/* Nothing is acknowledged from here; `failed` runs from the loop. `what` names the step. */
+void log_fence(struct commit_log *log, const char *what, int error);
+
+/* log_write.c */
+
+/* Stages and writes what is pending, as far as there is room: operations, then messages. */
+void log_write_pending(struct commit_log *log);
+
+/* Reads the clock that records are stored by; it never goes back. */
+void log_set_time(struct commit_log *log);
+bool log_has_pending(const struct commit_log *log);
+
+/* Puts one record of kinds 4 to 6 at the end; its content lies at record + RECORD_CONTENT_PLACE.
+ * Above OPERATIONS_BYTES_MAX the bytes stay as they are until log_write_staged(). False: it waits for a roll, or fenced. */
+bool log_put_own(struct commit_log *log, enum record_kind kind, uint8_t *record,
+                 uint32_t content_bytes);
+
+/* The same without asking for room: the first records of a segment. */
+bool log_put_own_here(struct commit_log *log, enum record_kind kind, uint8_t *record,
+                      uint32_t content_bytes);
+
+/* Writes what is staged. False: fenced. */
+bool log_write_staged(struct commit_log *log);
+
+/* log_flush.c */
+void log_want_durable(struct commit_log *log, uint64_t position);
+void log_flush_start(struct commit_log *log);     /* if somebody waits and none is in flight */
+void log_durable_advance(struct commit_log *log); /* after a sync or a roll came home */
+void log_mark_visible(struct commit_log *log, struct queue *queue);
+void log_forget_marks(struct commit_log *log, const struct queue *queue);
+void log_tell_written(struct commit_log *log);
+void log_wake_queues(struct commit_log *log);
+
+/* log_roll.c */
+
+/* Makes the next segment the open one, if it is ready for a record of `need` bytes; else asks for
+ * it. False: not yet, or fenced. */
+bool log_roll(struct commit_log *log, uint32_t need);
+bool log_fits(const struct commit_log *log, uint32_t bytes);
+
+/* Has the next segment made if the open one is half full. */
+void log_next_ahead(struct commit_log *log);
+void log_next_make(struct commit_log *log, uint64_t bytes_least);
+bool log_put_segment_record(struct commit_log *log);
+void log_index_submit(struct commit_log *log, struct segment *segment);
+
+/* log_recover.c */
+bool log_recover(struct commit_log *log, struct recovery_report *report, char *error,
+                 size_t error_bytes);
+
+/* log_fresh.c */
+bool log_make_fresh(struct commit_log *log, char *error, size_t error_bytes);
+
+/* log_view.c */
+void epochs_init(struct epochs *epochs);
+void epochs_deinit(struct epochs *epochs);
+
+/* Gives an operation to every view; false if none knows the number. */
+bool log_apply_operation(struct commit_log *log, uint32_t number, struct cursor *fields,
+                         uint64_t position, bool loading);
+
+/* retention.c */
+void log_retain(struct commit_log *log);
+
+#endif

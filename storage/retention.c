@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * retention.c - the oldest segments go, whole, when the log has more bytes than it may keep.
+ *
+ * Never past the begin of the newest snapshot that is complete on disk: what is retained is a
+ * complete shard. A segment leaves the log at once, and its file when the worker comes to it, one a
+ * job with the directory synced, so that what a crash leaves is always a log without a gap. Who
+ * still sends from it holds a reference, and with it the mapping.
+ */
+
+#include "proto/base/bytes.h"
+#include "proto/base/contract.h"
+#include "proto/base/log.h"
+#include "storage/log_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct removal {
+    struct disk_job job;
+    struct commit_log *log;
+    uint64_t base;
+    int error;
+};
+
+static void removal_work(struct disk_job *job)
+{
+    struct removal *removal = CONTAINER_OF(job, struct removal, job);
+    struct commit_log *log = removal->log;
+    char path[SEGMENT_PATH_BYTES];
+    segment_path(path, log->directory, removal->base, SEGMENT_INDEX);
+    removal->error = disk_remove(log->disk, path);
+    if (removal->error == 0) {
+        segment_path(path, log->directory, removal->base, SEGMENT_LOG);
+        removal->error = disk_remove(log->disk, path);
+    }
+    if (removal->error == 0) {
+        removal->error = disk_sync_directory(log->disk, log->directory);
+    }
+}
+
+/* A file that stays is taken up again at the next start, and tried again then. */
+static void removal_done(struct disk_job *job)
+{
+    struct removal *removal = CONTAINER_OF(job, struct removal, job);
+    struct commit_log *log = removal->log;
+    if (removal->error < 0) {
+        log_warn("shard %u: segment %llu cannot be removed: %s", log->options.shard,
+                 (unsigned long long)removal->base, strerror(-removal->error));
+    }
+    free(removal);
+    log->jobs--;
+}
+
+static void remove_oldest(struct commit_log *log)
+{
+    struct segment *segment = log->segments[0];
+    queues_drop_segment(log, segment);
+    log->segment_count--;
+    memmove(log->segments, log->segments + 1, log->segment_count * sizeof(*log->segments));
+    log->counters.segments_removed++;
+
+    struct removal *removal = calloc(1, sizeof(*removal));
+    ASSERT(removal != NULL);
+    removal->log = log;
+    removal->base = segment->base;
+    removal->job.work = removal_work;
+    removal->job.done = removal_done;
+    log->jobs++;
+    disk_submit(log->disk, log->reactor, DISK_WORKER_FILES, &removal->job);
+    segment_unref(segment);
+}
+
+static uint64_t log_bytes(const struct commit_log *log)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        bytes += log->segments[i]->used + index_file_bytes(&log->segments[i]->index);
+    }
+    return bytes;
+}
+
+void log_retain(struct commit_log *log)
+{
+    uint64_t bytes = log->options.retain_bytes;
+    if (bytes == 0 || log->read_only || log->at_start || log->phase != LOG_RUNNING) {
+        return;
+    }
+    while (log->segment_count > 1 && log_bytes(log) > bytes) {
+        const struct segment *oldest = log->segments[0];
+        if (oldest->busy || segment_end(oldest) > log->snapshot.durable_begin) {
+            return;
+        }
+        remove_oldest(log);
+    }
+}
