@@ -2,6 +2,7 @@
 /* shard.c - the frame around a log; what happens on it stands in produce.c and pull.c. */
 #include "broker/shard.h"
 
+#include "broker/core.h"
 #include "broker/produce.h"
 #include "proto/base/contract.h"
 
