@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_repair.c - catalogues of several shards after a crash in the middle of a change.
+ */
+#include "broker/repair.h"
+#include "test/lib/check_main.h"
+
+#include <stdio.h>
+
+enum { SHARDS = 3 };
+
+static struct catalogue *catalogues[SHARDS];
+static struct repair_options options;
+static char found[256]; /* the topics that the repair names, as "name:version " each */
+static char error[256];
+
+static void give(struct catalogue *catalogue, struct bytes operation)
+{
+    struct cursor cursor = cursor_over(operation);
+    uint32_t fields;
+    uint64_t number;
+    ck_assert(cursor_take_array(&cursor, &fields) && cursor_take_uint(&cursor, &number));
+    ck_assert(catalogue->view.operations->apply_operation(&catalogue->view, (uint32_t)number,
+                                                          &cursor, 0, false));
+}
+
+static bool append(void *context, uint32_t shard, struct bytes operation)
+{
+    (void)context;
+    give(catalogues[shard], operation);
+    return true;
+}
+
+static bool append_refused(void *context, uint32_t shard, struct bytes operation)
+{
+    (void)context;
+    (void)shard;
+    (void)operation;
+    return false;
+}
+
+static void note_topic(void *context, struct topic *topic)
+{
+    (void)context;
+    size_t used = strlen(found);
+    (void)snprintf(found + used, sizeof(found) - used, "%.*s:%u ", (int)topic->name.length,
+                   (const char *)topic->name.data, (unsigned)topic->version);
+}
+
+static void set_up(void)
+{
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        catalogues[i] = catalogue_create(i, DURABILITY_DISK);
+    }
+    options = (struct repair_options){
+        .catalogues = catalogues,
+        .shard_count = SHARDS,
+        .append = append,
+        .topic = note_topic,
+    };
+    found[0] = '\0';
+}
+
+static void tear_down(void)
+{
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        catalogue_destroy(catalogues[i]);
+    }
+}
+
+/* A topic whose queue n lies in shard n, recorded in the shards of `where` (bits). */
+static void put(uint32_t id, uint64_t version, const char *name, uint32_t queues, unsigned where)
+{
+    static const uint16_t shards[] = {0, 1, 2};
+    const struct topic_parts parts = {
+        .id = id,
+        .version = version,
+        .name = bytes_from_string(name),
+        .queue_count = queues,
+        .shards = shards,
+    };
+    struct topic *topic = topic_create(&parts);
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_put(&writer, topic);
+    topic_unref(topic);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        if ((where >> i & 1) != 0) {
+            give(catalogues[i], writer_bytes(&writer));
+        }
+    }
+}
+
+static void put_deleted(uint32_t id, uint64_t version, unsigned where)
+{
+    uint8_t bytes[EVENT_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_delete(&writer, id, version);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        if ((where >> i & 1) != 0) {
+            give(catalogues[i], writer_bytes(&writer));
+        }
+    }
+}
+
+static uint32_t repair(void)
+{
+    uint32_t appended = UINT32_MAX;
+    found[0] = '\0';
+    ck_assert_msg(catalogues_repair(&options, &appended, error, sizeof(error)), "%s", error);
+    return appended;
+}
+
+START_TEST(catalogues_that_agree_are_left_alone)
+{
+    put(1, 1, "a", 3, 7);
+    put(2, 2, "b", 1, 1);
+    put(3, 3, "c", 2, 3);
+    put_deleted(3, 4, 3);
+    ck_assert_uint_eq(repair(), 0);
+    ck_assert_str_eq(found, "a:1 b:2 ");
+}
+END_TEST
+
+START_TEST(a_topic_that_did_not_reach_all_shards_does)
+{
+    put(1, 1, "a", 3, 1);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_uint_eq(catalogue_find(catalogues[2], BYTES_OF("a"))->version, 1);
+    ck_assert_uint_eq(repair(), 0);
+    ck_assert_str_eq(found, "a:1 ");
+}
+END_TEST
+
+START_TEST(the_highest_version_wins_in_whichever_shard_it_is)
+{
+    put(1, 1, "a", 2, 3);
+    put(1, 5, "a", 3, 4); /* shard 0 lost its end, shard 2 did not */
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_uint_eq(catalogue_find(catalogues[0], BYTES_OF("a"))->queue_count, 3);
+    ck_assert_uint_eq(catalogue_find(catalogues[1], BYTES_OF("a"))->version, 5);
+    ck_assert_uint_eq(catalogues[0]->version, 5);
+    ck_assert_str_eq(found, "a:5 ");
+}
+END_TEST
+
+START_TEST(a_deletion_goes_on_and_nothing_comes_back)
+{
+    put(1, 1, "a", 3, 7);
+    put_deleted(1, 2, 1);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_ptr_null(catalogue_find(catalogues[1], BYTES_OF("a")));
+    ck_assert_ptr_null(catalogue_find(catalogues[2], BYTES_OF("a")));
+    ck_assert_str_eq(found, "");
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+START_TEST(a_deletion_that_only_another_shard_has_counts)
+{
+    put(1, 1, "a", 3, 7);
+    put_deleted(1, 9, 4);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_uint_eq(catalogues[0]->version, 9);
+    ck_assert_uint_eq(catalogues[0]->topic_count, 0);
+}
+END_TEST
+
+START_TEST(ids_and_versions_of_other_shards_are_not_given_again)
+{
+    put_deleted(40, 90, 2);
+    ck_assert_uint_eq(repair(), 1);
+    ck_assert_uint_eq(catalogues[0]->next_id, 41);
+    ck_assert_uint_eq(catalogues[0]->version, 90);
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+START_TEST(a_name_that_was_freed_and_taken_again_is_repaired_in_that_order)
+{
+    put(1, 1, "a", 3, 7);
+    put_deleted(1, 2, 1);
+    put(2, 3, "a", 3, 1);
+    ck_assert_uint_eq(repair(), 4);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        ck_assert_uint_eq(catalogue_find(catalogues[i], BYTES_OF("a"))->id, 2);
+        ck_assert_uint_eq(catalogues[i]->topic_count, 1);
+    }
+    ck_assert_str_eq(found, "a:3 ");
+}
+END_TEST
+
+START_TEST(a_shard_that_takes_no_writes_is_left_as_it_is)
+{
+    put(1, 1, "a", 3, 1);
+    options.read_only = 1U << 1;
+    ck_assert_uint_eq(repair(), 1);
+    ck_assert_uint_eq(catalogues[1]->topic_count, 0);
+    ck_assert_str_eq(found, "a:1 ");
+}
+END_TEST
+
+START_TEST(a_new_shard_knows_no_topic_and_needs_none)
+{
+    put(1, 1, "a", 2, 3);
+    options.fresh = 1U << 2;
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+START_TEST(a_shard_whose_log_is_gone_is_told_from_a_new_one)
+{
+    put(1, 1, "orders", 3, 3);
+    options.fresh = 1U << 2;
+    uint32_t appended = 0;
+    ck_assert(!catalogues_repair(&options, &appended, error, sizeof(error)));
+    ck_assert_ptr_nonnull(strstr(error, "shard 2"));
+    ck_assert_ptr_nonnull(strstr(error, "orders"));
+    ck_assert_str_eq(found, "");
+}
+END_TEST
+
+START_TEST(a_repair_that_finds_no_room_fails)
+{
+    put(1, 1, "a", 3, 1);
+    options.append = append_refused;
+    uint32_t appended = 0;
+    ck_assert(!catalogues_repair(&options, &appended, error, sizeof(error)));
+    ck_assert_ptr_nonnull(strstr(error, "shard 1"));
+}
+END_TEST
+
+static Suite *repair_suite(void)
+{
+    Suite *suite = suite_create("repair");
+    TCase *cases = tcase_create("repair");
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_test(cases, catalogues_that_agree_are_left_alone);
+    tcase_add_test(cases, a_topic_that_did_not_reach_all_shards_does);
+    tcase_add_test(cases, the_highest_version_wins_in_whichever_shard_it_is);
+    tcase_add_test(cases, a_deletion_goes_on_and_nothing_comes_back);
+    tcase_add_test(cases, a_deletion_that_only_another_shard_has_counts);
+    tcase_add_test(cases, ids_and_versions_of_other_shards_are_not_given_again);
+    tcase_add_test(cases, a_name_that_was_freed_and_taken_again_is_repaired_in_that_order);
+    tcase_add_test(cases, a_shard_that_takes_no_writes_is_left_as_it_is);
+    tcase_add_test(cases, a_new_shard_knows_no_topic_and_needs_none);
+    tcase_add_test(cases, a_shard_whose_log_is_gone_is_told_from_a_new_one);
+    tcase_add_test(cases, a_repair_that_finds_no_room_fails);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+TEST_MAIN(repair_suite)
