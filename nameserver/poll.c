@@ -88,7 +88,7 @@ static enum error question_answer(const struct question *question, struct sessio
         .limit = question->limit,
     };
     struct writer writer = session_begin_answer(session, msgid);
-    routes_list_write(nameserver->routes, &page, &writer);
+    routes_list_write(nameserver->routes, now_ms(nameserver), &page, &writer);
     session_send(session, &writer);
     return OK;
 }

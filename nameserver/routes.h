@@ -140,8 +140,9 @@ struct routes_page {
 
 uint64_t routes_list_version(const struct routes *routes, enum routes_list list);
 
-/* Writes the result of broker.list or topic.list, one map. */
-void routes_list_write(const struct routes *routes, const struct routes_page *page,
+/* Writes the result of broker.list or topic.list, one map. While brokers may not have come yet it has
+ * `warming_ms`: for how long. */
+void routes_list_write(const struct routes *routes, uint64_t now_ms, const struct routes_page *page,
                        struct writer *writer);
 
 /* --------------------------------------------------------------- watches */

@@ -113,6 +113,13 @@ void routes_settle(struct routes *routes)
 
 /* --------------------------------------------------------------- answers */
 
+/* For how long brokers may still come that were there before. */
+static uint64_t warming_left_ms(const struct routes *routes, uint64_t now_ms)
+{
+    uint64_t warm_ms = routes->options.now_ms + routes->options.lease_ms;
+    return now_ms < warm_ms ? warm_ms - now_ms : 0;
+}
+
 enum error routes_find(const struct routes *routes, uint64_t now_ms, struct bytes name,
                        struct route_topic **topic_out, struct refusal *refusal)
 {
@@ -121,13 +128,13 @@ enum error routes_find(const struct routes *routes, uint64_t now_ms, struct byte
         *topic_out = CONTAINER_OF(node, struct route_topic, node);
         return OK;
     }
-    uint64_t warm_ms = routes->options.now_ms + routes->options.lease_ms;
-    if (now_ms < warm_ms) {
+    uint64_t warming_ms = warming_left_ms(routes, now_ms);
+    if (warming_ms > 0) {
         refusal_set(refusal, ERROR_WARMING,
                     "topic %.*s is not known yet: the nameserver started %llu ms ago",
                     (int)name.length, (const char *)name.data,
                     (unsigned long long)(now_ms - routes->options.now_ms));
-        refusal_add(refusal, REFUSAL_RETRY_AFTER_MS, warm_ms - now_ms);
+        refusal_add(refusal, REFUSAL_RETRY_AFTER_MS, warming_ms);
         return ERROR_WARMING;
     }
     return refusal_set(refusal, ERROR_TOPIC_NOT_FOUND,
@@ -220,7 +227,7 @@ static const struct name_node *page_first(const struct name_index *index,
                                    : name_index_after(index, page->after);
 }
 
-void routes_list_write(const struct routes *routes, const struct routes_page *page,
+void routes_list_write(const struct routes *routes, uint64_t now_ms, const struct routes_page *page,
                        struct writer *writer)
 {
     bool brokers = page->list == ROUTES_BROKERS;
@@ -248,11 +255,18 @@ void routes_list_write(const struct routes *routes, const struct routes_page *pa
         }
     }
     writer_patch_u16(writer, count_place, count);
+    uint32_t pairs = 2;
     if (more && last != NULL) {
         writer_put_key_str(writer, "next", last->name);
+        pairs++;
+    }
+    uint64_t warming_ms = warming_left_ms(routes, now_ms);
+    if (warming_ms > 0) {
+        writer_put_key_uint(writer, "warming_ms", warming_ms);
+        pairs++;
     }
     struct writer head = writer_over(writer->start + begin, 1);
-    writer_put_map(&head, more && last != NULL ? 3 : 2);
+    writer_put_map(&head, pairs);
 }
 
 /* --------------------------------------------------------------- watches */

@@ -333,6 +333,9 @@ static int run_consume(struct invocation *invocation)
         return invocation_fail(invocation, EXIT_FAILED, "writing to standard output failed: %s",
                                strerror(consumption.write_error));
     }
+    if (consumption.status != EXIT_DONE && consumption.count == 0) {
+        return consumption.status;
+    }
     invocation_say(invocation, "%s from %s%s", text_of_count(consumption.count, "message"),
                    consumption.topic,
                    consumption.pipe_closed ? ", until the reader closed the pipe"

@@ -162,7 +162,8 @@ static void on_waiting(void *context, const struct ternmq_error *why, uint64_t w
 {
     struct invocation *invocation = context;
     (void)waited_ms;
-    if (invocation->said_code == why->code) {
+    /* Who is not reachable is tried for a few seconds only, and then said to be so. */
+    if (invocation->said_code == why->code || why->code == TERNMQ_UNREACHABLE) {
         return;
     }
     invocation->said_code = why->code;

@@ -92,7 +92,8 @@ struct production {
     /* The batch being filled. */
     struct ternmq_message *batch;
     size_t batch_count;
-    size_t batch_bytes;
+    size_t batch_bytes; /* with what messages cost beside their bodies */
+    uint64_t body_bytes;
 
     /* What has become of the messages. */
     uint64_t taken;
@@ -326,6 +327,7 @@ static void fill_batch(struct production *production)
             .property_count = production->property_count,
         };
         production->batch_bytes += bytes;
+        production->body_bytes += body.length;
         production->taken++;
     }
 }
@@ -392,7 +394,7 @@ static void send_batch(struct production *production)
         stop_with(production, TERNMQ_NO_MEMORY, "no memory for a call");
         return;
     }
-    *sent = (struct sent_batch){production, production->batch_bytes};
+    *sent = (struct sent_batch){production, production->body_bytes};
     struct ternmq_error error;
     int code;
     while ((code = ternmq_produce_batch_async(production->producer, production->batch,
@@ -411,6 +413,7 @@ static void send_batch(struct production *production)
     }
     production->batch_count = 0;
     production->batch_bytes = 0;
+    production->body_bytes = 0;
 }
 
 static size_t in_flight(const struct production *production)

@@ -313,7 +313,7 @@ static const char *page_names(enum routes_list list, const char *prefix, const c
     static char names[4096];
     struct writer writer = writer_over(answer_room, sizeof(answer_room));
     routes_list_write(
-        routes,
+        routes, WARM,
         &(struct routes_page){list, bytes_from_string(prefix), bytes_from_string(after), limit},
         &writer);
     ck_assert(!writer.overflowed);
