@@ -17,8 +17,9 @@
 enum { PART_BYTES_LEAST = 1024, PART_BYTES_STEP = 64 * 1024 };
 
 struct buffer_pool {
-    size_t bytes_max;
-    size_t part_bytes_max;
+    size_t bytes_max;      /* of all */
+    size_t common_max;     /* without the last quarter */
+    size_t part_bytes_max; /* what a large part may make of it */
     size_t idle_bytes_max;
     size_t idle_bytes;
     struct buffer *idle;
@@ -38,11 +39,12 @@ static _Thread_local char thread_mark;
 struct buffer_pool *buffer_pool_create(size_t bytes_max, size_t idle_bytes_max,
                                        void (*starved)(void *owner), void *owner)
 {
-    ASSERT(bytes_max >= 2 * (size_t)BUFFER_BYTES);
+    ASSERT(bytes_max >= 4 * (size_t)BUFFER_BYTES);
     struct buffer_pool *pool = calloc(1, sizeof(*pool));
     ASSERT(pool != NULL);
     pool->bytes_max = bytes_max;
-    pool->part_bytes_max = bytes_max - bytes_max / 4;
+    pool->common_max = bytes_max - bytes_max / 4;
+    pool->part_bytes_max = bytes_max / 2;
     pool->idle_bytes_max = idle_bytes_max;
     pool->starved = starved;
     pool->owner = owner;
@@ -177,10 +179,10 @@ static struct buffer *take(struct buffer_pool *pool, size_t capacity, size_t lim
 
 struct buffer *buffer_take(struct buffer_pool *pool, size_t bytes)
 {
-    return take(pool, bytes < BUFFER_BYTES ? BUFFER_BYTES : bytes, pool->bytes_max);
+    return take(pool, bytes < BUFFER_BYTES ? BUFFER_BYTES : bytes, pool->common_max);
 }
 
-struct buffer *buffer_take_part(struct buffer_pool *pool, size_t bytes)
+static size_t part_capacity(const struct buffer_pool *pool, size_t bytes)
 {
     size_t capacity = PART_BYTES_LEAST;
     while (capacity < bytes && capacity < BUFFER_BYTES) {
@@ -189,10 +191,50 @@ struct buffer *buffer_take_part(struct buffer_pool *pool, size_t bytes)
     if (bytes > capacity) {
         capacity = (bytes + PART_BYTES_STEP - 1) / PART_BYTES_STEP * PART_BYTES_STEP;
     }
-    if (capacity > pool->part_bytes_max) {
-        capacity = bytes;
+    return capacity > pool->part_bytes_max ? bytes : capacity;
+}
+
+static size_t part_limit(const struct buffer_pool *pool, size_t capacity, bool urgent)
+{
+    if (urgent) {
+        return pool->bytes_max;
     }
-    return take(pool, capacity, pool->part_bytes_max);
+    return capacity <= BUFFER_PART_BYTES_FREE ? pool->common_max : pool->part_bytes_max;
+}
+
+struct buffer *buffer_take_part(struct buffer_pool *pool, size_t bytes, bool urgent)
+{
+    size_t capacity = part_capacity(pool, bytes);
+    return take(pool, capacity, part_limit(pool, capacity, urgent));
+}
+
+bool buffer_grow(struct buffer **buffer, size_t bytes, bool urgent)
+{
+    struct buffer *old = *buffer;
+    struct buffer_pool *pool = old->pool;
+    ASSERT(atomic_load(&old->references) == 1);
+    ASSERT(bytes <= UINT32_MAX);
+    size_t capacity = part_capacity(pool, bytes);
+    if (capacity <= old->capacity) {
+        return true;
+    }
+    size_t more = capacity - old->capacity;
+    if (!admit(pool, more, part_limit(pool, capacity, urgent))) {
+        return false;
+    }
+    list_remove(&old->all);
+    struct buffer *grown = realloc(old, sizeof(*grown) + capacity);
+    if (grown == NULL) {
+        list_append(&pool->all, &old->all);
+        atomic_fetch_sub_explicit(&pool->bytes, more, memory_order_relaxed);
+        return false;
+    }
+    grown->bytes = (uint8_t *)(grown + 1);
+    grown->capacity = (uint32_t)capacity;
+    list_init(&grown->all);
+    list_append(&pool->all, &grown->all);
+    *buffer = grown;
+    return true;
 }
 
 size_t buffer_pool_part_bytes_max(const struct buffer_pool *pool)

@@ -10,8 +10,11 @@
  * holds a reference. The last reference gives the buffer back to its home pool from any thread:
  * at home by a plain list, from elsewhere over a lock-free return stack that the home drains.
  *
- * Memory:  bounded by `bytes_max`; the owner is the pool. buffer_take() answers NULL at the
- *          bound: that is back-pressure (the reactor stops reading), never a reason to allocate.
+ * Memory:  bounded by `bytes_max`; the owner is the pool. A take answers NULL at the bound: that
+ *          is back-pressure (the reactor stops reading), never a reason to allocate. Of the bound,
+ *          large parts of frames use a half at the most, so that large frames leave room for the
+ *          others, and the last quarter is for one urgent frame at a time, so that of many that
+ *          have begun one can always end.
  *          Buffers that nobody uses are given back to the system down to `idle_bytes_max`.
  * Threads: buffer_take() on the pool's thread only; ref and unref on any.
  */
@@ -27,7 +30,8 @@ struct buffer_pool;
 
 enum {
     /* One buffer: room for a whole 256 KiB burst, the size at which receives stop to gain. */
-    BUFFER_BYTES = 256 * 1024
+    BUFFER_BYTES = 256 * 1024,
+    BUFFER_PART_BYTES_FREE = 64 * 1024
 };
 
 struct buffer {
@@ -41,7 +45,7 @@ struct buffer {
 };
 
 /*
- * Makes a pool. `bytes_max` bounds all buffers out at one time (>= 2 * BUFFER_BYTES), and
+ * Makes a pool. `bytes_max` bounds all buffers out at one time (>= 4 * BUFFER_BYTES), and
  * `idle_bytes_max` what is kept for reuse. `starved`, if not NULL, runs when a buffer came back
  * after a take was refused; it may run on any thread (a reactor gives its wake-up here).
  * Aborts when there is no memory: pools are made at start.
@@ -61,12 +65,17 @@ struct buffer *buffer_take(struct buffer_pool *pool, size_t bytes);
 
 /*
  * A buffer with one reference and at least `bytes` of room, in sizes from 1 KiB up, to gather a
- * frame that came in pieces; or NULL. Refused at three quarters of the bound already, so that
- * peers who begin frames and never end them leave room for those who do.
+ * frame that came in pieces; or NULL. It is large above BUFFER_PART_BYTES_FREE.
  */
-struct buffer *buffer_take_part(struct buffer_pool *pool, size_t bytes);
+struct buffer *buffer_take_part(struct buffer_pool *pool, size_t bytes, bool urgent);
 
-/* The most that buffer_take_part() ever gives. */
+/*
+ * Makes a buffer with one reference larger, where it is or elsewhere: the bytes that it had room
+ * for are kept, `*buffer` is changed. False: no room, nothing changed.
+ */
+bool buffer_grow(struct buffer **buffer, size_t bytes, bool urgent);
+
+/* The most room that a part may have. */
 size_t buffer_pool_part_bytes_max(const struct buffer_pool *pool);
 
 void buffer_ref(struct buffer *buffer);

@@ -23,7 +23,6 @@ enum {
     PREFER_BYTES_LEAST = 32 * 1024, /* a shorter rest is not worth a system call of its own */
     PART_GULP_BYTES = 2048, /* appended at a time where the framer knows only the next header */
     PART_GROWTH = 4,        /* a part is at most so many times as large as what has come of it */
-    PART_BYTES_FREELY = 64 * 1024, /* up to here a part may be what a header merely promises */
     FINISH_MS = 5000,
     LINGER_MS = 200
 };
@@ -41,14 +40,24 @@ static void know_end(struct connection *connection, enum connection_end end, int
     }
 }
 
-static void drop_input(struct connection *connection)
+/* The part goes elsewhere; the next one may be urgent. */
+static struct buffer *part_take_away(struct connection *connection)
 {
-    buffer_unref(connection->part);
+    struct buffer *part = connection->part;
     connection->part = NULL;
     connection->part_bytes = 0;
+    connection->receive.prefer = NULL;
+    if (connection->turn->urgent == connection) {
+        connection->turn->urgent = NULL;
+    }
+    return part;
+}
+
+static void drop_input(struct connection *connection)
+{
+    buffer_unref(part_take_away(connection));
     buffer_unref(connection->held);
     connection->held = NULL;
-    connection->receive.prefer = NULL;
 }
 
 static void end_of_life(struct connection *connection)
@@ -147,10 +156,12 @@ static void timer_fired(struct timer *timer)
     uint64_t now_ns = reactor_now_ns(connection->reactor);
     /* A connection that the owner paused is not silent; one that takes no answers is. */
     bool exempt = connection->idle_exempt || (connection->paused && connection->unsent_bytes == 0);
+    /* A frame that never ends, however many bytes of it come, is silence, too. */
+    uint64_t since_ns = connection->part != NULL ? connection->part_ns : connection->active_ns;
     if (exempt) {
         restart_timer(connection, now_ns, connection->idle_ms);
-    } else if (now_ns - connection->active_ns < connection->idle_ms * NS_PER_MS) {
-        restart_timer(connection, connection->active_ns, connection->idle_ms);
+    } else if (now_ns - since_ns < connection->idle_ms * NS_PER_MS) {
+        restart_timer(connection, since_ns, connection->idle_ms);
     } else {
         know_end(connection, CONNECTION_END_IDLE, 0);
         start_closing(connection);
@@ -179,43 +190,45 @@ static bool is_too_long(struct connection *connection, size_t frame_length, stru
     return true;
 }
 
-/* A part for a frame of which `have` bytes are there, with room for `more` at the least. */
-static struct buffer *take_part(struct connection *connection, size_t have, size_t more)
+/* How much room a part is to have of which `have` bytes are there and `more` are to come now. */
+static size_t part_room(const struct connection *connection, size_t have, size_t more)
 {
-    size_t most = have * PART_GROWTH > PART_BYTES_FREELY ? have * PART_GROWTH : PART_BYTES_FREELY;
+    size_t most = have * PART_GROWTH;
+    most = most > BUFFER_PART_BYTES_FREE ? most : BUFFER_PART_BYTES_FREE;
     size_t wanted = framer_need(&connection->framer);
     wanted = wanted < most ? wanted : most;
     wanted = wanted > 2 * have ? wanted : 2 * have;
-    size_t least = have + more;
-    struct buffer_pool *pool = reactor_buffers(connection->reactor);
-    size_t limit = buffer_pool_part_bytes_max(pool);
+    size_t limit = buffer_pool_part_bytes_max(reactor_buffers(connection->reactor));
     wanted = wanted < limit ? wanted : limit;
-    return buffer_take_part(pool, wanted > least ? wanted : least);
+    return wanted > have + more ? wanted : have + more;
+}
+
+static bool may_be_urgent(const struct connection *connection)
+{
+    return connection->turn->urgent == NULL || connection->turn->urgent == connection;
 }
 
 /* Makes room for `more` bytes behind the part. False: there is no buffer for it now. */
 static bool part_reserve(struct connection *connection, size_t more)
 {
-    struct buffer *old = connection->part;
-    if (old->capacity - connection->part_bytes >= more) {
+    size_t have = connection->part_bytes;
+    if (connection->part->capacity - have >= more) {
         return true;
     }
-    struct buffer *larger = take_part(connection, connection->part_bytes, more);
-    if (larger == NULL) {
+    size_t wanted = part_room(connection, have, more);
+    if (buffer_grow(&connection->part, wanted, false)) {
+        return true;
+    }
+    if (!may_be_urgent(connection) || !buffer_grow(&connection->part, have + more, true)) {
         return false;
     }
-    memcpy(larger->bytes, old->bytes, connection->part_bytes);
-    connection->part = larger;
-    buffer_unref(old);
+    connection->turn->urgent = connection;
     return true;
 }
 
 static void part_deliver(struct connection *connection, size_t frame_length)
 {
-    struct buffer *part = connection->part;
-    connection->part = NULL;
-    connection->part_bytes = 0;
-    connection->receive.prefer = NULL;
+    struct buffer *part = part_take_away(connection);
     part->used = (uint32_t)frame_length;
     connection->events->frame(connection, bytes_make(part->bytes, frame_length), part);
     buffer_unref(part);
@@ -265,13 +278,19 @@ static size_t part_append(struct connection *connection, const uint8_t *at, size
 /* Keeps the beginning of a frame. False: there is no buffer for it now. */
 static bool part_begin(struct connection *connection, const uint8_t *at, size_t length)
 {
-    struct buffer *part = take_part(connection, length, 1);
+    struct buffer_pool *pool = reactor_buffers(connection->reactor);
+    struct buffer *part = buffer_take_part(pool, part_room(connection, length, 1), false);
+    if (part == NULL && may_be_urgent(connection)) {
+        part = buffer_take_part(pool, length + 1, true);
+        connection->turn->urgent = part == NULL ? NULL : connection;
+    }
     if (part == NULL) {
         return false;
     }
     memcpy(part->bytes, at, length);
     connection->part = part;
     connection->part_bytes = (uint32_t)length;
+    connection->part_ns = reactor_now_ns(connection->reactor);
     return true;
 }
 
@@ -343,7 +362,10 @@ static void set_prefer(struct connection *connection)
     }
     size_t have = connection->part_bytes;
     size_t missing = framer_need(&connection->framer) - have;
-    if (missing < PREFER_BYTES_LEAST || !part_reserve(connection, PREFER_BYTES_LEAST)) {
+    /* An urgent frame must end even if there is no buffer left to be lent. */
+    bool is_urgent = connection->turn->urgent == connection;
+    size_t least = is_urgent && missing < PREFER_BYTES_LEAST ? missing : PREFER_BYTES_LEAST;
+    if (missing < least || !part_reserve(connection, least)) {
         return;
     }
     size_t room = connection->part->capacity - have;
@@ -415,6 +437,7 @@ void connection_resume(struct connection *connection)
     }
     connection->paused = false;
     connection->active_ns = reactor_now_ns(connection->reactor);
+    connection->part_ns = connection->active_ns;
     if (connection->held != NULL) {
         list_append(&connection->turn->wanted, &connection->wanted);
     } else if (connection->receive.op.in_flight) {

@@ -87,7 +87,8 @@ struct connection {
     const struct connection_events *events;
     size_t frame_bytes_max; /* a longer frame is malformed */
     size_t unsent_high;     /* above it `drained` is owed; 0: never */
-    uint32_t idle_ms;       /* close after so long without bytes in or out; 0: never */
+    uint32_t idle_ms;       /* close after so long without bytes in or out, or without the end of a
+                             * frame that has begun; 0: never */
     bool idle_exempt;       /* the owner may set it while a poll is parked */
 
     /* The connection's own from here. */
@@ -107,6 +108,7 @@ struct connection {
     struct framer framer;
     struct buffer *part; /* where an unfinished frame is gathered from its start, or NULL */
     uint32_t part_bytes;
+    uint64_t part_ns;    /* when its first byte came */
     struct buffer *held; /* where received bytes wait that were not looked at, or NULL */
     uint32_t held_begin;
     uint32_t held_end;

@@ -49,7 +49,8 @@ struct connection_turn {
     struct list wanted;  /* struct connection: go on with what is held, or be closed */
     struct list starved; /* struct connection: the same, once a buffer has come home */
     uint64_t homecomings;
-    struct list blocks; /* all of them */
+    struct connection *urgent; /* the one whose frame may use the last of the buffers */
+    struct list blocks;        /* all of them */
     struct output_block *blocks_free;
     uint32_t blocks_free_count;
     struct list slabs; /* of parts */

@@ -172,12 +172,14 @@ static bool receive_once(struct simulated_reactor *reactor, struct simulated_soc
     size_t room = receive->prefer_bytes;
     if (at == NULL || world_chance(reactor->simulation, PREFER_IGNORED_IN_8, 8)) {
         buffer = reactor_lend(&reactor->common);
-        if (buffer == NULL) {
-            list_append(&reactor->starved, &socket->link);
-            return false;
+        if (buffer != NULL) {
+            at = buffer->bytes + buffer->used;
+            room = buffer->capacity - buffer->used;
         }
-        at = buffer->bytes + buffer->used;
-        room = buffer->capacity - buffer->used;
+    }
+    if (at == NULL) {
+        list_append(&reactor->starved, &socket->link);
+        return false;
     }
     *length = *length < room ? *length : room;
     network_receive(socket, at, *length);
