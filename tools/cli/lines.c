@@ -25,7 +25,7 @@ static int make_room(struct lines *lines)
 {
     if (lines->begin > 0) {
         memmove(lines->buffer, lines->buffer + lines->begin, lines->end - lines->begin);
-        lines->scanned -= lines->begin;
+        lines->scanned = lines->scanned > lines->begin ? lines->scanned - lines->begin : 0;
         lines->end -= lines->begin;
         lines->begin = 0;
     }
