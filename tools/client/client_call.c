@@ -139,9 +139,22 @@ static void pause_over(struct timer *timer)
     }
 }
 
+/* Sets the deadline by the clock of this turn. */
+static void deadline_set(struct client_call *call)
+{
+    call->began_ns = now_ns(call);
+    call->deadline_ns = call->began_ns + (uint64_t)call->timeout_ms * 1000000U;
+    call->clock_is_old = false;
+    timer_start(call->client->reactor, &call->deadline, call->deadline_ns);
+}
+
 static void deadline_over(struct timer *timer)
 {
     struct client_call *call = CONTAINER_OF(timer, struct client_call, deadline);
+    if (call->clock_is_old) {
+        deadline_set(call);
+        return;
+    }
     if (client_call_was_sent(call)) {
         fault_set(&call->error, TERNMQ_TIMED_OUT, TERNMQ_STORED_MAYBE,
                   "no answer from %s within %u ms", call->exchange.channel->name, call->timeout_ms);
@@ -230,6 +243,9 @@ static void exchange_frame(struct exchange *exchange, struct connection *connect
     if (call->timeout_ms != 0) {
         uint64_t now = now_ns(call);
         uint64_t left_ns = call->deadline_ns > now ? call->deadline_ns - now : 0;
+        if (call->clock_is_old) {
+            left_ns = (uint64_t)call->timeout_ms * 1000000U;
+        }
         /* A little less than we wait, so that the server's word arrives in time. */
         left_ns -= left_ns / 8;
         left_ms = left_ns < 1000000U ? 1 : (uint32_t)(left_ns / 1000000U);
@@ -334,8 +350,13 @@ void client_call_start(struct client_call *call)
     call->unreachable_ns = 0;
     call->error.code = TERNMQ_OK;
     if (call->timeout_ms != 0) {
-        call->deadline_ns = call->began_ns + (uint64_t)call->timeout_ms * 1000000U;
-        timer_start(call->client->reactor, &call->deadline, call->deadline_ns);
+        deadline_set(call);
+        /* Outside the loop of somebody else nobody knows how long ago the clock was read: the
+         * deadline is set anew in the next turn. */
+        call->clock_is_old = call->client->attached && call->client->callbacks == 0;
+        if (call->clock_is_old) {
+            timer_start(call->client->reactor, &call->deadline, call->began_ns);
+        }
     }
     call_go(call);
 }
