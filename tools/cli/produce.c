@@ -285,11 +285,12 @@ static void stop_with(struct production *production, int code, const char *forma
     va_end(arguments);
 }
 
-static void stop_too_large(struct production *production, const char *bytes)
+static void stop_too_large(struct production *production)
 {
-    stop_with(
-        production, TERNMQ_TOO_LARGE, "the body of message %llu has %s, a message has at most %s",
-        (unsigned long long)production->taken + 1, bytes, text_of_count(MESSAGE_BYTES_MAX, "byte"));
+    stop_with(production, TERNMQ_TOO_LARGE,
+              "message %llu is larger than a message may be, %d bytes with its tag, keys and "
+              "properties",
+              (unsigned long long)production->taken + 1, MESSAGE_BYTES_MAX);
 }
 
 /* The next body, if it is there without waiting for the source. */
@@ -315,7 +316,7 @@ static void fill_batch(struct production *production)
            production->batch_bytes < BATCH_BYTES && take_body(production, &body)) {
         size_t bytes = body.length + production->extra_bytes + MESSAGE_OVERHEAD_BYTES;
         if (bytes > MESSAGE_BYTES_MAX) {
-            stop_too_large(production, text_of_count(body.length, "byte"));
+            stop_too_large(production);
             return;
         }
         production->batch[production->batch_count++] = (struct ternmq_message){
@@ -337,7 +338,7 @@ static void read_lines(struct production *production)
 {
     int error = lines_read(&production->lines);
     if (error == -EMSGSIZE) {
-        stop_too_large(production, "more");
+        stop_too_large(production);
     } else if (error == -EINTR || error == -EAGAIN) {
         return;
     } else if (error != 0) {

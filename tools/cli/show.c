@@ -8,7 +8,15 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { NAME_BYTES = 128, TEXT_BYTES = 1024, DEPTH_MOST = 4 };
+enum {
+    NAME_BYTES = 128,
+    TEXT_BYTES = 1024,
+    DEPTH_MOST = 4,
+    /* More keys than fit a terminal beside each other ... */
+    COLUMNS_WIDE = 8,
+    /* ... are shown below each other, where so many maps do fit. */
+    MAPS_BESIDE = 8
+};
 
 bool result_find(struct bytes map, const char *key, struct cursor *value_out)
 {
@@ -200,11 +208,55 @@ static bool is_array_of_maps(struct cursor cursor)
            count > 0 && cursor_peek(&cursor) == CURSOR_MAP;
 }
 
+/* Whether maps of an array are wide and few, so that they stand better side by side. */
+static bool is_wide(struct cursor rows, uint32_t count)
+{
+    uint32_t keys = 0;
+    return count <= MAPS_BESIDE && cursor_take_map(&rows, &keys) && keys > COLUMNS_WIDE;
+}
+
+/* A line for each key of the first map, a column for each map. */
+static void print_beside(FILE *to, const char *name, struct cursor *cursor, uint32_t count)
+{
+    struct bytes maps[MAPS_BESIDE];
+    for (uint32_t i = 0; i < count; i++) {
+        if (!cursor_take_span(cursor, &maps[i])) {
+            return;
+        }
+    }
+    struct cursor keys = cursor_over(maps[0]);
+    uint32_t key_count = 0;
+    (void)cursor_take_map(&keys, &key_count);
+    (void)fprintf(to, "\n%s\n", name);
+    for (uint32_t k = 0; k < key_count; k++) {
+        struct bytes key;
+        char key_text[NAME_BYTES];
+        if (!cursor_take_text(&keys, &key) || !cursor_skip(&keys)) {
+            return;
+        }
+        (void)snprintf(key_text, sizeof(key_text), "%.*s", (int)key.length, (const char *)key.data);
+        (void)fprintf(to, "  %-26s", key_text);
+        for (uint32_t i = 0; i < count; i++) {
+            char text[TEXT_BYTES] = "";
+            struct cursor value;
+            if (result_find(maps[i], key_text, &value)) {
+                (void)append_value(text, key, &value, DEPTH_MOST);
+            }
+            (void)fprintf(to, " %14s", text);
+        }
+        (void)fputc('\n', to);
+    }
+}
+
 static void print_table(FILE *to, const char *name, struct cursor *cursor)
 {
     struct show_rows rows = {.count = 0};
     uint32_t count = 0;
     (void)cursor_take_array(cursor, &count);
+    if (is_wide(*cursor, count)) {
+        print_beside(to, name, cursor, count);
+        return;
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct bytes row;
         if (!cursor_take_span(cursor, &row) || !show_rows_add(&rows, row)) {

@@ -24,8 +24,8 @@ bool result_find(struct bytes map, const char *key, struct cursor *value_out);
 bool result_find_number(struct bytes map, const char *key, uint64_t *number_out);
 bool result_find_text(struct bytes map, const char *key, struct bytes *text_out);
 
-/* Prints a map: `name  value` lines, inner maps as name.name, arrays of maps as tables after them.
- * False: it is no map. */
+/* Prints a map: `name  value` lines, inner maps as name.name, arrays of maps as tables after them,
+ * a column a map where the maps have many keys. False: it is no map. */
 bool show_map(FILE *to, struct bytes map);
 
 /* Rows of an array of maps, page by page, as one table: the columns are the keys of the first row. */

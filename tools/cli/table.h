@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define TABLE_COLUMNS_MAX 12
+#define TABLE_COLUMNS_MAX 32
 
 struct table {
     size_t column_count;
