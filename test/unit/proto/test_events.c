@@ -195,6 +195,34 @@ START_TEST(the_small_entries_survive)
 }
 END_TEST
 
+START_TEST(a_setting_is_a_name_and_a_value)
+{
+    static uint8_t text[EVENT_SETTING_TEXT_BYTES_MAX + 1];
+    memset(text, 't', sizeof(text));
+    struct event_setting setting = {
+        .name = BYTES_OF("name"), .value = bytes_make(text, sizeof(text) - 1), .version = 9};
+    struct event_setting back;
+    event_put_setting(&writer, EVENT_SETTING, &setting);
+    struct cursor fields = only_entry(EVENT_SETTING);
+    ck_assert(event_read_setting(fields, &back));
+    ck_assert_bytes_eq(back.name, setting.name);
+    ck_assert_bytes_eq(back.value, setting.value);
+    ck_assert_uint_eq(back.version, 9);
+    REFUSES_EVERY_CUT(fields, event_read_setting(cut_fields, &back));
+
+    /* No name, and a value that is too long. */
+    ck_assert(!event_read_setting(cursor_over(hex("a0 a1 76 01")), &back));
+    set_up();
+    writer_put_string(&writer, "name");
+    writer_put_str(&writer, bytes_make(text, sizeof(text)));
+    writer_put_uint(&writer, 1);
+    struct bytes written = writer_bytes(&writer);
+    ck_assert(!event_read_setting(cursor_over(bytes_make(written.data + EVENTS_BEGIN_BYTES,
+                                                         written.length - EVENTS_BEGIN_BYTES)),
+                                  &back));
+}
+END_TEST
+
 START_TEST(a_segment_names_its_store_and_its_predecessor)
 {
     struct event_segment segment = {.format = EVENTS_FORMAT,
@@ -263,6 +291,7 @@ static Suite *events_suite(void)
     tcase_add_test(cases, a_topic_survives_with_its_placement_and_queues);
     tcase_add_test(cases, the_largest_topic_stays_within_its_bound);
     tcase_add_test(cases, the_small_entries_survive);
+    tcase_add_test(cases, a_setting_is_a_name_and_a_value);
     tcase_add_test(cases, a_segment_names_its_store_and_its_predecessor);
     tcase_add_test(cases, fields_of_later_times_are_passed_over);
     tcase_add_test(cases, what_are_no_entries_is_bad);
