@@ -136,25 +136,12 @@ void log_want_durable(struct commit_log *log, uint64_t position)
     }
 }
 
-/* What is synced, but not beyond a segment that has not its name yet; those are the last ones. */
-static uint64_t durable_position(const struct commit_log *log)
-{
-    uint64_t durable = log->synced;
-    for (uint32_t i = log->segment_count; i > 0 && !log->segments[i - 1]->named; i--) {
-        if (log->segments[i - 1]->base < durable) {
-            durable = log->segments[i - 1]->base;
-        }
-    }
-    return durable;
-}
-
 void log_durable_advance(struct commit_log *log)
 {
-    uint64_t durable = durable_position(log);
-    if (log->fenced || durable <= log->durable) {
+    if (log->fenced || log->synced <= log->durable) {
         return;
     }
-    log->durable = durable;
+    log->durable = log->synced;
     pass_marks(log);
     bool has_snapshot = snapshot_durable(log);
     tell_durable(log);
@@ -174,8 +161,8 @@ static void flush_done(struct disk_job *job)
 {
     struct flush *flush = CONTAINER_OF(job, struct flush, job);
     struct commit_log *log = CONTAINER_OF(flush, struct commit_log, flush);
+    struct segment *segment = flush->segment;
     uint64_t took_ns = reactor_now_ns(log->reactor) - flush->started_ns;
-    segment_unref(flush->segment);
     flush->segment = NULL;
     log->counters.syncs++;
     log->counters.sync_ns += took_ns;
@@ -184,10 +171,19 @@ static void flush_done(struct disk_job *job)
     }
     if (flush->error < 0) {
         log_fence(log, "syncing the log", flush->error);
-        return;
+    } else {
+        segment->synced = flush->position;
+        log_segment_synced(log, segment);
     }
-    if (flush->position > log->synced) {
-        log->synced = flush->position;
+    segment_unref(segment);
+}
+
+void log_segment_synced(struct commit_log *log, const struct segment *segment)
+{
+    /* Of a segment that has not its name yet nothing is durable, nor is the end of the one before:
+     * the roll will say so. */
+    if (segment->named && segment->synced > log->synced) {
+        log->synced = segment->synced;
     }
     log_durable_advance(log);
 }
@@ -195,8 +191,9 @@ static void flush_done(struct disk_job *job)
 void log_flush_start(struct commit_log *log)
 {
     struct flush *flush = &log->flush;
-    if (log->fenced || flush->job.in_flight || log->sync_wanted <= log->synced ||
-        log->written <= log->synced) {
+    uint64_t flushed = flush->position > log->synced ? flush->position : log->synced;
+    if (log->fenced || flush->job.in_flight || log->sync_wanted <= flushed ||
+        log->written <= flushed) {
         return;
     }
     flush->segment = log->open;

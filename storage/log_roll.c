@@ -183,11 +183,11 @@ static void roll_done(struct disk_job *job)
         log_fence(log, "sealing a segment", error);
     } else {
         new->named = true;
-        if (new->base > log->synced) {
-            log->synced = new->base;
+        if (new->synced < new->base) {
+            new->synced = new->base;
         }
         log_index_submit(log, old);
-        log_durable_advance(log);
+        log_segment_synced(log, new);
     }
     segment_unref(old);
     segment_unref(new);

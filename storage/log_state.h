@@ -140,7 +140,7 @@ struct commit_log {
     /* Positions. `end` counts what is staged. */
     uint64_t end;
     uint64_t written;
-    uint64_t synced; /* as the last sync sampled it; `durable` also waits for rolls */
+    uint64_t synced; /* what syncs and rolls that came home cover, without a gap */
     uint64_t durable;
     uint64_t durable_marked;
     uint64_t marked_at_ns;
@@ -224,7 +224,8 @@ bool log_write_staged(struct commit_log *log);
 /* log_flush.c */
 void log_want_durable(struct commit_log *log, uint64_t position);
 void log_flush_start(struct commit_log *log);     /* if somebody waits and none is in flight */
-void log_durable_advance(struct commit_log *log); /* after a sync or a roll came home */
+void log_durable_advance(struct commit_log *log); /* after log->synced has moved */
+void log_segment_synced(struct commit_log *log, const struct segment *segment);
 void log_mark_visible(struct commit_log *log, struct queue *queue);
 void log_forget_marks(struct commit_log *log, const struct queue *queue);
 void log_tell_written(struct commit_log *log);

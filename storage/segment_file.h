@@ -46,6 +46,7 @@ struct segment {
     uint32_t used;          /* bytes of records in it; staged ones count */
     uint32_t records;       /* likewise */
     uint32_t last_head_crc; /* of its last record */
+    uint64_t synced;        /* position up to which a sync of this file has come home */
     struct index index;
     bool named;   /* has its name, and everything before it is synced */
     bool settled; /* at start: what is read of it is what the disk holds */
