@@ -25,6 +25,7 @@ static const struct setting SETTINGS[] = {
                         .metavar = "ADDRESS[;ADDRESS]",
                         .type = SETTING_TEXT,
                         .fallback = "127.0.0.1:9876",
+                        .most = 4096,
                         .help = "Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH"},
     [SETTING_LOG_LEVEL] = {.name = "log-level",
                            .type = SETTING_CHOICE,
@@ -74,47 +75,58 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static bool listen_on(struct nameserver *nameserver, const char *text)
-{
-    char error[512];
-    struct address address;
-    struct address bound;
-    if (!address_parse(text, NAMESERVER_PORT, &address, error, sizeof(error)) ||
-        !nameserver_listen(nameserver, &address, &bound, error, sizeof(error))) {
-        log_error("--listen %s: %s", text, error);
-        return false;
-    }
-    log_info("listening on %s", bound.text);
-    if (!address_is_loopback(&bound)) {
-        log_warn(
-            "%s can be reached from other machines, and there is no security yet: keep it on a "
-            "network that you trust",
-            bound.text);
-    }
-    return true;
-}
+/* Where to listen, as it was asked for. */
+struct places {
+    struct address addresses[NAMESERVER_LISTENERS_MAX];
+    uint32_t count;
+};
 
-/* Listens on every address of a list with semicolons. */
-static bool listen_on_all(struct nameserver *nameserver, const char *list)
+/* Reads a list with semicolons. False: it was said what is wrong with it. */
+static bool read_places(const char *list, struct places *places_out)
 {
     char copy[NAMESERVER_LISTENERS_MAX * ADDRESS_TEXT_BYTES];
-    if (strlen(list) >= sizeof(copy)) {
-        log_error("--listen is longer than %zu bytes", sizeof(copy) - 1);
-        return false;
-    }
-    memcpy(copy, list, strlen(list) + 1);
-    uint32_t count = 0;
+    char error[512];
+    (void)snprintf(copy, sizeof(copy), "%s", list);
+    places_out->count = 0;
     char *rest = NULL;
     for (char *text = strtok_r(copy, ";", &rest); text != NULL; text = strtok_r(NULL, ";", &rest)) {
-        if (!listen_on(nameserver, text)) {
+        if (places_out->count == NAMESERVER_LISTENERS_MAX) {
+            (void)fprintf(stderr, "ternmq-nameserver: --listen: more than %d addresses\n",
+                          NAMESERVER_LISTENERS_MAX);
             return false;
         }
-        count++;
+        if (!address_parse(text, NAMESERVER_PORT, &places_out->addresses[places_out->count++],
+                           error, sizeof(error))) {
+            (void)fprintf(stderr, "ternmq-nameserver: --listen %s: %s\n", text, error);
+            return false;
+        }
     }
-    if (count == 0) {
-        log_error("--listen '%s' names no address: give HOST:PORT or unix:PATH", list);
+    if (places_out->count == 0) {
+        (void)fprintf(stderr,
+                      "ternmq-nameserver: --listen '%s' names no address: give HOST:PORT or "
+                      "unix:PATH\n",
+                      list);
     }
-    return count > 0;
+    return places_out->count > 0;
+}
+
+static bool listen_on(struct nameserver *nameserver, const struct places *places)
+{
+    for (uint32_t i = 0; i < places->count; i++) {
+        char error[512];
+        struct address bound;
+        if (!nameserver_listen(nameserver, &places->addresses[i], &bound, error, sizeof(error))) {
+            log_error("--listen %s: %s", places->addresses[i].text, error);
+            return false;
+        }
+        log_info("listening on %s", bound.text);
+        if (!address_is_loopback(&bound)) {
+            log_warn("%s can be reached from other machines, and there is no security yet: keep it "
+                     "on a network that you trust",
+                     bound.text);
+        }
+    }
+    return true;
 }
 
 static void catch_signals(void)
@@ -163,6 +175,10 @@ int main(int argc, char **argv)
                       settings.positional[0]);
         return EXIT_USAGE;
     }
+    struct places places;
+    if (!read_places(settings.values[SETTING_LISTEN].text, &places)) {
+        return EXIT_USAGE;
+    }
     log_set_level(log_level_from_choice(settings.values[SETTING_LOG_LEVEL].number));
     raise_descriptor_limit();
 
@@ -175,7 +191,7 @@ int main(int argc, char **argv)
     catch_signals();
     struct nameserver_options options = {.lease_ms = LEASE_MS, .idle_ms = IDLE_CLOSE_MS};
     struct nameserver *nameserver = nameserver_create(reactor, &options);
-    bool listens = listen_on_all(nameserver, settings.values[SETTING_LISTEN].text);
+    bool listens = listen_on(nameserver, &places);
     if (listens) {
         reactor_run(reactor);
         log_info("stopping");
