@@ -328,6 +328,9 @@ static bool read_detail(struct cursor *cursor, struct bytes key, struct refusal 
         if (!cursor_take_u64(cursor, &value)) {
             return false;
         }
+        if (i == REFUSAL_LIMIT) {
+            refusal->limit_text[0] = '\0';
+        }
         refusal_add(refusal, (enum refusal_detail)i, value);
         return true;
     }
@@ -353,6 +356,8 @@ static bool read_pair(struct cursor *cursor, struct refusal *refusal)
         return read_text(cursor, refusal->broker, sizeof(refusal->broker));
     }
     if (bytes_equal(key, BYTES_OF("limit")) && cursor_peek(cursor) == CURSOR_STR) {
+        /* The last one counts, of whichever kind, so that a refusal can always be written again. */
+        refusal->details &= ~(1U << REFUSAL_LIMIT);
         return read_text(cursor, refusal->limit_text, sizeof(refusal->limit_text));
     }
     if (bytes_equal(key, BYTES_OF("queues"))) {

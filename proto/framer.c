@@ -7,6 +7,9 @@
 #include "proto/base/contract.h"
 #include "proto/value_head.h"
 
+/* The longest fixstr, or a 64-bit number: what step_short() may pass over at once. */
+#define SHORT_BYTES_MAX 32
+
 void framer_init(struct framer *framer)
 {
     framer->next = 0;
@@ -77,6 +80,32 @@ static enum framer_reason step(struct framer *framer, const uint8_t *at, struct 
     return FRAMER_REASON_NONE;
 }
 
+/*
+ * Passes over the scalars and short texts that stand next, of which most of a frame is made: they
+ * open nothing, so all that moves is `next` and one count, and both stay in registers.
+ */
+static void step_short(struct framer *framer, const uint8_t *bytes, size_t available)
+{
+    uint32_t *missing = &framer->missing[framer->depth - 1];
+    uint32_t left = *missing;
+    uint32_t next = framer->next;
+    /* No short value is longer, so none of them can cross the end or the limit unseen. */
+    size_t end = available < FRAME_BYTES_MAX ? available : FRAME_BYTES_MAX;
+    size_t safe = end < SHORT_BYTES_MAX ? 0 : end - SHORT_BYTES_MAX;
+
+    /* The last value of a container is left to step(), which closes it. */
+    while (left > 1 && next < safe) {
+        struct value_shape shape = value_shapes[bytes[next]];
+        if (shape.class > VALUE_FIXTEXT) {
+            break;
+        }
+        next += shape.head_bytes + (shape.class == VALUE_FIXTEXT ? bytes[next] & 0x1fU : 0);
+        left--;
+    }
+    *missing = left;
+    framer->next = next;
+}
+
 enum framer_result framer_feed(struct framer *framer, const uint8_t *bytes, size_t available,
                                size_t *length_out)
 {
@@ -90,6 +119,9 @@ enum framer_result framer_feed(struct framer *framer, const uint8_t *bytes, size
         return refuse(framer, FRAMER_REASON_NOT_A_FRAME);
     }
     while (framer->elements == 0 || framer->depth > 0) {
+        if (framer->depth > 0) {
+            step_short(framer, bytes, available);
+        }
         if (framer->next >= available) {
             return want(framer, framer->next + 1);
         }

@@ -194,8 +194,6 @@ static void read_answer(struct bytes input)
     }
     struct cursor cursor = cursor_over(answer.error);
     if (refusal_read(&cursor, &refusal) && error_from_code((uint64_t)refusal.code) != OK) {
-        /* Both at once, a number and a text, is what we read but never write. */
-        refusal.limit_text[0] = '\0';
         check_refusal(&refusal);
     }
 }

@@ -221,6 +221,25 @@ START_TEST(what_is_no_refusal_is_refused)
 }
 END_TEST
 
+START_TEST(of_two_limits_the_last_one_counts)
+{
+    struct refusal refusal;
+    uint64_t value = 0;
+    struct cursor cursor = cursor_over(hex("83 a4 63 6f 64 65 04 a5 6c 69 6d 69 74 07"
+                                           "a5 6c 69 6d 69 74 a1 78"));
+    ck_assert(refusal_read(&cursor, &refusal));
+    ck_assert_str_eq(refusal.limit_text, "x");
+    ck_assert(!refusal_get(&refusal, REFUSAL_LIMIT, &value));
+    cursor = cursor_over(hex("83 a4 63 6f 64 65 04 a5 6c 69 6d 69 74 a1 78"
+                             "a5 6c 69 6d 69 74 07"));
+    ck_assert(refusal_read(&cursor, &refusal));
+    ck_assert_str_eq(refusal.limit_text, "");
+    ck_assert(refusal_get(&refusal, REFUSAL_LIMIT, &value));
+    ck_assert_uint_eq(value, 7);
+    (void)through(&refusal, ERROR_FORM_MAP);
+}
+END_TEST
+
 static Suite *error_suite(void)
 {
     Suite *suite = suite_create("error");
@@ -234,6 +253,7 @@ static Suite *error_suite(void)
     tcase_add_test(cases, a_peers_bytes_in_a_refusal_are_clean_and_cut_between_characters);
     tcase_add_test(cases, the_largest_refusal_fits);
     tcase_add_test(cases, what_is_no_refusal_is_refused);
+    tcase_add_test(cases, of_two_limits_the_last_one_counts);
     suite_add_tcase(suite, cases);
     return suite;
 }
