@@ -234,6 +234,7 @@ bool reactor_has_work(struct reactor *reactor)
 void reactor_turn(struct reactor *reactor)
 {
     reactor->counters.turns++;
+    reactor->in_turn = true;
     reactor->again = false;
     if (atomic_load_explicit(&reactor->buffer_came_home, memory_order_relaxed)) {
         atomic_store(&reactor->buffer_came_home, false);
@@ -258,6 +259,7 @@ void reactor_turn(struct reactor *reactor)
     if (!reactor->killed && reactor->last_hook != NULL) {
         reactor->last_hook->run(reactor->last_hook);
     }
+    reactor->in_turn = false;
 }
 
 /* How long the world can do without us: 0, -1 for ever, or until the next timer. */
@@ -357,17 +359,17 @@ void reactor_stop(struct reactor *reactor)
 
 uint64_t reactor_now_ns(const struct reactor *reactor)
 {
-    return reactor->now_ns;
+    return reactor->in_turn ? reactor->now_ns : reactor->backend->clock_ns(reactor);
 }
 
 uint64_t reactor_now_ms(const struct reactor *reactor)
 {
-    return reactor->now_ns / 1000000;
+    return reactor_now_ns(reactor) / 1000000;
 }
 
 uint64_t reactor_wall_ms(const struct reactor *reactor)
 {
-    return reactor->wall_ms;
+    return reactor->in_turn ? reactor->wall_ms : reactor->backend->wall_ms(reactor);
 }
 
 uint64_t reactor_random(struct reactor *reactor)

@@ -94,10 +94,12 @@ void reactor_stop(struct reactor *reactor);
 
 /* ---------------------------------------------------------- time, chance */
 
-uint64_t reactor_now_ns(const struct reactor *reactor);  /* monotonic, of this turn */
+/* Within a turn the moment at which it began; outside of one, now. */
+uint64_t reactor_now_ns(const struct reactor *reactor);  /* monotonic */
 uint64_t reactor_now_ms(const struct reactor *reactor);  /* the same, in ms */
-uint64_t reactor_wall_ms(const struct reactor *reactor); /* since 1970, of this turn */
-uint64_t reactor_random(struct reactor *reactor);        /* 64 bits; from the seed if simulated */
+uint64_t reactor_wall_ms(const struct reactor *reactor); /* since 1970 */
+
+uint64_t reactor_random(struct reactor *reactor); /* 64 bits; from the seed if simulated */
 
 /* A moment at which something runs once. Zero-initialize, set `fired`. */
 struct timer {

@@ -37,8 +37,8 @@ enum attention {
 
 struct reactor_backend {
     void (*destroy)(struct reactor *reactor);
-    uint64_t (*clock_ns)(struct reactor *reactor); /* now, not of this turn */
-    uint64_t (*wall_ms)(struct reactor *reactor);
+    uint64_t (*clock_ns)(const struct reactor *reactor); /* now, not of this turn */
+    uint64_t (*wall_ms)(const struct reactor *reactor);
 
     /* Sleeps at most `wait_ns` (0: only looks; -1: for ever) and marks what became ready. */
     void (*wait)(struct reactor *reactor, int64_t wait_ns);
@@ -66,6 +66,7 @@ struct reactor {
     const struct reactor_backend *backend;
     enum reactor_kind kind;
     bool killed; /* simulated: nothing of it runs any more */
+    bool in_turn;
     bool again;  /* one more turn without sleeping */
     bool polled; /* the last turn asked the backend what is ready */
     uint64_t now_ns;

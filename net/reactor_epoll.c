@@ -335,13 +335,13 @@ static uint64_t read_clock(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t epoll_clock_ns(struct reactor *reactor)
+static uint64_t epoll_clock_ns(const struct reactor *reactor)
 {
     (void)reactor;
     return read_clock(CLOCK_MONOTONIC);
 }
 
-static uint64_t epoll_wall_ms(struct reactor *reactor)
+static uint64_t epoll_wall_ms(const struct reactor *reactor)
 {
     (void)reactor;
     return read_clock(CLOCK_REALTIME) / 1000000;

@@ -79,14 +79,19 @@ static void simulated_rouse(struct reactor *reactor)
     (void)reactor;
 }
 
-static uint64_t simulated_clock_ns(struct reactor *common)
+static const struct simulation *simulation_of(const struct reactor *common)
 {
-    return simulated_reactor_of(common)->simulation->now_ns;
+    return CONTAINER_OF(common, const struct simulated_reactor, common)->simulation;
 }
 
-static uint64_t simulated_wall_ms(struct reactor *common)
+static uint64_t simulated_clock_ns(const struct reactor *common)
 {
-    const struct simulation *simulation = simulated_reactor_of(common)->simulation;
+    return simulation_of(common)->now_ns;
+}
+
+static uint64_t simulated_wall_ms(const struct reactor *common)
+{
+    const struct simulation *simulation = simulation_of(common);
     return simulation->options.wall_ms + simulation->now_ns / 1000000;
 }
 

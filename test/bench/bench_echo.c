@@ -85,8 +85,17 @@ static void *serve(void *unused)
 /* `count` frames, one after the other. */
 static uint8_t *make_frames(size_t count, size_t body_bytes)
 {
-    uint8_t head[] = {0x93, 0x02, 0xa4, 'e', 'c', 'h', 'o', 0x91, 0xc5,
-                      (uint8_t)(body_bytes >> 8), (uint8_t)body_bytes};
+    uint8_t head[] = {0x93,
+                      0x02,
+                      0xa4,
+                      'e',
+                      'c',
+                      'h',
+                      'o',
+                      0x91,
+                      0xc5,
+                      (uint8_t)(body_bytes >> 8),
+                      (uint8_t)body_bytes};
     frame_bytes = sizeof(head) + body_bytes;
     uint8_t *frames = calloc(count, frame_bytes);
     ASSERT(frames != NULL);
@@ -149,8 +158,12 @@ int main(int count, char **arguments)
     size_t window = (size_t)argument(count, arguments, 2, 64);
     size_t body_bytes = (size_t)argument(count, arguments, 3, 100);
     int seconds = argument(count, arguments, 4, 2);
-    ASSERT(connections_count >= 1 && connections_count <= CONNECTIONS_MAX);
-    ASSERT(body_bytes < 60000 && window * (body_bytes + FRAME_HEAD_BYTES) <= FRAMES_BYTES_MAX);
+    if (connections_count < 1 || connections_count > CONNECTIONS_MAX || window < 1 ||
+        body_bytes > UINT16_MAX || seconds < 1 ||
+        window * (body_bytes + FRAME_HEAD_BYTES) > FRAMES_BYTES_MAX) {
+        fprintf(stderr, "usage: bench_echo [CONNECTIONS [WINDOW [BODY_BYTES [SECONDS]]]]\n");
+        return 2;
+    }
     uint8_t *frames = make_frames(window, body_bytes);
     connections = calloc((size_t)connections_count, sizeof(*connections));
     reactor = reactor_create_epoll(BUFFERS_BYTES);
