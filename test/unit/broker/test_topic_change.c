@@ -141,7 +141,7 @@ START_TEST(every_shard_that_has_a_queue_records_the_topic)
     store_start(&store, image, 1);
     struct answer answer = put(&store, "wide", 6);
     ck_answered(answer);
-    check_shown(\& store, BYTES_OF("wide"), 6);
+    check_shown(&store, BYTES_OF("wide"), 6);
     for (uint32_t queue = 0; queue < 6; queue++) {
         struct writer request = ask("produce", 3);
         writer_put_key_string(&request, "topic", "wide");
@@ -297,7 +297,7 @@ START_TEST(a_shard_without_room_records_the_change_when_it_has_some)
     ck_refused(answer, "DISK_FULL");
     store.is_full = false;
     (void)simulation_run(store.simulation, 5000, NULL, NULL);
-    check_shown(\& store, BYTES_OF("owed"), 1024);
+    check_shown(&store, BYTES_OF("owed"), 1024);
     answer = put(&store, "owed", 1024);
     ck_answered(answer);
     store_stop(&store);
@@ -313,7 +313,7 @@ START_TEST(what_a_full_shard_has_missed_is_repaired_at_the_next_start)
     owe_a_topic(&store);
     store_stop(&store);
     store_start(&store, image, 6);
-    check_shown(\& store, BYTES_OF("owed"), 1024);
+    check_shown(&store, BYTES_OF("owed"), 1024);
     struct answer answer = put(&store, "owed", 1024);
     ck_answered(answer);
     store_stop(&store);
@@ -391,7 +391,7 @@ static void check_cut(const struct past *past, struct disk_image *image, const s
     ck_assert_mem_eq(again, list, length);
     struct answer answer = put(&store, "after", 6);
     ck_answered(answer);
-    check_shown(\& store, BYTES_OF("after"), 6);
+    check_shown(&store, BYTES_OF("after"), 6);
     store_stop(&store);
     disk_image_destroy(left);
 }
