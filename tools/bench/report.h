@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * report.h - the one line, or JSON object, that a run ends with.
+ *
+ * Threads: whoever owns it.
+ */
+#ifndef TOOLS_BENCH_REPORT_H
+#define TOOLS_BENCH_REPORT_H
+
+#include "tools/bench/ledger.h"
+#include "tools/bench/load.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct report {
+    const char *mode;
+    const struct load_options *load;
+    bool json;
+    int pid; /* the broker's; 0: not known */
+    bool latency;
+    bool produces;
+    bool consumes;
+    bool checked; /* the verdict stands for all that was acknowledged */
+    uint64_t broker_cpu_ns;
+};
+
+/* Around the measured time: how much processor time the broker took. */
+void report_broker_begin(struct report *report);
+void report_broker_end(struct report *report);
+
+/* Whether nothing is missing, repeated, invented or out of order. */
+bool report_is_good(const struct report *report, const struct ledger_verdict *verdict);
+
+/* Writes it to standard output. */
+void report_print(const struct report *report, const struct load_figures *figures,
+                  const struct ledger_verdict *verdict);
+
+#endif
