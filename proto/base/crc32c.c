@@ -6,8 +6,36 @@
 
 #include <isa-l/crc.h>
 
+#include <stdbool.h>
+
 /* isa-l takes the length as an int. */
 #define PIECE_BYTES_MAX ((size_t)1 << 30)
+
+/* From here isa-l uses 512-bit registers where the machine has them. */
+#define WIDE_BYTES_LEAST 256
+
+#if defined(__x86_64__)
+/*
+ * isa-l 2.30 leaves the upper halves of the vector registers in use. We are built for machines
+ * without AVX, and on some of those that have it every SSE instruction then waits for them: 240 ns
+ * a message were measured in the code behind a checksum. This instruction says that they are free.
+ */
+__attribute__((target("avx"))) static void free_wide_registers(void)
+{
+    __builtin_ia32_vzeroupper();
+}
+
+static void leave_wide_code(void)
+{
+    if (__builtin_cpu_supports("avx")) {
+        free_wide_registers();
+    }
+}
+#else
+static void leave_wide_code(void)
+{
+}
+#endif
 
 uint32_t crc32c(const void *data, size_t length)
 {
@@ -19,12 +47,16 @@ uint32_t crc32c_continue(uint32_t crc, const void *data, size_t length)
     /* isa-l does not write through the pointer; its prototype merely lacks the const. */
     unsigned char *at = (unsigned char *)(uintptr_t)data;
     uint32_t state = ~crc;
+    bool is_wide = length >= WIDE_BYTES_LEAST;
 
     while (length > 0) {
         size_t piece = length < PIECE_BYTES_MAX ? length : PIECE_BYTES_MAX;
         state = crc32_iscsi(at, (int)piece, state);
         at += piece;
         length -= piece;
+    }
+    if (is_wide) {
+        leave_wide_code();
     }
     return ~state;
 }
