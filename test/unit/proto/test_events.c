@@ -183,6 +183,9 @@ START_TEST(the_small_entries_survive)
     ck_assert_uint_eq(queue.next, 4);
     ck_assert_uint_eq(queue.last_stored_at_ms, 5);
 
+    ck_assert(!event_read_queue(cursor_over(hex("01 02 05 04 05")), &queue));
+    ck_assert_uint_eq(queue.first, 3);
+
     set_up();
     event_put_begin(&writer);
     ck_assert(event_read_begin(only_entry(ROW_BEGIN), &format));

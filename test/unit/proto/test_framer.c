@@ -102,6 +102,25 @@ START_TEST(the_longest_frame_is_taken_and_one_byte_more_is_not)
 }
 END_TEST
 
+START_TEST(a_short_value_across_the_limit_is_refused_when_its_head_is_there)
+{
+    static uint8_t bytes[FRAME_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    uint32_t head = 1 + 1 + 5;
+    writer_put_array(&writer, 4);
+    writer_put_nil(&writer);
+    writer_put_bin_header(&writer, FRAME_BYTES_MAX - head - 10);
+    /* Not the last value, ten bytes before the limit, 32 bytes long. */
+    bytes[FRAME_BYTES_MAX - 10] = 0xbf;
+    ck_assert_int_eq(reason_of(bytes_make(bytes, FRAME_BYTES_MAX - 9)), FRAMER_REASON_TOO_LONG);
+    bytes[FRAME_BYTES_MAX - 10] = 0xa8;
+    ck_assert_int_eq(reason_of(bytes_make(bytes, FRAME_BYTES_MAX - 9)), FRAMER_REASON_NONE);
+    size_t length = 0;
+    ck_assert_int_eq(feed(bytes_make(bytes, FRAME_BYTES_MAX), &length), FRAMER_WHOLE);
+    ck_assert_uint_eq(length, FRAME_BYTES_MAX);
+}
+END_TEST
+
 /* Writes a frame of random values; gives its length. */
 static size_t random_frame(struct random *random, uint8_t *to, size_t room)
 {
@@ -196,6 +215,7 @@ static Suite *framer_suite(void)
     tcase_add_test(cases, hostile_heads_are_refused_when_they_are_read);
     tcase_add_test(cases, a_bad_framer_stays_bad);
     tcase_add_test(cases, the_longest_frame_is_taken_and_one_byte_more_is_not);
+    tcase_add_test(cases, a_short_value_across_the_limit_is_refused_when_its_head_is_there);
     tcase_add_test(cases, a_frame_in_any_pieces_ends_at_the_same_place);
     tcase_add_test(cases, after_a_frame_it_is_ready_for_the_next);
     tcase_add_test(cases, it_agrees_with_the_cursor_on_damaged_frames);

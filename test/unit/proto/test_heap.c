@@ -6,7 +6,7 @@
 #include "proto/base/random.h"
 #include "test/lib/check_main.h"
 
-#define NODES 1000
+#define NODES 300
 
 static struct heap heap;
 static struct heap_node nodes[NODES];
@@ -34,6 +34,18 @@ static uint64_t least_by_search(void)
         }
     }
     return least;
+}
+
+/* Every node knows its place, and none stands below a greater one. */
+static bool is_a_heap(void)
+{
+    for (uint32_t i = 0; i < heap.count; i++) {
+        const struct heap_node *parent = heap.nodes[i == 0 ? 0 : (i - 1) / 2];
+        if (heap.nodes[i]->index != i || parent->key > heap.nodes[i]->key) {
+            return false;
+        }
+    }
+    return true;
 }
 
 START_TEST(an_empty_heap_has_no_least)
@@ -76,6 +88,7 @@ START_TEST(the_least_is_right_after_any_insert_move_and_remove)
         } else {
             heap_remove(&heap, node);
         }
+        ck_assert(is_a_heap());
         struct heap_node *least = heap_least(&heap);
         ck_assert_uint_eq(least == NULL ? UINT64_MAX : least->key, least_by_search());
     }

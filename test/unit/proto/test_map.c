@@ -75,6 +75,38 @@ START_TEST(a_map_holds_what_was_put_and_not_removed)
 }
 END_TEST
 
+START_TEST(small_maps_find_what_a_removal_has_moved_over_the_end)
+{
+    struct random random;
+    random_init(&random, 5);
+    for (uint64_t round = 0; round < 100; round++) {
+        struct map map;
+        struct number_map numbers;
+        set_up();
+        map_init(&map, (struct map_seed){round, 1});
+        number_map_init(&numbers, (struct map_seed){round, 1});
+        for (int step = 0; step < 60; step++) {
+            /* At most 12 of 16 slots, so that runs go over the end of the table. */
+            uint64_t i = random_below(&random, 12);
+            if (is_in[i]) {
+                ck_assert_ptr_eq(map_remove(&map, key_of(i)), texts[i]);
+                ck_assert_ptr_eq(number_map_remove(&numbers, i), texts[i]);
+            } else {
+                ck_assert(map_put(&map, key_of(i), texts[i]));
+                ck_assert(number_map_put(&numbers, i, texts[i]));
+            }
+            is_in[i] = !is_in[i];
+            for (uint64_t k = 0; k < 12; k++) {
+                ck_assert_ptr_eq(map_find(&map, key_of(k)), is_in[k] ? texts[k] : NULL);
+                ck_assert_ptr_eq(number_map_find(&numbers, k), is_in[k] ? texts[k] : NULL);
+            }
+        }
+        map_deinit(&map);
+        number_map_deinit(&numbers);
+    }
+}
+END_TEST
+
 START_TEST(an_iteration_meets_every_value_once)
 {
     struct map map;
@@ -143,6 +175,7 @@ static Suite *map_suite(void)
     tcase_add_test(cases, the_hash_is_siphash_1_3);
     tcase_add_test(cases, another_seed_gives_another_hash);
     tcase_add_test(cases, a_map_holds_what_was_put_and_not_removed);
+    tcase_add_test(cases, small_maps_find_what_a_removal_has_moved_over_the_end);
     tcase_add_test(cases, an_iteration_meets_every_value_once);
     tcase_add_test(cases, an_empty_map_finds_and_removes_nothing);
     tcase_add_test(cases, a_number_map_holds_what_was_put_and_not_removed);
