@@ -295,12 +295,13 @@ static void frame_came(struct connection *connection, struct bytes frame, struct
     (void)buffer;
     struct link *link = CONTAINER_OF(connection, struct link, connection);
     struct answer answer;
-    if (answer_read(frame, &answer) != OK) {
+    bool is_answer = answer_read(frame, &answer) == OK;
+    if (is_answer && link->releasing && answer.msgid != link->msgid) {
+        return; /* of a renewal that the release has overtaken */
+    }
+    if (!is_answer || !link->waits_for_answer || answer.msgid != link->msgid) {
         connection_close(connection);
         return;
-    }
-    if (!link->waits_for_answer || answer.msgid != link->msgid) {
-        return; /* of a renewal that a release has overtaken */
     }
     link->waits_for_answer = false;
     if (link->releasing) {

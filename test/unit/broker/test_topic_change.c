@@ -197,7 +197,7 @@ START_TEST(more_changes_than_may_be_under_way_are_refused)
     enum { EACH = 200 };
     for (int i = 0; i < EACH; i++) {
         for (int j = 0; j < 2; j++) {
-            char name[16];
+            char name[32];
             (void)snprintf(name, sizeof(name), "t%d-%d", j, i);
             struct writer request = ask_put(name, 3);
             (void)tell(clients[j], &request);
