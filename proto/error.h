@@ -104,9 +104,9 @@ enum error_form {
 };
 
 /*
- * Starts a refusal: sets code and message and clears all details. With an empty format the
- * message is error_text(). Bytes of the message that are not printable ASCII or valid UTF-8 become
- * '?'. Gives `error` back, so that `return refusal_set(...)` refuses.
+ * Starts a refusal: sets code and message and clears all details. Where the text comes out empty
+ * the message is error_text(). Bytes of the message that are control characters, or not valid
+ * UTF-8, become '?'. Gives `error` back, so that `return refusal_set(...)` refuses.
  */
 enum error refusal_set(struct refusal *refusal, enum error error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
