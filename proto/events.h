@@ -43,7 +43,7 @@ const char *event_name(uint64_t number);
 /* Starts the array of entries; they are counted by the caller or afterwards: pass to events_end. */
 void events_begin(struct writer *writer);
 
-/* Writes the count into the array that began at `place`, the writer_length() before events_begin. */
+/* Puts the count into the array that began at `place`, the writer_length() before it. */
 void events_end(struct writer *writer, size_t place, uint32_t entry_count);
 
 /* What events_begin() writes. */

@@ -135,7 +135,7 @@ static bool is_sane(const struct record_fields *fields, const uint8_t *at)
            fields->codec <= RECORD_CODEC_ZLIB && kind >> CODEC_SHIFT <= CODEC_MASK;
 }
 
-/* Finds the extra at RECORD_PLACE_EXTRA; `limit` is where the record or what is there of it ends. */
+/* Finds the extra of a record of `size` bytes, of which `available` may be a beginning only. */
 static enum record_state find_extra(struct bytes available, uint32_t size, struct bytes *extra_out)
 {
     if (available.data[RECORD_PLACE_EXTRA] == MARK_NIL) {

@@ -34,7 +34,7 @@ enum error request_read(struct bytes frame, struct request *request_out)
     uint64_t type;
     uint32_t count;
 
-    /* The count alone is read without the bytes that it promises: a beginning may be all there is. */
+    /* The count is read without the bytes that it promises: a beginning may be all there is. */
     request_out->has_msgid = false;
     request_out->msgid = 0;
     if (frame.length > 0 && (frame.data[0] & 0xf0) == 0x90) {

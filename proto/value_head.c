@@ -4,7 +4,7 @@
  */
 #include "proto/value_head.h"
 
-/* Ranges in initializers are an extension that both compilers have; the table is unreadable without. */
+/* Ranges in initializers are an extension that both compilers have. */
 #pragma GCC diagnostic ignored "-Wpedantic"
 
 const struct value_shape value_shapes[256] = {

@@ -47,7 +47,7 @@ enum log_level log_level_from_choice(uint64_t choice);
 /* True where a line of `level` is written at all; for arguments that cost something to make. */
 bool log_is_on(enum log_level level);
 
-/* Lines go to `sink(context, line)`, without the newline, instead of standard error; NULL undoes. */
+/* Lines go to `sink(context, line)`, without newline, instead of standard error; NULL undoes it. */
 typedef void log_sink_fn(void *context, struct bytes line);
 void log_set_sink(log_sink_fn *sink, void *context);
 

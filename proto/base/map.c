@@ -9,7 +9,7 @@
 
 #define CAPACITY_MIN 16
 
-/* ---- SipHash-1-3, by Aumasson and Bernstein; their public reference gives the test vectors ---- */
+/* ---- SipHash-1-3, by Aumasson and Bernstein ---- */
 
 struct sip {
     uint64_t v0;

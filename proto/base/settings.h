@@ -79,7 +79,7 @@ struct settings {
 NODISCARD bool settings_parse(struct settings *settings, const struct setting *rows,
                               uint32_t row_count, int argc, char **argv);
 
-/* The next value of list row `row` from `*index` (0 at first) on, which is moved past it; or NULL. */
+/* The next value of list row `row` from `*index` (0 at first) on, which moves past it; or NULL. */
 const char *settings_list_next(const struct settings *settings, uint32_t row, uint32_t *index);
 
 /* Reads one text as `row` would. False: `error` (of `error_bytes`) says why, in one line. */

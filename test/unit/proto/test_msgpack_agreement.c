@@ -74,7 +74,7 @@ static bool oracle_takes(const uint8_t *bytes, size_t length, size_t *length_out
     return is_taken;
 }
 
-/* True where a 32-bit count may stand: msgpack-c allocates what one says before it looks further. */
+/* True where a 32-bit count may stand: msgpack-c allocates what it says before it looks on. */
 static bool has_long_count(const uint8_t *bytes, size_t length)
 {
     return memchr(bytes, 0xdd, length) != NULL || memchr(bytes, 0xdf, length) != NULL;

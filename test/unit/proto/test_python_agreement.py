@@ -32,7 +32,9 @@ def number(source):
 
 
 def content(source):
-    length = source.choice([0, 1, 5, 31, 32, 255, 256, 65535, 65536]) if source.random() < 0.05 else source.randint(0, 20)
+    length = source.randint(0, 20)
+    if source.random() < 0.05:
+        length = source.choice([31, 32, 255, 256, 65535, 65536])
     text = "".join(source.choice("abcxyz 0189ü€𝄞") for _ in range(min(length, 40)))
     return text + "x" * max(0, length - len(text.encode()))
 
