@@ -51,7 +51,7 @@ struct broker_options {
     uint64_t segment_bytes;     /* of the largest segment */
     uint32_t connections_max;
     uint8_t boot_id[16];      /* of the machine; kept with the epoch */
-    bool recover_in_parallel; /* a thread a shard; false where the disk is simulated */
+    bool recover_in_parallel; /* a thread a core; false where the disk is simulated */
 
     /* Runs once, on any core's thread: `what` is one line, the process must end. */
     void (*failed)(void *owner, const char *what);

@@ -42,8 +42,9 @@ struct daemon {
     pthread_t threads[CORES_MAX];
     uint32_t threads_running;
     struct broker *broker;
-    struct op stop_op;     /* posted to core 0 by the signal thread */
-    _Atomic bool can_stop; /* the broker has started */
+    struct op stop_op;        /* posted to core 0 by the signal thread */
+    _Atomic bool can_stop;    /* the broker has started */
+    _Atomic bool stop_posted; /* the signal thread touches no reactor any more */
 };
 
 /* --------------------------------------------------------------- signals */
@@ -71,6 +72,7 @@ static void *wait_for_signals(void *argument)
     }
     log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
     reactor_post(daemon->reactors[0], &daemon->stop_op, 0);
+    atomic_store(&daemon->stop_posted, true);
 
     const struct timespec patience = {.tv_sec = STOP_S};
     int second;
@@ -268,6 +270,10 @@ static bool run(struct daemon *daemon)
     for (uint32_t i = 1; i <= daemon->threads_running; i++) {
         (void)pthread_join(daemon->threads[i], NULL);
     }
+    /* The post has been heard, so this is a matter of a moment. */
+    while (!atomic_load(&daemon->stop_posted)) {
+        (void)sched_yield();
+    }
     return true;
 }
 
@@ -280,12 +286,13 @@ static bool serve(struct daemon *daemon)
     }
     bool served = make_reactors(daemon) && make_broker(daemon) && run(daemon);
     broker_destroy(daemon->broker);
+    /* First: a helper thread of the disk may still be about to wake a reactor. */
+    disk_close(daemon->disk);
     for (uint32_t i = 0; i < daemon->core_count; i++) {
         if (daemon->reactors[i] != NULL) {
             reactor_destroy(daemon->reactors[i]);
         }
     }
-    disk_close(daemon->disk);
     return served;
 }
 

@@ -85,22 +85,19 @@ static bool note_log(void *context, const char *name)
 
 /* ------------------------------------------------------------ one shard */
 
-/* What opening one shard needs and found. A thread of its own works on it. */
+/* What opening one shard needs and found. */
 struct opening {
     const struct recovery_options *options;
     struct shard *shard;
     uint64_t store_id;
     bool has_log;
     bool opened;
-    bool parallel;
-    pthread_t thread;
     struct recovery_report report;
     char error[RECOVERY_ERROR_BYTES];
 };
 
-static void *open_shard(void *argument)
+static void open_shard(struct opening *opening)
 {
-    struct opening *opening = argument;
     const struct broker_options *broker = opening->options->broker;
     struct shard *shard = opening->shard;
     struct view *views[] = {&shard->catalogue->view};
@@ -120,7 +117,6 @@ static void *open_shard(void *argument)
     };
     opening->opened = commit_log_open(&shard->log, &options, &opening->report, opening->error,
                                       sizeof(opening->error));
-    return NULL;
 }
 
 static void say_found(const struct opening *opening)
@@ -145,29 +141,56 @@ static void say_found(const struct opening *opening)
 
 /* ------------------------------------------------------------ all shards */
 
-/* Opens the shards whose log is there, or those whose is not. */
-static bool open_round(struct opening *openings, uint32_t count, bool with_log)
+/* The shards of one core, one after the other: they share its reactor, which is for one thread. */
+struct core_round {
+    struct opening *openings;
+    uint32_t shard_count;
+    const struct core *core;
+    bool with_log;
+    bool has_thread;
+    pthread_t thread;
+};
+
+static void *open_shards_of_core(void *argument)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        struct opening *opening = &openings[i];
-        if (opening->has_log != with_log) {
-            continue;
+    const struct core_round *round = argument;
+    for (uint32_t i = 0; i < round->shard_count; i++) {
+        struct opening *opening = &round->openings[i];
+        if (opening->shard->core == round->core && opening->has_log == round->with_log) {
+            open_shard(opening);
         }
-        opening->parallel = opening->options->broker->recover_in_parallel && count > 1 &&
-                            pthread_create(&opening->thread, NULL, open_shard, opening) == 0;
-        if (!opening->parallel) {
-            (void)open_shard(opening);
+    }
+    return NULL;
+}
+
+/* Opens the shards whose log is there, or those whose is not. */
+static bool open_round(const struct recovery_options *options, struct opening *openings,
+                       bool with_log)
+{
+    const struct cores *cores = options->cores;
+    struct core_round rounds[CORES_MAX];
+    for (uint32_t i = 0; i < cores->count; i++) {
+        struct core_round *round = &rounds[i];
+        *round = (struct core_round){
+            .openings = openings,
+            .shard_count = cores->shard_count,
+            .core = cores->core[i],
+            .with_log = with_log,
+        };
+        round->has_thread = options->broker->recover_in_parallel && cores->count > 1 &&
+                            pthread_create(&round->thread, NULL, open_shards_of_core, round) == 0;
+        if (!round->has_thread) {
+            (void)open_shards_of_core(round);
+        }
+    }
+    for (uint32_t i = 0; i < cores->count; i++) {
+        if (rounds[i].has_thread) {
+            (void)pthread_join(rounds[i].thread, NULL);
         }
     }
     bool all_opened = true;
-    for (uint32_t i = 0; i < count; i++) {
-        if (openings[i].has_log != with_log) {
-            continue;
-        }
-        if (openings[i].parallel) {
-            (void)pthread_join(openings[i].thread, NULL);
-        }
-        all_opened = all_opened && openings[i].opened;
+    for (uint32_t i = 0; i < cores->shard_count; i++) {
+        all_opened = all_opened && (openings[i].has_log != with_log || openings[i].opened);
     }
     return all_opened;
 }
@@ -234,19 +257,21 @@ static bool share_store_id(struct opening *openings, uint32_t count, uint64_t ne
     return true;
 }
 
-static bool open_all(struct opening *openings, uint32_t count, uint64_t new_store_id, char *error,
+static bool open_all(const struct recovery_options *options, struct opening *openings, char *error,
                      size_t error_bytes)
 {
+    uint32_t count = options->cores->shard_count;
+    uint64_t new_store_id = reactor_random(options->broker->reactors[0]);
     if (!make_directories(openings, count, error, error_bytes)) {
         return false;
     }
-    if (!open_round(openings, count, true)) {
+    if (!open_round(options, openings, true)) {
         return copy_error(openings, count, error, error_bytes);
     }
     if (!share_store_id(openings, count, new_store_id, error, error_bytes)) {
         return false;
     }
-    if (!open_round(openings, count, false)) {
+    if (!open_round(options, openings, false)) {
         return copy_error(openings, count, error, error_bytes);
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -383,8 +408,7 @@ bool recovery_run(const struct recovery_options *options, struct recovery_result
         openings[i].shard = cores->shard[i];
     }
     struct recovery_result result;
-    uint64_t store_id = reactor_random(options->broker->reactors[0]);
-    bool done = open_all(openings, count, store_id, error, error_bytes) &&
+    bool done = open_all(options, openings, error, error_bytes) &&
                 check_name(options, error, error_bytes) &&
                 begin_epoch(options, openings, &result, error, error_bytes) &&
                 repair(options, openings, result.read_only, error, error_bytes);

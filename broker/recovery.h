@@ -11,7 +11,7 @@
  * One line a shard says what was found, done, and how long it took.
  *
  * Memory:  what logs and catalogues own. Owner: the recovery, until recovery_close().
- * Threads: at start, one thread a shard where `parallel`; none is left on return.
+ * Threads: at start, one thread a core where `recover_in_parallel`; none is left on return.
  * Blocks:  as long as reading about two segments a shard takes.
  */
 #ifndef BROKER_RECOVERY_H
