@@ -18,7 +18,8 @@
  *
  *    OPEN ------> CLOSING ------> CLOSED (events->closed has run; memory is the owner's)
  *      |             ^
- *      `-> ENDING ---'   connection_finish(): what is queued goes out first, at most 5 s
+ *      `-> ENDING ---'   connection_finish(): what is queued goes out first, at most 5 s; then the
+ *                        peer has 200 ms to close, so that no reset overtakes the last answers
  *
  * Memory:  this struct is the owner's, embedded; an idle connection holds no buffer at all.
  *          Bytes not yet sent are bounded by the owner, who asks connection_unsent_bytes().
@@ -101,7 +102,6 @@ struct connection {
     bool end_known; /* the first cause stands */
     bool paused;
     bool drain_owed;
-    bool lingering;     /* all is sent and said; the peer's end is waited for */
     struct list dirty;  /* in the list of connections with output */
     struct list wanted; /* in a list of connections that have something to do in a coming turn */
     struct receive_op receive;

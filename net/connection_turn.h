@@ -77,7 +77,22 @@ void connection_output_sent(struct connection *connection, size_t count);
 /* Drops all that is queued. Nothing may be in flight. */
 void connection_output_drop(struct connection *connection);
 
-/* connection.c, for connection_turn.c */
+/* connection_input.c, for connection.c */
+
+/* The callback of the connection's receive. */
+void connection_input_received(struct receive_op *receive, struct buffer *buffer, uint8_t *at,
+                               size_t length);
+
+/* Goes on with held bytes, if there are any and the owner wants them. */
+void connection_input_go_on(struct connection *connection);
+
+/* Drops what has come and was not handed over. */
+void connection_input_drop(struct connection *connection);
+
+/* connection.c, for the other files */
+
+/* Notes why the connection ends; the first cause stands. */
+void connection_know_end(struct connection *connection, enum connection_end end, int error);
 
 /* Goes on with held bytes, or ends a close that had nothing to wait for. */
 void connection_go_on(struct connection *connection);

@@ -335,6 +335,42 @@ START_TEST(posts_of_several_threads_all_arrive_each_threads_in_order)
 }
 END_TEST
 
+/* ------------------------------------------------------ falling asleep */
+
+enum { RACES = 300000 / LOAD_DIVISOR };
+
+#define LOOKS_MAX UINT64_C(4000000000) /* some seconds: the wake-up was lost */
+
+static atomic_int race_taken;
+
+static void take_race(struct op *op, int64_t result)
+{
+    (void)op;
+    atomic_store(&race_taken, (int)result);
+}
+
+/* The next post comes after a pause that is a little longer each time: sooner or later at every
+ * step of falling asleep. */
+START_TEST(a_post_while_the_reactor_falls_asleep_is_seen)
+{
+    make_cores(1);
+    atomic_store(&race_taken, 0);
+    struct op op = {.done = take_race};
+    start_cores(1);
+    for (int i = 1; i <= RACES; i++) {
+        reactor_post(cores[0].reactor, &op, i);
+        uint64_t looks = 0;
+        while (atomic_load(&race_taken) != i) {
+            ASSERT(++looks < LOOKS_MAX);
+        }
+        for (volatile int pause = i % 2000; pause > 0; pause--) {
+        }
+    }
+    reactor_stop(cores[0].reactor);
+    join_cores(1);
+}
+END_TEST
+
 static atomic_int flag;
 static atomic_int flag_seen;
 
@@ -378,6 +414,7 @@ static Suite *core_ring_suite(void)
     tcase_add_test(rings, bursts_longer_than_a_ring_go_on_when_the_receiver_has_made_room);
     tcase_add_test(rings, all_cores_send_to_all_themselves_included);
     tcase_add_test(threads, posts_of_several_threads_all_arrive_each_threads_in_order);
+    tcase_add_test(threads, a_post_while_the_reactor_falls_asleep_is_seen);
     tcase_add_test(threads, a_wake_is_followed_by_a_turn_that_sees_what_came_before_it);
     suite_add_tcase(suite, rings);
     suite_add_tcase(suite, threads);
