@@ -79,6 +79,25 @@ static inline struct ternmq_producer *producer_of_link(struct list *link)
     return CONTAINER_OF(link, struct ternmq_producer, link);
 }
 
+/* An empty batch of the producer for `queue`, in none of its lists; NULL: no memory. */
+struct batch *producer_take_batch(struct ternmq_producer *producer, uint32_t queue);
+
+/* Lets go of a batch that is not under way, whatever list it is in. */
+void producer_give_batch(struct ternmq_producer *producer, struct batch *batch);
+
+/* Counts messages as under way. */
+void producer_window_add(struct ternmq_producer *producer, size_t messages, size_t bytes);
+
+/* An open batch takes no more and is ready; all open batches. */
+void producer_close_batch(struct ternmq_producer *producer, struct batch *batch);
+void producer_close_all(struct ternmq_producer *producer);
+
+/* Sends what may be sent now. */
+void producer_pump(struct ternmq_producer *producer);
+
+/* Sends a batch: from here it may end at any turn, and a one-way batch at once. */
+void producer_send_batch(struct ternmq_producer *producer, struct batch *batch, bool one_way);
+
 /* The bytes of a one-way batch have left: so does it. */
 void producer_one_way_left(struct batch *batch);
 
