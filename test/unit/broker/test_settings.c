@@ -158,8 +158,8 @@ START_TEST(the_readme_has_the_table_that_the_settings_make)
     FILE *file = fopen(path, "re");
     ck_assert_msg(file != NULL, "%s cannot be read", path);
     char *readme = read_whole(file);
-    char *begin = strstr(readme, "<!-- settings: begin -->\n");
-    char *end = strstr(readme, "<!-- settings: end -->\n");
+    char *begin = strstr(readme, "<!-- generated: settings broker/settings.def -->\n");
+    char *end = begin == NULL ? NULL : strstr(begin, "<!-- end -->\n");
     ck_assert_msg(begin != NULL && end != NULL, "%s lacks the marks of its table", path);
     begin = strchr(begin, '\n') + 1;
     *end = '\0';
