@@ -21,6 +21,14 @@
 
 #include <stdlib.h>
 
+/* How many values were accepted: nothing more is known of the ones that have no property below. */
+static uint64_t accepted;
+
+static void note(bool is_accepted)
+{
+    accepted += is_accepted;
+}
+
 /* The content lies inside of the input. */
 static void is_inside(struct bytes input, struct bytes content)
 {
@@ -117,9 +125,9 @@ static void read_topic_settings(const struct arguments *arguments)
     struct topic_settings settings;
     struct refusal refusal;
     if (arguments_has(arguments, ARGUMENT_SETTINGS)) {
-        (void)topic_settings_read(arguments_cursor(arguments, ARGUMENT_SETTINGS),
-                                  (uint32_t)arguments_number(arguments, ARGUMENT_SETTINGS),
-                                  &settings, &refusal);
+        note(topic_settings_read(arguments_cursor(arguments, ARGUMENT_SETTINGS),
+                                 (uint32_t)arguments_number(arguments, ARGUMENT_SETTINGS),
+                                 &settings, &refusal) == OK);
     }
 }
 
@@ -229,30 +237,30 @@ static void read_entry(uint64_t number, struct cursor fields)
         break;
     case EVENT_EPOCH:
     case ROW_EPOCHS:
-        (void)event_read_epoch(fields, &entry.epoch);
+        note(event_read_epoch(fields, &entry.epoch));
         break;
     case EVENT_DURABLE:
-        (void)event_read_durable(fields, &entry.position);
+        note(event_read_durable(fields, &entry.position));
         break;
     case EVENT_TOPIC_DELETE:
     case ROW_DELETED:
-        (void)event_read_deleted(fields, &entry.deleted);
+        note(event_read_deleted(fields, &entry.deleted));
         break;
     case EVENT_SETTING:
     case ROW_SETTING:
-        (void)event_read_setting(fields, &entry.setting);
+        note(event_read_setting(fields, &entry.setting));
         break;
     case ROW_QUEUE:
         ASSERT_IF(event_read_queue(fields, &entry.queue), entry.queue.first <= entry.queue.next);
         break;
     case ROW_SEGMENT:
-        (void)event_read_segment(fields, &entry.segment);
+        note(event_read_segment(fields, &entry.segment));
         break;
     case ROW_BEGIN:
-        (void)event_read_begin(fields, &entry.format);
+        note(event_read_begin(fields, &entry.format));
         break;
     case ROW_END:
-        (void)event_read_end(fields, &entry.position);
+        note(event_read_end(fields, &entry.position));
         break;
     default:
         break;
