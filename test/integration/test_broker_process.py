@@ -470,6 +470,85 @@ class FullDisk(BrokerProcess):
         self.assertEqual(client.call("topic.show", name="t")["queues"][0]["end"], stored + 20)
 
 
+class Damage(BrokerProcess):
+    def damaged(self, shard):
+        """A store of two shards, of which one is damaged in the middle; a broker on it, and its client."""
+        broker = self.start("--shards", "2")
+        client = self.client(broker)
+        client.call("topic.put", name="t", queues=2)
+        shown = client.call("topic.show", name="t")["queues"]
+        self.queues = {queue["shard"]: queue["queue"] for queue in shown}
+        for queue in (0, 1):
+            for number in range(20):
+                client.call("produce", topic="t", queue=queue, messages=[b"body %d" % number] * 5)
+                time.sleep(0.011)  # a mark of what is durable is written every 10 ms at most
+        self.assert_ends(broker)
+        log = self.store / str(shard) / f"{0:020}.log"
+        data = bytearray(log.read_bytes())
+        place = data.index(b"body 10")
+        data[place] ^= 1
+        log.write_bytes(data)
+        broker = self.start("--shards", "2")
+        return broker, self.client(broker)
+
+    def test_a_damaged_shard_serves_what_is_whole_and_takes_no_writes(self):
+        broker, client = self.damaged(1)
+        lines = [line for line in broker.log_tail().splitlines() if line.startswith("<3>")]
+        self.assertEqual(len(lines), 1, broker.log_tail())
+        self.assertIn("shard 1", lines[0])
+        answer = client.call("pull", topic="t", queue=self.queues[1], offset=0)
+        bodies = [wire.record_body(record) for record in answer["messages"]]
+        self.assertEqual(bodies[:50], [b"body %d" % (number // 5) for number in range(50)])
+        with self.assertRaises(wire.CallFailed) as caught:
+            client.call("produce", topic="t", queue=self.queues[1], messages=[b"x"])
+        self.assertEqual(caught.exception.name, "READ_ONLY")
+        # The other shard works on, and new topics have their queues there.
+        self.assertEqual(
+            client.call("produce", topic="t", queue=self.queues[0], messages=[b"x"])["offset"], 100
+        )
+        client.call("topic.put", name="new", queues=3)
+        shown = client.call("topic.show", name="new")["queues"]
+        self.assertEqual({queue["shard"] for queue in shown}, {0})
+        for method, arguments in [
+            ("topic.put", {"name": "t", "settings": {"durability": "memory"}}),
+            ("topic.delete", {"name": "t"}),
+        ]:
+            with self.assertRaises(wire.CallFailed) as caught:
+                client.call(method, **arguments)
+            self.assertEqual(caught.exception.name, "READ_ONLY")
+        self.assert_ends(broker)
+
+    def test_without_shard_0_topics_cannot_change(self):
+        broker, client = self.damaged(0)
+        for method, arguments in [
+            ("topic.put", {"name": "new"}),
+            ("topic.delete", {"name": "t"}),
+        ]:
+            with self.assertRaises(wire.CallFailed) as caught:
+                client.call(method, **arguments)
+            self.assertEqual(caught.exception.name, "READ_ONLY")
+        client.call("produce", topic="t", queue=self.queues[1], messages=[b"x"])
+        self.assert_ends(broker)
+
+
+class Unit(BrokerProcess):
+    def test_systemd_accepts_the_units(self):
+        if shutil.which("systemd-analyze") is None:
+            self.skipTest("systemd-analyze is not installed")
+        root = pathlib.Path(__file__).resolve().parent.parent.parent
+        for daemon in ("broker", "nameserver"):
+            name = f"ternmq-{daemon}"
+            text = (root / daemon / f"{name}.service").read_text()
+            built = text.replace(f"/usr/bin/{name}", cluster.program_path(name))
+            self.assertNotEqual(built, text)
+            unit = self.folder / f"{name}.service"
+            unit.write_text(built)
+            done = subprocess.run(
+                ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, check=False
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+
 class Kill(BrokerProcess):
     def test_topics_that_were_answered_outlive_kills_in_the_middle_of_changes(self):
         answered, deleted = set(), set()
