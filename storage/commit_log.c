@@ -259,7 +259,7 @@ static bool turn_pending(struct turn_hook *hook)
         return false;
     }
     return (log_has_pending(log) && !log->roll_waits) || !list_is_empty(&log->written_appends) ||
-           !list_is_empty(&log->waking);
+           !list_is_empty(&log->waking) || log_flush_is_due(log);
 }
 
 /* ------------------------------------------------------------------ life */

@@ -188,12 +188,18 @@ void log_segment_synced(struct commit_log *log, const struct segment *segment)
     log_durable_advance(log);
 }
 
+bool log_flush_is_due(const struct commit_log *log)
+{
+    const struct flush *flush = &log->flush;
+    uint64_t flushed = flush->position > log->synced ? flush->position : log->synced;
+    return !log->fenced && !flush->job.in_flight && log->sync_wanted > flushed &&
+           log->written > flushed;
+}
+
 void log_flush_start(struct commit_log *log)
 {
     struct flush *flush = &log->flush;
-    uint64_t flushed = flush->position > log->synced ? flush->position : log->synced;
-    if (log->fenced || flush->job.in_flight || log->sync_wanted <= flushed ||
-        log->written <= flushed) {
+    if (!log_flush_is_due(log)) {
         return;
     }
     flush->segment = log->open;

@@ -223,7 +223,8 @@ bool log_write_staged(struct commit_log *log);
 
 /* log_flush.c */
 void log_want_durable(struct commit_log *log, uint64_t position);
-void log_flush_start(struct commit_log *log);     /* if somebody waits and none is in flight */
+bool log_flush_is_due(const struct commit_log *log); /* somebody waits, and none is in flight */
+void log_flush_start(struct commit_log *log);     /* if it is due */
 void log_durable_advance(struct commit_log *log); /* after log->synced has moved */
 void log_segment_synced(struct commit_log *log, const struct segment *segment);
 void log_mark_visible(struct commit_log *log, struct queue *queue);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tests of storage/snapshot.c: the equation that carries everything,
+ *
+ *     replay(L) == load(s) + replay(after s)      for every log L and every snapshot s in it
+ *
+ * Random logs are written with snapshots whose chunks lie between appends. Then each is recovered
+ * from every snapshot that it has, the first of which stands for the whole log, and compared by hash
+ * with the log that was live.
+ */
+
+#include "proto/events.h"
+#include "test/lib/check_main.h"
+#include "test/lib/log_world.h"
+
+#include <inttypes.h>
+
+enum { SEEDS = 6, STEPS = 700, PATH_BYTES = 64, SNAPSHOTS_MAX = 64, LATER_MS = 1000 };
+
+static struct log_world world;
+static struct produce *produces[STEPS];
+static uint32_t produce_count;
+
+static void write_log(uint64_t seed)
+{
+    world_init(&world, seed, NULL);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world_begin_epoch(&world));
+    world_put_queues(&world, LOG_DISK);
+    for (uint64_t key = 0; key < TALLY_KEYS; key++) {
+        ck_assert_int_eq(world_operate(&world, TALLY_SET, key, key), OK);
+    }
+    for (uint32_t i = 0; i < STEPS; i++) {
+        enum error error;
+        uint64_t what = random_below(&world.random, 8);
+        if (what < 4) {
+            produces[produce_count++] = world_produce(
+                &world, (uint16_t)random_below(&world.random, TALLY_QUEUES),
+                1 + (uint32_t)random_below(&world.random, 8),
+                11 + (uint32_t)random_below(&world.random, 1500), i * 100, true, &error);
+            ck_assert_int_eq(error, OK);
+        } else if (what < 7) {
+            ck_assert_int_eq(world_operate_randomly(&world), OK);
+        } else {
+            world_run(&world, random_below(&world.random, 5), NULL, NULL);
+        }
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+}
+
+static void free_log(void)
+{
+    world_deinit(&world);
+    while (produce_count > 0) {
+        produce_free(produces[--produce_count]);
+    }
+}
+
+/* A segment's begin record, if it begins with a snapshot. */
+static uint8_t *find_begin(struct disk_image *image, uint64_t base, uint64_t *end_out)
+{
+    char path[PATH_BYTES];
+    uint64_t bytes;
+    struct record_view view;
+    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
+    uint8_t *file = disk_image_bytes(image, path, &bytes);
+    if (file == NULL) {
+        return NULL;
+    }
+    uint64_t place = 0;
+    uint8_t *begin = NULL;
+    while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
+           RECORD_WHOLE) {
+        struct events_reader reader;
+        struct cursor fields;
+        uint64_t number;
+        if (place > 0 && begin == NULL && place < 200 && view.fields.kind == RECORD_SNAPSHOT &&
+            events_open(&reader, record_content(&view)) &&
+            events_next(&reader, &number, &fields) == EVENTS_ENTRY && number == ROW_BEGIN) {
+            begin = file + place;
+        }
+        place += view.fields.size;
+    }
+    *end_out = base + place;
+    return begin;
+}
+
+/* Makes a begin record say something that nobody need understand, so that it is no snapshot. */
+static void hide_begin(uint8_t *record)
+{
+    struct record_view view;
+    ck_assert_int_eq(record_read_anywhere(bytes_make(record, record_size(record)), &view),
+                     RECORD_WHOLE);
+    struct bytes content = record_content(&view);
+    uint8_t *entry = record + RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES;
+    ck_assert_uint_eq(entry[1], ROW_BEGIN);
+    entry[1] = EVENTS_OPTIONAL_FROM;
+    (void)record_build_own(record, &view.fields, content);
+}
+
+/* Recovers from the first `keep` snapshots of an image as if the later ones had never begun. */
+static void recover_from(uint32_t keep, uint64_t hash, uint64_t end)
+{
+    struct disk_cut cut = {disk_image_events(world.image), DISK_KEEP_ALL, 0};
+    struct disk_image *image = disk_image_cut(world.image, &cut, false);
+    struct log_world other;
+    uint32_t seen = 0;
+    uint64_t base = 0;
+    uint64_t expected_begin = 0;
+    while (base < end) {
+        uint64_t segment_end;
+        uint8_t *begin = find_begin(image, base, &segment_end);
+        if (begin != NULL && ++seen > keep) {
+            hide_begin(begin);
+        } else if (begin != NULL) {
+            expected_begin = record_position(begin);
+        }
+        ck_assert_uint_gt(segment_end, base);
+        base = segment_end;
+    }
+    world_init(&other, 99, image);
+    ck_assert_msg(world_open(&other), "%s", other.error);
+    ck_assert(!other.report.corrupt);
+    ck_assert_uint_eq(other.report.snapshot_position, expected_begin);
+    ck_assert_uint_eq(other.report.end, end);
+    ck_assert_uint_eq(commit_log_hash(other.log), hash);
+    world_deinit(&other);
+    disk_image_destroy(image);
+}
+
+START_TEST(a_replay_from_any_snapshot_gives_the_state_that_was_live)
+{
+    write_log((uint64_t)_i + 1);
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_gt(counters.snapshots, 2);
+    uint64_t hash = commit_log_hash(world.log);
+    for (uint32_t keep = 1; keep <= counters.snapshots; keep++) {
+        recover_from(keep, hash, counters.position_written);
+    }
+    free_log();
+}
+END_TEST
+
+START_TEST(chunks_lie_between_the_records_of_other_turns)
+{
+    write_log(1);
+    uint64_t segment_end;
+    uint32_t others = 0;
+    uint32_t chunks = 0;
+    uint64_t base = 0;
+    while (find_begin(world.image, base, &segment_end) == NULL || base == 0) {
+        base = segment_end;
+    }
+    /* The second snapshot: everything from its begin to its end. */
+    char path[PATH_BYTES];
+    uint64_t bytes;
+    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
+    const uint8_t *file = disk_image_bytes(world.image, path, &bytes);
+    struct record_view view;
+    uint64_t place = 0;
+    while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
+           RECORD_WHOLE) {
+        chunks += view.fields.kind == RECORD_SNAPSHOT;
+        others += view.fields.kind == RECORD_MESSAGE && chunks > 1;
+        place += view.fields.size;
+    }
+    ck_assert_uint_gt(chunks, 3);
+    ck_assert_uint_gt(others, 0);
+    free_log();
+}
+END_TEST
+
+START_TEST(a_snapshot_is_due_only_when_the_log_has_grown)
+{
+    write_log(2);
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    /* Rows are about 40 KiB: eight times that is five segments of 64 KiB. */
+    ck_assert_uint_ge(counters.rolls, 4);
+    ck_assert_uint_lt(counters.snapshots, counters.rolls);
+    free_log();
+}
+END_TEST
+
+static Suite *snapshot_suite(void)
+{
+    Suite *suite = suite_create("storage/snapshot");
+    TCase *equation = tcase_create("equation");
+    tcase_add_loop_test(equation, a_replay_from_any_snapshot_gives_the_state_that_was_live, 0,
+                        SEEDS);
+    tcase_add_test(equation, chunks_lie_between_the_records_of_other_turns);
+    tcase_add_test(equation, a_snapshot_is_due_only_when_the_log_has_grown);
+    suite_add_tcase(suite, equation);
+    return suite;
+}
+
+TEST_MAIN(snapshot_suite)
