@@ -59,7 +59,7 @@ static const struct setting OPTIONS[OPTION_COUNT] = {
                       .fallback = "100",
                       .least = 1,
                       .most = MESSAGES_PER_CALL_MAX,
-                      .help = "messages a call; at most 4M bytes of them"},
+                      .help = "messages a call, at most 4M bytes of them; latency: 1"},
     [OPTION_CONNECTIONS] = {.name = "connections",
                             .type = SETTING_INTEGER,
                             .fallback = "1",
@@ -71,7 +71,7 @@ static const struct setting OPTIONS[OPTION_COUNT] = {
                        .fallback = "16",
                        .least = 1,
                        .most = UNANSWERED_MAX,
-                       .help = "calls of a connection that may be unanswered"},
+                       .help = "calls of a connection that may be unanswered; latency: 256"},
     [OPTION_QUEUES] = {.name = "queues",
                        .type = SETTING_INTEGER,
                        .fallback = "4",
@@ -378,6 +378,9 @@ static void read_plan(const struct settings *settings, struct plan *plan)
     };
     if (plan->mode == MODE_LATENCY && !values[OPTION_BATCH].given) {
         plan->load.batch = 1; /* a message is not to wait for others */
+    }
+    if (plan->mode == MODE_LATENCY && !values[OPTION_WINDOW].given) {
+        plan->load.window = UNANSWERED_MAX; /* nor for an answer */
     }
     plan->report = (struct report){
         .mode = MODE_NAMES[plan->mode],
