@@ -136,7 +136,8 @@ struct output_hold {
     void *owner;
 };
 
-/* Begins to receive on `socket`, which is the connection's from here. */
+/* Begins to receive on `socket`, which is the connection's from here. The struct is zeroed but for
+ * what the owner has set, also where it has had a life before. */
 void connection_open(struct connection *connection, struct reactor *reactor, int socket);
 
 /*

@@ -24,6 +24,8 @@ enum {
     PART_GROWTH = 4         /* a part is at most so many times as large as what has come of it */
 };
 
+static const char FRAME_TOO_LONG[] = "the frame is too long";
+
 /* The part goes elsewhere; the next one may be urgent. */
 static struct buffer *part_take_away(struct connection *connection)
 {
@@ -60,7 +62,7 @@ static bool is_too_long(struct connection *connection, size_t frame_length, stru
         frame_length <= buffer_pool_part_bytes_max(reactor_buffers(connection->reactor))) {
         return false;
     }
-    refuse(connection, seen, "the frame is too long");
+    refuse(connection, seen, FRAME_TOO_LONG);
     return true;
 }
 
@@ -175,7 +177,8 @@ static size_t cut(struct connection *connection, struct buffer *buffer, const ui
     size_t frame_length = 0;
     switch (framer_feed(&connection->framer, at, length, &frame_length)) {
     case FRAMER_WHOLE:
-        if (is_too_long(connection, frame_length, bytes_make(at, length))) {
+        if (frame_length > connection->frame_bytes_max) {
+            refuse(connection, bytes_make(at, length), FRAME_TOO_LONG);
             return length;
         }
         connection->events->frame(connection, bytes_make(at, frame_length), buffer);

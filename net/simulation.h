@@ -57,13 +57,17 @@ void simulation_note(struct simulation *simulation, uint64_t fact);
 void simulation_at(struct simulation *simulation, uint64_t at_ns, void (*run)(void *context),
                    void *context);
 
-/* Cuts or heals the link between two reactors, by name; bytes under way are lost at a cut, and
- * connections over it end with a time-out, as a real partition's would. */
+/*
+ * Cuts or heals the link between two processes, by name (a core of a process is a reactor named
+ * PROCESS/NUMBER); bytes under way are lost at a cut, and connections over it end with a time-out,
+ * as a real partition's would.
+ */
 void simulation_link(struct simulation *simulation, const char *a, const char *b, bool up);
 
 /*
  * Kills the process that `reactor` stands for: its sockets reset, its timers, hooks and
- * operations are forgotten without any callback. Afterwards only reactor_destroy() is allowed.
+ * operations are forgotten without any callback. Of a process of several reactors each is killed.
+ * Afterwards only buffer_unref(), reactor_hook_remove() and reactor_destroy() are allowed.
  */
 void simulation_kill(struct simulation *simulation, struct reactor *reactor);
 

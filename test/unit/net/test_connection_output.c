@@ -8,6 +8,8 @@
 #include "test/unit/net/connection_pair.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 /* --------------------------------------------------------------------- out */
@@ -200,6 +202,36 @@ START_TEST(a_part_of_a_file_leaves_in_its_place)
     ck_assert_uint_eq(reactor_counters(world.reactor)->sendfiles, 3);
     (void)close(file);
     free(frames);
+    finish();
+}
+END_TEST
+
+static uint32_t segments_sent(int socket)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+    ck_assert_int_eq(getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+    return info.tcpi_data_segs_out;
+}
+
+START_TEST(the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it)
+{
+    begin(REACTOR_EPOLL);
+    char path[] = "/tmp/ternmq-test-connection-XXXXXX";
+    int file = mkstemp(path);
+    (void)unlink(path);
+    uint8_t frame[4000];
+    size_t length = frame_make(frame, 3000, 1);
+    ck_assert_int_eq(write(file, frame + 40, length - 40), (ssize_t)(length - 40));
+    uint32_t segments = segments_sent(client_socket);
+
+    client_writes(frame, 40);
+    connection_write_file(&client.connection, file, 0, length - 40, (struct output_hold){0});
+    await_server_frames(1);
+
+    ck_assert_mem_eq(server.frames, frame, length);
+    ck_assert_uint_eq(segments_sent(client_socket) - segments, 1);
+    (void)close(file);
     finish();
 }
 END_TEST
@@ -420,6 +452,7 @@ static Suite *connection_output_suite(void)
     tcase_add_loop_test(out, drained_is_told_once_after_the_mark_was_passed, 0, kinds);
     tcase_add_loop_test(out, what_is_written_to_a_closed_connection_is_dropped, 0, kinds);
     tcase_add_test(out, a_part_of_a_file_leaves_in_its_place);
+    tcase_add_test(out, the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it);
     tcase_add_test(out, a_file_that_is_too_short_ends_the_connection_with_EIO);
     tcase_add_test(out, sending_to_a_peer_that_has_gone_is_an_error_and_no_signal);
     tcase_add_loop_test(ends, a_finished_connection_sends_what_is_queued_before_it_closes, 0,

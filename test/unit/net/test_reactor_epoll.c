@@ -138,6 +138,71 @@ START_TEST(many_connections_at_once_are_all_accepted)
 }
 END_TEST
 
+static size_t received_bytes;
+static bool receive_is_done;
+
+static void count_received(struct receive_op *receive, struct buffer *buffer, uint8_t *at,
+                           size_t length)
+{
+    (void)receive;
+    (void)buffer;
+    (void)at;
+    received_bytes += length;
+}
+
+static void receive_done(struct op *op, int64_t result)
+{
+    (void)op;
+    ck_assert_int_eq(result, 0);
+    receive_is_done = true;
+}
+
+/* One edge tells of both: after the read that was shorter than its room there will be no other. */
+START_TEST(bytes_and_the_end_that_come_together_are_both_seen)
+{
+    listen_at("127.0.0.1:0");
+    int client = connect_blocking();
+    await_accepted(1);
+    received_bytes = 0;
+    receive_is_done = false;
+    struct receive_op receive = {.op = {.done = receive_done}, .received = count_received};
+    reactor_receive(world.reactor, &receive, accepted_sockets[0]);
+    net_world_pass(&world, 5);
+
+    ck_assert_int_eq(send(client, "the end", 7, 0), 7);
+    (void)close(client);
+    net_world_await(&world, &receive_is_done);
+
+    ck_assert_uint_eq(received_bytes, 7);
+    end_listening();
+}
+END_TEST
+
+START_TEST(a_read_that_drained_a_socket_is_not_followed_by_another)
+{
+    listen_at("127.0.0.1:0");
+    int client = connect_blocking();
+    await_accepted(1);
+    received_bytes = 0;
+    receive_is_done = false;
+    struct receive_op receive = {.op = {.done = receive_done}, .received = count_received};
+    reactor_receive(world.reactor, &receive, accepted_sockets[0]);
+    net_world_pass(&world, 5);
+    uint64_t receives = reactor_counters(world.reactor)->receives;
+
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(send(client, "again", 5, 0), 5);
+        net_world_pass(&world, 2);
+    }
+
+    ck_assert_uint_eq(received_bytes, 50);
+    ck_assert_uint_eq(reactor_counters(world.reactor)->receives - receives, 10);
+    (void)close(client);
+    net_world_await(&world, &receive_is_done);
+    end_listening();
+}
+END_TEST
+
 /* The peer has to see a close, not silence. */
 static void expect_end(int socket)
 {
@@ -448,6 +513,8 @@ static Suite *reactor_epoll_suite(void)
 
     tcase_add_test(sockets, accepted_sockets_are_set_up_as_promised);
     tcase_add_test(sockets, many_connections_at_once_are_all_accepted);
+    tcase_add_test(sockets, bytes_and_the_end_that_come_together_are_both_seen);
+    tcase_add_test(sockets, a_read_that_drained_a_socket_is_not_followed_by_another);
     tcase_add_test(sockets, descriptors_are_kept_back_for_files);
     tcase_add_test(sockets,
                    without_any_descriptor_a_peer_is_turned_away_and_later_ones_are_accepted);
