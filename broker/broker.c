@@ -7,7 +7,7 @@
  *     1. accepting is cancelled, the listeners closed
  *     2. every core drains: what was asked is answered, then its connections close; after DRAIN_MS
  *        they are closed as they are
- *     3. leases are released
+ *     3. changes of topics that nobody waits for end, leases are released
  *     4. every log is written, synced and closed, on its core
  *     5. `stopped`
  */
@@ -361,6 +361,12 @@ static void leases_stopped(void *owner)
     }
 }
 
+static void changes_stopped(void *owner)
+{
+    struct broker *broker = owner;
+    leases_stop(broker->leases, leases_stopped, broker);
+}
+
 static void deliver_drained(const struct core_message *message, void *core)
 {
     (void)core;
@@ -369,8 +375,7 @@ static void deliver_drained(const struct core_message *message, void *core)
         return;
     }
     timer_stop(broker->options.reactors[0], &broker->drain_timer);
-    topic_changes_stop(broker->changes);
-    leases_stop(broker->leases, leases_stopped, broker);
+    topic_changes_stop(broker->changes, changes_stopped, broker);
 }
 
 static void drained(struct core *core, void *owner)

@@ -9,64 +9,11 @@
 #include "broker/directory.h"
 #include "broker/lease.h"
 #include "broker/shard.h"
+#include "broker/topic_change_state.h"
 #include "storage/commit_log.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* How long after a shard had no room its part of a change is tried again. */
-#define OWING_RETRY_NS UINT64_C(1000000000)
-
-struct topic_changes {
-    struct core *core0;
-    struct leases *leases;
-    struct topic_rules rules;
-    struct list changes; /* struct topic_change.link of all, in the order in which they came */
-    uint32_t count;
-};
-
-enum change_kind { CHANGE_PUT, CHANGE_DELETE };
-
-enum change_state {
-    CHANGE_WAITING,
-    CHANGE_APPENDING,
-    CHANGE_OWING,
-    CHANGE_PUBLISHING,
-    CHANGE_RENEWING
-};
-
-struct topic_change;
-
-/* A shard's share: one operation. It visits the shard's core and comes back. */
-struct change_part {
-    struct topic_change *change;
-    struct shard *shard;
-    struct log_operation operation;
-    bool appended; /* accepted by the shard's log */
-};
-
-struct topic_change {
-    struct list link;
-    struct topic_changes *changes;
-    struct call *call; /* NULL once it was answered */
-    enum change_kind kind;
-    enum change_state state;
-    struct topic_put put;
-    struct topic_delete delete;
-    struct topic *topic; /* put: the new one; delete: the old one */
-    uint32_t id;
-    uint64_t version; /* of the catalogue afterwards: the answer */
-    bool refused;
-    struct refusal refusal;
-    uint32_t away; /* parts, or publications, that are on other cores or not durable yet */
-    uint32_t part_count;
-    struct change_part parts[SHARDS_MAX];
-    struct timer retry;
-    struct lease_waiter renewal;
-    size_t operation_bytes;
-    uint8_t operation[CATALOGUE_OPERATION_BYTES_MAX];
-    char name[TOPIC_NAME_BYTES_MAX];
-};
 
 /* ------------------------------------------------------------------ life */
 
@@ -88,7 +35,7 @@ void topic_changes_destroy(struct topic_changes *changes)
     if (changes == NULL) {
         return;
     }
-    ASSERT(list_is_empty(&changes->changes));
+    ASSERT(changes->under_way == 0 && list_is_empty(&changes->changes));
     free(changes);
 }
 
@@ -98,18 +45,34 @@ static void change_free(struct topic_change *change)
     free(change);
 }
 
-void topic_changes_stop(struct topic_changes *changes)
+void topic_changes_stop_check(struct topic_changes *changes)
 {
+    if (changes->stopped == NULL) {
+        return;
+    }
     LIST_FOREACH (link, &changes->changes) {
         struct topic_change *change = CONTAINER_OF(link, struct topic_change, link);
         if (change->state == CHANGE_OWING) {
             ASSERT(change->call == NULL && change->away == 0);
             timer_stop(changes->core0->reactor, &change->retry);
             list_remove(&change->link);
-            changes->count--;
+            changes->listed--;
+            changes->under_way--;
             change_free(change);
         }
     }
+    if (changes->under_way == 0) {
+        void (*stopped)(void *owner) = changes->stopped;
+        changes->stopped = NULL;
+        stopped(changes->stopped_owner);
+    }
+}
+
+void topic_changes_stop(struct topic_changes *changes, void (*stopped)(void *owner), void *owner)
+{
+    changes->stopped = stopped;
+    changes->stopped_owner = owner;
+    topic_changes_stop_check(changes);
 }
 
 /* ---------------------------------------------------------------- answer */
@@ -135,20 +98,22 @@ static void answer_step(struct call *call, struct core *at)
     call_answer(call, writer_bytes(&writer));
 }
 
-/* Sends a change home that no list has any more. */
-static void go_home(struct topic_changes *changes, struct topic_change *change)
+void topic_change_go_home(struct topic_change *change)
 {
     ASSERT(list_is_empty(&change->link));
+    struct topic_changes *changes = change->changes;
+    changes->under_way--;
     if (change->call == NULL) {
         change_free(change);
-        return;
+    } else {
+        call_return(change->call, changes->core0, answer_step);
     }
-    call_return(change->call, changes->core0, answer_step);
+    topic_changes_stop_check(changes);
 }
 
 static void decide(struct topic_change *change);
 
-static struct bytes change_name(const struct topic_change *change)
+struct bytes topic_change_name(const struct topic_change *change)
 {
     return change->kind == CHANGE_PUT ? change->put.name : change->delete.name;
 }
@@ -158,7 +123,7 @@ static struct topic_change *first_of(struct topic_changes *changes, struct bytes
 {
     LIST_FOREACH (link, &changes->changes) {
         struct topic_change *change = CONTAINER_OF(link, struct topic_change, link);
-        if (bytes_equal(change_name(change), name)) {
+        if (bytes_equal(topic_change_name(change), name)) {
             return change;
         }
     }
@@ -170,20 +135,19 @@ static void leave(struct topic_change *change)
 {
     struct topic_changes *changes = change->changes;
     list_remove(&change->link);
-    changes->count--;
-    struct topic_change *next = first_of(changes, change_name(change));
+    changes->listed--;
+    struct topic_change *next = first_of(changes, topic_change_name(change));
     if (next != NULL) {
         ASSERT(next->state == CHANGE_WAITING);
         decide(next);
     }
 }
 
-static void refuse(struct topic_change *change)
+void topic_change_refuse(struct topic_change *change)
 {
-    struct topic_changes *changes = change->changes;
     change->refused = true;
     leave(change);
-    go_home(changes, change);
+    topic_change_go_home(change);
 }
 
 /* ------------------------------------------------------ publish and renew */
@@ -191,7 +155,7 @@ static void refuse(struct topic_change *change)
 static void renewed(struct lease_waiter *waiter)
 {
     struct topic_change *change = CONTAINER_OF(waiter, struct topic_change, renewal);
-    go_home(change->changes, change);
+    topic_change_go_home(change);
 }
 
 /* Every core knows it: the next change may begin while nameservers are told of this one. */
@@ -229,7 +193,7 @@ static void deliver_publish(const struct core_message *message, void *core)
     core_send_to(at, at->cores->core[0], &answer);
 }
 
-static void publish(struct topic_change *change)
+void topic_change_publish(struct topic_change *change)
 {
     struct core *core0 = change->changes->core0;
     struct cores *cores = core0->cores;
@@ -246,153 +210,6 @@ static void publish(struct topic_change *change)
     }
 }
 
-/* ---------------------------------------------------------------- append */
-
-static void send_part(struct change_part *part);
-
-static void retry_fired(struct timer *timer)
-{
-    struct topic_change *change = CONTAINER_OF(timer, struct topic_change, retry);
-    change->state = CHANGE_APPENDING;
-    for (uint32_t i = 0; i < change->part_count; i++) {
-        if (!change->parts[i].appended) {
-            change->away++;
-            send_part(&change->parts[i]);
-        }
-    }
-}
-
-/* A shard had no room. The change is decided and goes on by itself; who asked for it, and who
- * waits behind it, hears why it takes so long. */
-static void owe(struct topic_change *change)
-{
-    struct topic_changes *changes = change->changes;
-    change->state = CHANGE_OWING;
-    uint64_t now_ns = reactor_now_ns(changes->core0->reactor);
-    timer_start(changes->core0->reactor, &change->retry, now_ns + OWING_RETRY_NS);
-    LIST_FOREACH (link, &changes->changes) {
-        struct topic_change *waiting = CONTAINER_OF(link, struct topic_change, link);
-        if (waiting->state != CHANGE_WAITING ||
-            !bytes_equal(change_name(waiting), change_name(change))) {
-            continue;
-        }
-        list_remove(&waiting->link);
-        changes->count--;
-        waiting->refused = true;
-        waiting->refusal = change->refusal;
-        go_home(changes, waiting);
-    }
-    if (change->call != NULL) {
-        struct topic_change *answer = calloc(1, sizeof(*answer));
-        ASSERT(answer != NULL);
-        list_init(&answer->link);
-        answer->call = change->call;
-        answer->call->own = answer;
-        answer->refused = true;
-        answer->refusal = change->refusal;
-        change->call = NULL;
-        go_home(changes, answer);
-    }
-}
-
-static void part_is_home(struct topic_change *change)
-{
-    ASSERT(change->away > 0);
-    if (--change->away > 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < change->part_count; i++) {
-        if (!change->parts[i].appended) {
-            owe(change);
-            return;
-        }
-    }
-    publish(change);
-}
-
-static void deliver_part_home(const struct core_message *message, void *core)
-{
-    (void)core;
-    struct change_part *part = message->object;
-    enum error error = (enum error)message->words[0];
-    part->appended = error == OK;
-    if (error != OK) {
-        refusal_set(&part->change->refusal, error, "shard %u cannot record the change now: %s",
-                    part->shard->number, error_text(error));
-        refusal_add(&part->change->refusal, REFUSAL_RETRY_AFTER_MS, 1000);
-    }
-    part_is_home(part->change);
-}
-
-/* On the shard's core: the part goes home, durable or refused. */
-static void send_part_home(struct change_part *part, enum error error)
-{
-    struct core *at = part->shard->core;
-    struct core_message message = {
-        .deliver = deliver_part_home,
-        .object = part,
-        .words = {(uint64_t)error},
-    };
-    core_send_to(at, at->cores->core[0], &message);
-}
-
-static void part_durable(struct log_operation *operation)
-{
-    send_part_home(CONTAINER_OF(operation, struct change_part, operation), OK);
-}
-
-static enum error part_append(struct change_part *part)
-{
-    struct topic_change *change = part->change;
-    part->operation = (struct log_operation){.done = part_durable};
-    struct bytes bytes = {change->operation, change->operation_bytes};
-    return commit_log_operate(part->shard->log, bytes, &part->operation);
-}
-
-static void deliver_part(const struct core_message *message, void *core)
-{
-    (void)core;
-    struct change_part *part = message->object;
-    enum error error = part_append(part);
-    if (error != OK) {
-        send_part_home(part, error);
-    }
-}
-
-static void send_part(struct change_part *part)
-{
-    struct core_message message = {.deliver = deliver_part, .object = part};
-    core_send_to(part->change->changes->core0, part->shard->core, &message);
-}
-
-/* To shard 0 first, which decides: nothing has happened if it refuses. */
-static void append(struct topic_change *change, uint64_t shards)
-{
-    struct cores *cores = change->changes->core0->cores;
-    change->part_count = 0;
-    for (uint32_t shard = 0; shard < cores->shard_count; shard++) {
-        if ((shards >> shard & 1) != 0) {
-            change->parts[change->part_count++] =
-                (struct change_part){.change = change, .shard = cores->shard[shard]};
-        }
-    }
-    enum error error = part_append(&change->parts[0]);
-    if (error != OK) {
-        refusal_set(&change->refusal, error, "shard 0 cannot record the change: %s",
-                    error_text(error));
-        if (error_is_overload(error)) {
-            refusal_add(&change->refusal, REFUSAL_RETRY_AFTER_MS, 1000);
-        }
-        refuse(change);
-        return;
-    }
-    change->state = CHANGE_APPENDING;
-    change->away = change->part_count;
-    for (uint32_t i = 1; i < change->part_count; i++) {
-        send_part(&change->parts[i]);
-    }
-}
-
 /* ---------------------------------------------------------------- decide */
 
 static void decide_put(struct topic_change *change)
@@ -401,21 +218,21 @@ static void decide_put(struct topic_change *change)
     const struct catalogue *catalogue = changes->core0->cores->shard[0]->catalogue;
     if (topic_put_decide(catalogue, &changes->rules, &change->put, &change->topic,
                          &change->refusal) != OK) {
-        refuse(change);
+        topic_change_refuse(change);
         return;
     }
     change->id = change->topic->id;
     change->version = change->topic->version;
     if (change->topic == catalogue_find(catalogue, change->put.name)) {
         leave(change);
-        go_home(changes, change);
+        topic_change_go_home(change);
         return;
     }
     struct writer writer = writer_over(change->operation, sizeof(change->operation));
     catalogue_write_put(&writer, change->topic);
     ASSERT(!writer.overflowed);
     change->operation_bytes = writer_length(&writer);
-    append(change, topic_shards(change->topic));
+    topic_change_append(change, topic_shards(change->topic));
 }
 
 static void decide_delete(struct topic_change *change)
@@ -426,7 +243,7 @@ static void decide_delete(struct topic_change *change)
     struct catalogue_deleted deleted;
     if (topic_delete_decide(catalogue, &changes->rules, &change->delete, &topic, &deleted,
                             &change->refusal) != OK) {
-        refuse(change);
+        topic_change_refuse(change);
         return;
     }
     change->topic = topic_ref(topic);
@@ -436,14 +253,14 @@ static void decide_delete(struct topic_change *change)
     catalogue_write_delete(&writer, deleted.id, deleted.version);
     ASSERT(!writer.overflowed);
     change->operation_bytes = writer_length(&writer);
-    append(change, topic_shards(topic));
+    topic_change_append(change, topic_shards(topic));
 }
 
 static void decide(struct topic_change *change)
 {
     if (call_is_late(change->call, change->changes->core0)) {
         refusal_set(&change->refusal, ERROR_DEADLINE, "%s", error_text(ERROR_DEADLINE));
-        refuse(change);
+        topic_change_refuse(change);
     } else if (change->kind == CHANGE_PUT) {
         decide_put(change);
     } else {
@@ -459,28 +276,29 @@ static void begin_step(struct call *call, struct core *at)
     struct topic_change *change = call->own;
     struct topic_changes *changes = at->cores->changes;
     change->changes = changes;
-    if (changes->count == CATALOGUE_CHANGES_MAX) {
+    changes->under_way++;
+    if (changes->listed == CATALOGUE_CHANGES_MAX) {
         struct refusal_overload overload = {
             .what = "changes of topics under way",
             .limit = CATALOGUE_CHANGES_MAX,
             .value = 1,
-            .usage = changes->count,
+            .usage = changes->listed,
             .retry_after_ms = 100,
         };
         refusal_set_overload(&change->refusal, ERROR_OVERLOADED, &overload);
         change->refused = true;
-        go_home(changes, change);
+        topic_change_go_home(change);
         return;
     }
-    struct topic_change *before = first_of(changes, change_name(change));
+    struct topic_change *before = first_of(changes, topic_change_name(change));
     if (before != NULL && before->state == CHANGE_OWING) {
         change->refusal = before->refusal;
         change->refused = true;
-        go_home(changes, change);
+        topic_change_go_home(change);
         return;
     }
     list_append(&changes->changes, &change->link);
-    changes->count++;
+    changes->listed++;
     change->state = CHANGE_WAITING;
     if (before == NULL) {
         decide(change);
@@ -497,7 +315,6 @@ static struct topic_change *change_create(struct call *call, enum change_kind ki
     list_init(&change->link);
     change->call = call;
     change->kind = kind;
-    change->retry.fired = retry_fired;
     memcpy(change->name, name->data, name->length);
     *name = bytes_make(change->name, name->length);
     call->own = change;

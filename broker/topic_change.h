@@ -111,9 +111,9 @@ struct topic_changes *topic_changes_create(struct core *core0, struct leases *le
 /* None is under way: asserted. */
 void topic_changes_destroy(struct topic_changes *changes);
 
-/* Gives up changes that wait for a full shard to take them; they are done at the next start. Every
- * call has been answered by then. */
-void topic_changes_stop(struct topic_changes *changes);
+/* Every call has been answered. Changes that wait for a full shard are given up, and done at the next
+ * start; `stopped` runs once, perhaps at once, when what else is still under way has ended. */
+void topic_changes_stop(struct topic_changes *changes, void (*stopped)(void *owner), void *owner);
 
 /* Begin a change, on the home core of `call`, which is answered when it has ended; the request is
  * copied. */

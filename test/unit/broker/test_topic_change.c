@@ -321,6 +321,22 @@ START_TEST(what_a_full_shard_has_missed_is_repaired_at_the_next_start)
 }
 END_TEST
 
+START_TEST(a_broker_ends_in_order_at_any_moment_of_a_change_that_nobody_waits_for)
+{
+    struct store store;
+    struct disk_image *image = disk_image_create(false);
+    store_start(&store, image, 7);
+    owe_a_topic(&store);
+    store.is_full = false;
+    (void)simulation_run(store.simulation, (uint64_t)_i * 50, NULL, NULL);
+    store_stop(&store);
+    store_start(&store, image, 8);
+    check_shown(&store, BYTES_OF("owed"), 1024);
+    store_stop(&store);
+    disk_image_destroy(image);
+}
+END_TEST
+
 /* ------------------------------------------------------------ power cuts */
 
 /* What topic.list answers after each change, and how many events the disk had seen by then. */
@@ -425,6 +441,8 @@ static Suite *topic_change_suite(void)
     tcase_add_test(cases, more_changes_than_may_be_under_way_are_refused);
     tcase_add_test(cases, a_shard_without_room_records_the_change_when_it_has_some);
     tcase_add_test(cases, what_a_full_shard_has_missed_is_repaired_at_the_next_start);
+    tcase_add_loop_test(
+        cases, a_broker_ends_in_order_at_any_moment_of_a_change_that_nobody_waits_for, 0, 60);
     tcase_add_loop_test(cases, a_power_cut_leaves_every_change_whole_or_none_of_it, 0, 4);
     suite_add_tcase(suite, cases);
     return suite;
