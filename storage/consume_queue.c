@@ -327,7 +327,8 @@ static bool queues_load(struct view *view, uint32_t number, struct cursor *field
 {
     struct commit_log *log = queues_of(view)->log;
     struct event_queue row;
-    if (number != ROW_QUEUE || !event_read_queue(*fields, &row) || row.first > row.next) {
+    if (number != ROW_QUEUE || !event_read_queue(*fields, &row) || row.first > row.next ||
+        row.next >= INTEGER_LIMIT) {
         return false;
     }
     struct queue *queue = commit_log_queue_find(log, row.topic, row.queue);

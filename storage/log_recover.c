@@ -66,7 +66,8 @@ static bool note_name(void *context, const char *name)
     uint64_t base;
     if (strcmp(name, "next.log") == 0) {
         recovery->has_next = true;
-    } else if (strlen(name) < LOG_PATH_BYTES / 2 && segment_name_read(name, "log", &base)) {
+    } else if (strlen(name) < LOG_PATH_BYTES / 2 && segment_name_read(name, "log", &base) &&
+               base < INTEGER_LIMIT) {
         if (recovery->base_count == recovery->base_capacity) {
             recovery->base_capacity =
                 recovery->base_count == 0 ? NAMES_LEAST : recovery->base_count * 2;

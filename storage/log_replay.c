@@ -153,8 +153,9 @@ static bool apply_entries(struct replay *replay, const struct record_view *recor
 static bool apply_message(struct replay *replay, const struct record_view *record, uint32_t place)
 {
     struct commit_log *log = replay->log;
-    if (record->fields.topic == 0 || (record->fields.kind == RECORD_MESSAGE &&
-                                      !queue_replay(log, record, place, replay->loading))) {
+    if (record->fields.topic == 0 || record->fields.offset >= INTEGER_LIMIT ||
+        (record->fields.kind == RECORD_MESSAGE &&
+         !queue_replay(log, record, place, replay->loading))) {
         return false;
     }
     for (uint32_t i = 0; i < log->view_count; i++) {
@@ -205,7 +206,8 @@ static bool replay_record(struct replay *replay, uint32_t number, const struct r
 {
     enum record_kind kind = record->fields.kind;
     /* An older epoch behind a newer one is what a cut left behind. */
-    if (record->fields.epoch < replay->epoch || (place == 0) != (kind == RECORD_SEGMENT)) {
+    if (record->fields.epoch < replay->epoch || (place == 0) != (kind == RECORD_SEGMENT) ||
+        record->fields.stored_at_ms >= INTEGER_LIMIT) {
         return false;
     }
     bool is_applied;
@@ -254,6 +256,7 @@ static void index_message(struct commit_log *log, const struct record_view *reco
     const struct record_fields *fields = &record->fields;
     struct queue *queue = commit_log_queue_find(log, fields->topic, fields->queue);
     if (fields->kind != RECORD_MESSAGE || queue == NULL || fields->offset < queue->next ||
+        fields->offset >= INTEGER_LIMIT ||
         fields->offset - queue->next > hole_bytes / RECORD_BYTES_MIN) {
         return;
     }
