@@ -21,7 +21,7 @@ const char SIM_NAMESERVER_LIST[] = "10.0.1.1:9876;10.0.1.2:9876";
 
 enum {
     /* Small, so that logs roll and take snapshots while faults happen. */
-    SEGMENT_BYTES = 128 * 1024,
+    SEGMENT_BYTES = 64 * 1024,
     SETTLE_MS = 60000,
     ERROR_BYTES = 512,
     DEAD_MAX = 4096
@@ -110,9 +110,9 @@ static void broker_failed(void *owner, const char *what)
 
 static void open_disk(struct sim_cluster *cluster, struct sim_broker *process)
 {
-    /* A sync takes from 0.2 to 8 ms: group commits overlap with kills and cuts. */
+    /* A sync takes from 0.2 to 30 ms: a slow disk, so that much is under way when power fails. */
     const struct disk_simulated_options options = {
-        .simulation = cluster->simulation, .job_ns_least = 200000, .job_ns_most = 8000000};
+        .simulation = cluster->simulation, .job_ns_least = 200000, .job_ns_most = 30000000};
     process->disk = disk_simulated_open(process->image, &options);
 }
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum {
-    PRODUCE_EVERY_MS = 25,
+    PRODUCE_EVERY_NS_MOST = 50000000,
     CONSUME_EVERY_MS = 10,
     KEYS = 7,
     BODY_BYTES_MAX = 600, /* so that small segments roll */
@@ -123,7 +123,9 @@ static bool produce_one(struct load_topic *topic)
 static void produce_tick(struct timer *timer)
 {
     struct load_topic *topic = CONTAINER_OF(timer, struct load_topic, produce_timer);
-    timer_start(topic->producer_reactor, timer, soon_ns(topic->producer_reactor, PRODUCE_EVERY_MS));
+    struct reactor *reactor = topic->producer_reactor;
+    timer_start(reactor, timer,
+                reactor_now_ns(reactor) + reactor_random(reactor) % PRODUCE_EVERY_NS_MOST);
     if (!topic->made) {
         if (!topic->put_pending) {
             put_topic(topic);

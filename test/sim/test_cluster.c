@@ -179,7 +179,8 @@ static void run_faults(struct world *world)
     uint64_t end_ns = simulation_now_ns(world->simulation) + (uint64_t)FAULTY_MS * 1000000;
     uint64_t next_ns = simulation_now_ns(world->simulation) + UINT64_C(2000000000);
     while (simulation_now_ns(world->simulation) < end_ns) {
-        (void)simulation_run(world->simulation, 50, NULL, NULL);
+        /* Never in step with the load: power must fail in the middle of everything. */
+        (void)simulation_run(world->simulation, pick(world, 1, 40), NULL, NULL);
         heal(world, false);
         if (simulation_now_ns(world->simulation) >= next_ns) {
             hurt_something(world);
