@@ -286,7 +286,7 @@ static void pair_leave(struct pair *pair, int side, bool killed)
     struct simulated_socket *socket = pair->ends[side];
     const struct channel *in = &pair->channels[1 - side];
     struct channel *out = &pair->channels[side];
-    bool unread = in->arrived > in->begin && !socket->shut;
+    bool unread = in->arrived > in->begin;
     if (killed || unread) {
         /* A reset: what is still under way may or may not come before it. */
         if (world_chance(simulation, 1, 2)) {

@@ -23,6 +23,9 @@ enum {
     NET_WORLD_PATIENCE_MS = 10000
 };
 
+/* Of the simulated worlds: a test may choose another one before it begins. */
+static uint64_t net_world_seed = 42;
+
 struct net_world {
     enum reactor_kind kind;
     struct simulation *simulation;
@@ -34,7 +37,7 @@ static inline void net_world_init_sized(struct net_world *world, int kind, size_
     world->kind = (enum reactor_kind)kind;
     world->simulation = NULL;
     if (world->kind == REACTOR_SIMULATED) {
-        const struct simulation_options options = {.seed = 42,
+        const struct simulation_options options = {.seed = net_world_seed,
                                                    .wall_ms = 1700000000000,
                                                    .delay_ns_least = 1000,
                                                    .delay_ns_most = 200000,
