@@ -85,7 +85,9 @@ START_TEST(files_keep_what_the_header_promises)
     ck_assert_int_eq(disk_file_size(file), 10000);
     const uint8_t *map = disk_file_map(file, 10000);
     ck_assert_ptr_nonnull(map);
-    struct iovec iov[2] = {{.iov_base = "hel", .iov_len = 3}, {.iov_base = "lo", .iov_len = 2}};
+    char hello[] = "hello";
+    struct iovec iov[2] = {{.iov_base = hello, .iov_len = 3},
+                           {.iov_base = hello + 3, .iov_len = 2}};
     ck_assert_int_eq(disk_file_write(file, iov, 2, 4094), 0);
     ck_assert_mem_eq(map + 4094, "hello", 5);
     ck_assert_int_eq(disk_file_sync(file), 0);
@@ -155,7 +157,8 @@ START_TEST(a_limit_of_file_sizes_is_an_error_and_not_a_kill)
     struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
     ck_assert_int_eq(disk_file_open(disk, "a", DISK_CREATE, &file), 0);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    struct iovec iov = {.iov_base = "x", .iov_len = 1};
+    char byte = 'x';
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
     ck_assert_int_eq(disk_file_write(file, &iov, 1, 8192), -EFBIG);
     disk_file_close(file);
 }

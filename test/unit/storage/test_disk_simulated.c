@@ -136,9 +136,7 @@ START_TEST(a_subset_tears_writes_at_512_bytes)
         const uint8_t *at = disk_image_bytes(left, "a", &bytes);
         uint32_t kept = 0;
         for (uint32_t sector = 0; sector < 4; sector++) {
-            for (uint32_t i = 1; i < 512; i++) {
-                ck_assert_uint_eq(at[sector * 512], at[sector * 512 + i]);
-            }
+            ck_assert_mem_eq(at + sector * 512, at + sector * 512 + 1, 511); /* All the same. */
             kept += at[sector * 512] == 'x';
         }
         torn += kept > 0 && kept < 4;

@@ -109,9 +109,11 @@ START_TEST(a_tail_torn_at_any_byte_of_the_last_records_is_cut_there)
             ck_assert_uint_eq(next_of(&other, 0), MESSAGES - 1);
             /* Zeroed ahead. */
             copy = segment_of(image, 0, &bytes);
-            for (uint64_t i = places.place[last]; i < bytes; i++) {
-                ck_assert_uint_eq(copy[i], 0);
+            uint64_t zeros = places.place[last];
+            while (zeros < bytes && copy[zeros] == 0) {
+                zeros++;
             }
+            ck_assert_uint_eq(zeros, bytes);
         }
         world_deinit(&other);
         disk_image_destroy(image);
