@@ -115,8 +115,13 @@ static void reset_arrives(struct simulation *simulation, struct world_event *eve
 static void fold_bytes(struct simulation *simulation, const uint8_t *bytes, size_t length)
 {
     uint64_t sum = length;
-    for (size_t i = 0; i < length; i++) {
-        sum = sum * 31 + bytes[i];
+    size_t at = 0;
+    for (; at + sizeof(uint64_t) <= length; at += sizeof(uint64_t)) {
+        sum = (sum ^ load_u64(bytes + at)) * UINT64_C(0x9e3779b97f4a7c15);
+        sum ^= sum >> 32;
+    }
+    for (; at < length; at++) {
+        sum = (sum ^ bytes[at]) * 31;
     }
     world_fold(simulation, sum);
 }
