@@ -150,10 +150,8 @@ void nameserver_stop(struct nameserver *nameserver, void (*stopped)(void *owner)
 
 void nameserver_destroy(struct nameserver *nameserver)
 {
-    struct list *link;
-    while ((link = list_first(&nameserver->sessions)) != NULL) {
-        session_drop(CONTAINER_OF(link, struct session, link));
-    }
+    ASSERT(list_is_empty(&nameserver->sessions) && nameserver->listening == 0);
+    timer_stop(nameserver->reactor, &nameserver->timer);
     routes_destroy(nameserver->routes);
     free(nameserver->answer);
     free(nameserver);

@@ -57,7 +57,7 @@ bool nameserver_listen(struct nameserver *nameserver, const struct address *addr
  * `stopped` runs, once. */
 void nameserver_stop(struct nameserver *nameserver, void (*stopped)(void *owner), void *owner);
 
-/* Stopped (asserted), or its simulated process was killed. */
+/* Only once it is stopped: asserted. */
 void nameserver_destroy(struct nameserver *nameserver);
 
 /* What it does and has: for tests. */

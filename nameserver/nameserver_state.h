@@ -76,9 +76,6 @@ void session_open(struct nameserver *nameserver, int socket);
 /* Ends a session after what is queued was sent. */
 void session_finish(struct session *session);
 
-/* Gives a session back at once, for a simulated process that was killed. */
-void session_drop(struct session *session);
-
 /* Runs when the last session or listener is gone, to see whether a stop is complete. */
 void nameserver_check_stopped(struct nameserver *nameserver);
 

@@ -241,7 +241,7 @@ static void session_drained(struct connection *connection)
     }
 }
 
-void session_drop(struct session *session)
+static void session_drop(struct session *session)
 {
     poll_drop_all(session);
     list_remove(&session->link);
