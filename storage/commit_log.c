@@ -129,6 +129,7 @@ static void free_log(struct commit_log *log)
 
 void log_destroy(struct commit_log *log)
 {
+    timer_stop(log->reactor, &log->next.retry);
     for (uint32_t i = 0; i < log->segment_count; i++) {
         queues_leave_segment(log->segments[i]);
         segment_destroy(log->segments[i]);

@@ -35,6 +35,7 @@ struct queue {
     uint64_t written_next;
     uint64_t next;
     uint64_t last_stored_ms;
+    uint64_t mark;           /* the number of its newest durable mark */
     struct index_part *part; /* of the open segment; NULL: none yet */
     struct segment *hint;    /* where it was last read, while that is there */
     struct list appends;     /* not yet staged, in order */

@@ -33,6 +33,19 @@ static void grow_marks(struct durable_marks *marks)
     marks->first = 0;
 }
 
+/* The queue's newest mark, if the sync in flight does not cover it: that one can be moved, since the
+ * next sync covers everything from there to now. So there are at most two marks a queue. */
+static struct durable_mark *movable_mark(struct commit_log *log, const struct queue *queue)
+{
+    struct durable_marks *marks = &log->marks;
+    uint64_t place = queue->mark - marks->passed;
+    if (queue->mark < marks->passed || place >= marks->count) {
+        return NULL;
+    }
+    struct durable_mark *mark = &marks->ring[(marks->first + place) & (marks->capacity - 1)];
+    return mark->queue == queue && mark->position > log->flush.position ? mark : NULL;
+}
+
 void log_mark_visible(struct commit_log *log, struct queue *queue)
 {
     struct durable_marks *marks = &log->marks;
@@ -40,11 +53,15 @@ void log_mark_visible(struct commit_log *log, struct queue *queue)
         queue_set_visible(queue, queue->written_next);
         return;
     }
-    if (marks->count == marks->capacity) {
-        grow_marks(marks);
+    struct durable_mark *mark = movable_mark(log, queue);
+    if (mark == NULL) {
+        if (marks->count == marks->capacity) {
+            grow_marks(marks);
+        }
+        queue->mark = marks->passed + marks->count;
+        mark = &marks->ring[(marks->first + marks->count++) & (marks->capacity - 1)];
     }
-    marks->ring[(marks->first + marks->count++) & (marks->capacity - 1)] =
-        (struct durable_mark){log->written, queue, queue->written_next};
+    *mark = (struct durable_mark){log->written, queue, queue->written_next};
     log_want_durable(log, log->written);
 }
 
@@ -66,6 +83,7 @@ static void pass_marks(struct commit_log *log)
         struct durable_mark mark = marks->ring[marks->first];
         marks->first = (marks->first + 1) & (marks->capacity - 1);
         marks->count--;
+        marks->passed++;
         if (mark.queue != NULL) {
             queue_set_visible(mark.queue, mark.visible);
         }

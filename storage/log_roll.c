@@ -109,10 +109,8 @@ static void next_done(struct disk_job *job)
                 "shard %u: no room for the next segment of %llu bytes: %s: produces are refused "
                 "until there is",
                 log->options.shard, (unsigned long long)next->bytes, strerror(-next->error));
-    if (!log->at_start) {
-        next->retry.fired = retry_next;
-        timer_start(log->reactor, &next->retry, reactor_now_ns(log->reactor) + NEXT_RETRY_NS);
-    }
+    next->retry.fired = retry_next;
+    timer_start(log->reactor, &next->retry, reactor_now_ns(log->reactor) + NEXT_RETRY_NS);
 }
 
 void log_next_make(struct commit_log *log, uint64_t bytes_least)

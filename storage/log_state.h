@@ -80,6 +80,7 @@ struct durable_marks {
     uint32_t capacity; /* 0 or a power of two */
     uint32_t first;
     uint32_t count;
+    uint64_t passed; /* marks that are gone: the number of the first one there */
 };
 
 enum next_state { NEXT_NONE, NEXT_MAKING, NEXT_READY, NEXT_FAILED };
@@ -224,8 +225,8 @@ bool log_write_staged(struct commit_log *log);
 /* log_flush.c */
 void log_want_durable(struct commit_log *log, uint64_t position);
 bool log_flush_is_due(const struct commit_log *log); /* somebody waits, and none is in flight */
-void log_flush_start(struct commit_log *log);     /* if it is due */
-void log_durable_advance(struct commit_log *log); /* after log->synced has moved */
+void log_flush_start(struct commit_log *log);        /* if it is due */
+void log_durable_advance(struct commit_log *log);    /* after log->synced has moved */
 void log_segment_synced(struct commit_log *log, const struct segment *segment);
 void log_mark_visible(struct commit_log *log, struct queue *queue);
 void log_forget_marks(struct commit_log *log, const struct queue *queue);

@@ -6,6 +6,8 @@
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
+#include <errno.h>
+
 enum { FEW = 8, LARGE_BYTES = 300 * 1024, LATER_MS = 1000 };
 
 static struct log_world world;
@@ -293,6 +295,39 @@ START_TEST(a_full_disk_refuses_appends_and_serves_again_when_there_is_room)
 }
 END_TEST
 
+static bool is_full;
+
+static int full_fault(void *context, enum disk_call call)
+{
+    (void)context;
+    return call == DISK_CALL_ALLOCATE && is_full ? -ENOSPC : 0;
+}
+
+START_TEST(service_resumes_by_itself_when_there_is_room_again)
+{
+    enum error error = OK;
+    int count = 0;
+    world_close(&world);
+    world.disk_options.fault = full_fault;
+    ck_assert(world_open(&world));
+    ck_assert(world_begin_epoch(&world));
+    world_put_queues(&world, LOG_DISK);
+    is_full = true;
+    while (error == OK && count < 40) {
+        produces[count] = world_produce(&world, 0, 1, 8000, 0, true, &error);
+        world_run(&world, 20, NULL, NULL);
+        count++;
+    }
+    ck_assert_int_eq(error, ERROR_DISK_FULL);
+    is_full = false;
+    world_run(&world, 2000, NULL, NULL);
+    produces[count] = world_produce(&world, 0, 1, 8000, 0, true, &error);
+    ck_assert_int_eq(error, OK);
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[count]));
+    ck_assert_uint_eq(world.failures, 0);
+}
+END_TEST
+
 START_TEST(time_in_a_log_never_goes_back)
 {
     produce(0, 0, 1, true);
@@ -337,6 +372,7 @@ static Suite *log_append_suite(void)
     tcase_add_test(appends, a_closing_log_tells_everybody_and_refuses_the_rest);
     tcase_add_test(appends, an_abandoned_append_is_not_told);
     tcase_add_test(appends, a_full_disk_refuses_appends_and_serves_again_when_there_is_room);
+    tcase_add_test(appends, service_resumes_by_itself_when_there_is_room_again);
     tcase_add_test(appends, time_in_a_log_never_goes_back);
     suite_add_tcase(suite, appends);
     return suite;
