@@ -60,21 +60,21 @@ class Install(unittest.TestCase):
         )
         return done.stdout.decode().split()
 
-    def compile(self, name, libraries):
+    def compile(self, name, libraries, source=SOURCE / "example.c"):
         sanitizers = build_option("b_sanitize")
         sanitize = [] if sanitizers == "none" else [f"-fsanitize={sanitizers}"]
         program = self.folder / name
         subprocess.run(
             [
                 *(*compiler(), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *sanitize),
-                *(str(SOURCE / "example.c"), *self.flags("--cflags"), "-o", str(program)),
+                *(str(source), *self.flags("--cflags"), "-o", str(program)),
                 *libraries,
             ],
             check=True,
         )
         return program
 
-    def run_example(self, program):
+    def run_program(self, program):
         done = subprocess.run(
             [str(program)],
             env=dict(
@@ -87,7 +87,10 @@ class Install(unittest.TestCase):
             check=False,
         )
         self.assertEqual(done.returncode, 0, done.stderr.decode())
-        lines = done.stdout.decode().splitlines()
+        return done.stdout.decode().splitlines()
+
+    def run_example(self, program):
+        lines = self.run_program(program)
         self.assertRegex(lines[0], r"^stored at example/\d+/\d+/\d+$")
         self.assertEqual(lines[1], "1000 more stored")
         self.assertIn("three in EUR", lines[2])
@@ -106,6 +109,19 @@ class Install(unittest.TestCase):
         system = [word for word in self.flags("--libs", "--static") if word != "-lternmq"]
         program = self.compile("static", [str(archive), *system])
         self.run_example(program)
+
+    def test_the_program_at_the_head_of_the_header_does_what_it_says(self):
+        """Its lines are the comment's that are indented by five, from the first #include to `}`."""
+        text = (SOURCE / "ternmq.h").read_text()
+        lines = [line[7:] for line in text.splitlines() if line.startswith(" *     ")]
+        begin = lines.index("#include <ternmq.h>")
+        end = lines.index("}", begin)
+        source = self.folder / "head.c"
+        source.write_text("\n".join(line for line in lines[begin : end + 1]) + "\n")
+        self.made.ternmq("topic", "create", "orders", "--queues", "2")
+        said = self.run_program(self.compile("head", self.flags("--libs"), source))
+        self.assertRegex(said[0], r"^stored in queue \d at offset 0$")
+        self.assertEqual(said[1:], ["hello"])
 
     def test_the_libraries_export_what_the_header_declares_and_nothing_else(self):
         for options, library in (

@@ -262,6 +262,13 @@ void client_enter(struct ternmq *client)
     }
 }
 
+void client_run_beside(struct ternmq *client)
+{
+    if (clock_ns() - client->turned_ns > CLIENT_BESIDE_NS) {
+        turn(client, 0);
+    }
+}
+
 bool client_must_not_block(const struct ternmq *client, struct ternmq_error *error_out)
 {
     if (client->attached) {
@@ -291,7 +298,7 @@ int client_run_until(struct ternmq *client, int64_t wait_ms, bool (*met)(void *c
                 return met(context) ? TERNMQ_OK : TERNMQ_TIMED_OUT;
             }
         }
-        if (atomic_exchange(&client->interrupted, false)) {
+        if (client_take_interrupt(client)) {
             return TERNMQ_INTERRUPTED;
         }
         turn(client, left_ms);
@@ -304,11 +311,11 @@ TERNMQ_API int ternmq_poll(struct ternmq *client, int64_t wait_ms)
     if (client_must_not_block(client, NULL)) {
         return TERNMQ_USAGE;
     }
-    if (atomic_exchange(&client->interrupted, false)) {
+    if (client_take_interrupt(client)) {
         return TERNMQ_INTERRUPTED;
     }
     turn(client, wait_ms);
-    return atomic_exchange(&client->interrupted, false) ? TERNMQ_INTERRUPTED : TERNMQ_OK;
+    return client_take_interrupt(client) ? TERNMQ_INTERRUPTED : TERNMQ_OK;
 }
 
 TERNMQ_API void ternmq_interrupt(struct ternmq *client)

@@ -31,7 +31,9 @@ enum {
     CLIENT_CONNECT_MS_DEFAULT = 3000,
     /* A program that was away so long gets its clock read and its sockets looked at before it sends:
      * what has been closed meanwhile is then known. */
-    CLIENT_AWAY_NS = 100 * 1000 * 1000
+    CLIENT_AWAY_NS = 100 * 1000 * 1000,
+    /* A program that is busy with what it consumed lets the loop run so often beside it. */
+    CLIENT_BESIDE_NS = 1000 * 1000
 };
 
 struct ternmq {
@@ -75,6 +77,9 @@ struct ternmq {
  */
 void client_enter(struct ternmq *client);
 
+/* Lets the loop run once, without waiting, if it did not for CLIENT_BESIDE_NS. */
+void client_run_beside(struct ternmq *client);
+
 /* True with `*error_out` filled in (TERNMQ_USAGE) where blocking is not allowed. */
 bool client_must_not_block(const struct ternmq *client, struct ternmq_error *error_out);
 
@@ -84,6 +89,13 @@ bool client_must_not_block(const struct ternmq *client, struct ternmq_error *err
  */
 int client_run_until(struct ternmq *client, int64_t wait_ms, bool (*met)(void *context),
                      void *context);
+
+/* Whether ternmq_interrupt() was called; it is forgotten then. */
+static inline bool client_take_interrupt(struct ternmq *client)
+{
+    return atomic_load_explicit(&client->interrupted, memory_order_relaxed) &&
+           atomic_exchange(&client->interrupted, false);
+}
 
 /* Frees what was given borrowed, and gives room for `bytes` more of it, or NULL. */
 void *client_keep(struct ternmq *client, size_t bytes);

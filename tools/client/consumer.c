@@ -395,12 +395,6 @@ static int take_ready(struct ternmq_consumer *consumer, struct ternmq_delivery *
     return fault_set(error_out, TERNMQ_NOTHING, TERNMQ_STORED_NO, "no message yet");
 }
 
-static bool never(void *context)
-{
-    (void)context;
-    return false;
-}
-
 TERNMQ_API int ternmq_consume(struct ternmq_consumer *consumer, int64_t wait_ms,
                               struct ternmq_delivery *deliveries_out, size_t max, size_t *count_out,
                               struct ternmq_error *error_out)
@@ -417,13 +411,14 @@ TERNMQ_API int ternmq_consume(struct ternmq_consumer *consumer, int64_t wait_ms,
     }
     if (may_run) {
         client_enter(client);
-        int code = TERNMQ_OK;
-        if (!has_something(consumer)) {
-            code = client_run_until(client, wait_ms, has_something, consumer);
-        } else if (consumer->held_bytes < consumer->prefetch_bytes / 2) {
-            code = client_run_until(client, 0, never, NULL); /* what is under way goes on */
+        bool interrupted = client_take_interrupt(client);
+        if (has_something(consumer)) {
+            client_run_beside(client); /* what is under way goes on */
+        } else if (!interrupted) {
+            interrupted =
+                client_run_until(client, wait_ms, has_something, consumer) == TERNMQ_INTERRUPTED;
         }
-        if (code == TERNMQ_INTERRUPTED) {
+        if (interrupted) {
             return fault_set(error_out, TERNMQ_INTERRUPTED, TERNMQ_STORED_NO, "interrupted");
         }
     }
