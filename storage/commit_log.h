@@ -16,7 +16,7 @@
  *     durable    synced: survives a power cut
  *
  * A turn: appends and operations are collected; at the turn's end (TURN_WRITE hook) they are
- * grouped by queue, given positions, written in pieces of at most 256 KiB, then the operations as one events
+ * grouped by queue, given positions, written in pieces of at most 64 KiB, then the operations as one events
  * record, last; then those who wait for `written` are told. One fdatasync is in flight at a time,
  * off the loop; when it comes home those who wait for `durable` are told and the next begins if
  * somebody waits.

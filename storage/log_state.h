@@ -25,8 +25,10 @@
 #include "storage/snapshot.h"
 
 enum {
-    /* One write. Larger ones halved the throughput on the machines measured. */
-    PIECE_BYTES = 256 * 1024,
+    /* One write. Where free memory is given back to a host, pages for larger writes come from it
+     * instead of from lists at hand: with 256 KiB a message took 0.7 to 0.9 us in the middle of
+     * others' work, with 64 KiB 0.3 to 0.6. On a quiet machine 256 KiB were a fifth faster. */
+    PIECE_BYTES = 64 * 1024,
     /* IOV_MAX. */
     PIECE_RANGES = 1024,
     /* Messages below it are copied behind their heads; above, a range of their own is cheaper. */
