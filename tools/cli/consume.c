@@ -254,8 +254,7 @@ static bool go_on_after(struct consumption *consumption, int code, const struct 
     default:
         break;
     }
-    bool may_come_back =
-        error->retryable || code == TERNMQ_LOST || code == TERNMQ_TIMED_OUT;
+    bool may_come_back = error->retryable || code == TERNMQ_LOST || code == TERNMQ_TIMED_OUT;
     if (consumption->follow && consumption->count > 0 && may_come_back) {
         if (consumption->said_code != code) {
             invocation_say(consumption->invocation, "waiting: %s (%s)", error->message,

@@ -79,7 +79,7 @@ int invocation_fail(struct invocation *invocation, enum exit_status status, cons
     (void)vfprintf(stderr, format, arguments);
     (void)fputc('\n', stderr);
     va_end(arguments);
-    return status;
+    return (int)status;
 }
 
 void invocation_say(struct invocation *invocation, const char *format, ...)
