@@ -252,6 +252,14 @@ void catalogue_put_topic(struct catalogue *catalogue, const struct topic_parts *
     }
 }
 
+int catalogue_compare_deleted(const struct catalogue_deleted *a, const struct catalogue_deleted *b)
+{
+    if (a->version != b->version) {
+        return a->version < b->version ? -1 : 1;
+    }
+    return (a->id > b->id) - (a->id < b->id);
+}
+
 void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_deleted *deleted)
 {
     seen(catalogue, deleted->id, deleted->version);
@@ -260,7 +268,7 @@ void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_
         return;
     }
     if (catalogue->deleted_count == DELETED_TOPICS_MAX) {
-        if (deleted->version < catalogue->deleted[0].version) {
+        if (catalogue_compare_deleted(deleted, &catalogue->deleted[0]) < 0) {
             return;
         }
         catalogue->deleted_count--;
@@ -268,7 +276,7 @@ void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_
                 catalogue->deleted_count * sizeof(catalogue->deleted[0]));
     }
     uint32_t place = catalogue->deleted_count;
-    while (place > 0 && catalogue->deleted[place - 1].version > deleted->version) {
+    while (place > 0 && catalogue_compare_deleted(&catalogue->deleted[place - 1], deleted) > 0) {
         catalogue->deleted[place] = catalogue->deleted[place - 1];
         place--;
     }
@@ -276,11 +284,17 @@ void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_
     catalogue->deleted_count++;
 }
 
+/* Names and values are kept as strings of C. */
+static bool is_text(struct bytes text)
+{
+    return text.length <= CATALOGUE_SETTING_BYTES_MAX &&
+           (text.length == 0 || memchr(text.data, '\0', text.length) == NULL);
+}
+
 bool catalogue_put_setting(struct catalogue *catalogue, struct bytes name, struct bytes value,
                            uint64_t version)
 {
-    if (name.length == 0 || name.length > CATALOGUE_SETTING_BYTES_MAX ||
-        value.length > CATALOGUE_SETTING_BYTES_MAX) {
+    if (name.length == 0 || !is_text(name) || !is_text(value)) {
         return false;
     }
     char text[CATALOGUE_SETTING_BYTES_MAX + 1];

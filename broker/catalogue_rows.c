@@ -54,6 +54,12 @@ void catalogue_write_setting(struct writer *writer, const char *name, const char
 
 /* ------------------------------------------------------------------ read */
 
+/* Ids and versions begin at 1, and there is always a next id. */
+static bool is_ours(uint32_t id, uint64_t version)
+{
+    return id > 0 && id < UINT32_MAX && version > 0;
+}
+
 static bool read_topic(struct catalogue *catalogue, struct cursor fields)
 {
     struct event_topic event;
@@ -61,9 +67,9 @@ static bool read_topic(struct catalogue *catalogue, struct cursor fields)
         return false;
     }
     /* A placement would say that other brokers have queues of it, which this version cannot serve. */
-    if (event.id == 0 || event.name.length == 0 || event.name.length > TOPIC_NAME_BYTES_MAX ||
-        event.placement_count != 0 || event.queue_count == 0 ||
-        event.queue_count > QUEUES_PER_TOPIC_MAX) {
+    if (!is_ours(event.id, event.version) || event.name.length == 0 ||
+        event.name.length > TOPIC_NAME_BYTES_MAX || event.placement_count != 0 ||
+        event.queue_count == 0 || event.queue_count > QUEUES_PER_TOPIC_MAX) {
         return false;
     }
     uint16_t shards[QUEUES_PER_TOPIC_MAX];
@@ -91,7 +97,7 @@ static bool read_topic(struct catalogue *catalogue, struct cursor fields)
 static bool read_deleted(struct catalogue *catalogue, struct cursor fields)
 {
     struct event_deleted event;
-    if (!event_read_deleted(fields, &event) || event.id == 0) {
+    if (!event_read_deleted(fields, &event) || !is_ours(event.id, event.version)) {
         return false;
     }
     catalogue_delete_topic(catalogue, &(struct catalogue_deleted){event.id, event.version});
@@ -193,13 +199,14 @@ static bool save_topics(const struct catalogue *catalogue, struct view_place *pl
     return true;
 }
 
-/* Rows of deletions above the version place->words[1]. */
+/* Rows of deletions behind the one of version place->words[1] and id place->words[2]. */
 static bool save_deleted(const struct catalogue *catalogue, struct view_place *place,
                          struct writer *writer, uint32_t *rows)
 {
     for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
         const struct catalogue_deleted *deleted = &catalogue->deleted[i];
-        if (deleted->version <= place->words[1]) {
+        const struct catalogue_deleted saved = {(uint32_t)place->words[2], place->words[1]};
+        if (catalogue_compare_deleted(deleted, &saved) <= 0) {
             continue;
         }
         if (writer_left(writer) < EVENT_BYTES_MAX) {
@@ -208,6 +215,7 @@ static bool save_deleted(const struct catalogue *catalogue, struct view_place *p
         event_put_deleted(writer, ROW_DELETED,
                           &(struct event_deleted){deleted->id, deleted->version});
         place->words[1] = deleted->version;
+        place->words[2] = deleted->id;
         (*rows)++;
     }
     return true;

@@ -14,11 +14,15 @@ extern const struct view_operations catalogue_view_operations;
 /* Back to the state of an empty log; the log must not be attached. */
 void catalogue_clear(struct catalogue *catalogue);
 
+/* The order in which deletions are kept: negative, 0 or positive. By version, which is theirs alone
+ * in logs of ours; by id where it is not. */
+int catalogue_compare_deleted(const struct catalogue_deleted *a, const struct catalogue_deleted *b);
+
 /* Apply an entity's whole value, unless a newer one is there. */
 void catalogue_put_topic(struct catalogue *catalogue, const struct topic_parts *parts);
 void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_deleted *deleted);
 
-/* False: the name or value is too long, or there are too many settings. */
+/* False: the name or value is too long or no text, or there are too many settings. */
 NODISCARD bool catalogue_put_setting(struct catalogue *catalogue, struct bytes name,
                                      struct bytes value, uint64_t version);
 

@@ -17,9 +17,7 @@ enum {
     /* Everything but the topics: two names, an address, keys. */
     REQUEST_BYTES = 1024,
     /* One topic: name, id, version, and a placement of one broker. */
-    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + BROKER_NAME_BYTES_MAX + 40,
-    /* A lease shorter than this would be renewed all the time. */
-    LEASE_MS_LEAST = 100
+    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + BROKER_NAME_BYTES_MAX + 40
 };
 
 /* [name, id, version, [[broker, first, count]]]: all queues of a topic are this broker's. */
@@ -97,6 +95,7 @@ bool lease_read_renewed(struct bytes result, struct lease_renewed *renewed_out)
     if (!cursor_is_done(&cursor) || renewed.lease_ms < LEASE_MS_LEAST) {
         return false;
     }
+    renewed.lease_ms = renewed.lease_ms < LEASE_MS_MOST ? renewed.lease_ms : LEASE_MS_MOST;
     *renewed_out = renewed;
     return true;
 }

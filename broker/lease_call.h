@@ -33,8 +33,12 @@ void lease_write_renew(const struct lease_request *request, struct connection *c
 void lease_write_release(uint32_t msgid, const char *name, uint32_t epoch,
                          struct connection *connection);
 
+/* A shorter lease would be renewed all the time; a longer one is taken for this. */
+#define LEASE_MS_LEAST 100
+#define LEASE_MS_MOST  60000
+
 struct lease_renewed {
-    uint32_t lease_ms; /* at least 100 */
+    uint32_t lease_ms; /* LEASE_MS_LEAST to LEASE_MS_MOST */
     bool want_topics;
 };
 
