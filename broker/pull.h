@@ -43,10 +43,18 @@ struct topic;
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
 
 struct pull_call {
-    struct queue_waiter waiter; /* the owner's, while parked */
-    struct timer timer;         /* the owner's, while parked */
-    struct list woken;          /* core->woken of the owner */
-    struct list held;           /* session->held */
+    /* Home's, also while the call is away: nothing else lies in these words. */
+    struct list held;      /* session->held */
+    bool waits;            /* counted in session->parked */
+    bool cancel_under_way; /* its cancel has not come back */
+    bool ended;            /* answered; goes when its cancel has come back */
+
+    /* The owner's. */
+    struct queue_waiter waiter; /* while parked */
+    struct timer timer;         /* while parked */
+    struct list woken;          /* core->woken */
+
+    /* Whose the call is. */
     struct shard *shard;
     struct run_list *runs;  /* what to send; NULL: nothing */
     uint64_t at;            /* the offset, or the time in ms */
@@ -62,10 +70,7 @@ struct pull_call {
     enum pull_place place;
     enum error error;
     bool has_epoch;
-    bool waits;            /* counted in session->parked; home's */
-    bool parked;           /* the owner's */
-    bool cancel_under_way; /* home's */
-    bool ended;            /* home's: answered; ends when its cancel has come back */
+    bool parked;
 };
 
 /* The method. */
