@@ -143,7 +143,7 @@ TERNMQ_API int ternmq_produce_async(struct ternmq_producer *producer,
         return refuse_closed(error_out);
     }
     client_enter(producer->client);
-    uint32_t queue;
+    uint32_t queue = 0;
     int code = choose_queue(producer, message, 1, &queue, error_out);
     if (code != TERNMQ_OK) {
         return code;
@@ -178,7 +178,7 @@ static int make_batch(struct ternmq_producer *producer, const struct ternmq_mess
         return fault_set(error_out, TERNMQ_USAGE, TERNMQ_STORED_NO, "1 to %d messages a call",
                          MESSAGES_PER_CALL_MAX);
     }
-    uint32_t queue;
+    uint32_t queue = 0;
     int code = choose_queue(producer, messages, count, &queue, error_out);
     if (code != TERNMQ_OK) {
         return code;
