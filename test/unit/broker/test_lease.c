@@ -1,44 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_lease.c - the broker's place at nameservers: renewals, losses, fencing, in a simulated world.
- *
- * The nameserver here is a puppet: it keeps what it was asked, and answers as the test says.
  */
 #include "broker/directory.h"
 #include "broker/lease.h"
 #include "broker/lease_call.h"
-#include "net/connection.h"
 #include "net/simulation.h"
 #include "proto/base/log.h"
-#include "proto/cursor.h"
-#include "proto/error.h"
 #include "proto/limits.h"
-#include "proto/request.h"
 #include "test/lib/check_main.h"
+#include "test/unit/broker/puppet_nameserver.h"
 
 #include <string.h>
-
-enum { ANSWER_BYTES = 2048 };
-
-enum manner { MANNER_HOLD, MANNER_WANT_ALWAYS, MANNER_SILENT, MANNER_FENCE, MANNER_NONSENSE };
-
-/* A nameserver of one connection at a time. */
-struct puppet {
-    struct reactor *reactor;
-    struct address address;
-    int listener;
-    struct accept_op accept;
-    struct connection connection;
-    bool is_open;
-    enum manner manner;
-    uint32_t connections;
-    uint32_t renewals;
-    uint32_t with_topics;
-    uint32_t topics; /* of the last list */
-    uint32_t releases;
-    uint64_t digest;
-    uint32_t epoch;
-};
 
 static struct simulation *simulation;
 static struct reactor *reactor; /* the broker's */
@@ -47,139 +20,6 @@ static struct leases *leases;
 static bool waiter_done;
 static bool stopped;
 static uint32_t fenced_count;
-
-/* ---------------------------------------------------------------- puppet */
-
-static void note_arguments(struct puppet *puppet, struct bytes arguments)
-{
-    struct cursor cursor = cursor_over(arguments);
-    uint32_t pairs = 0;
-    ck_assert(cursor_take_map(&cursor, &pairs));
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct bytes key;
-        uint64_t epoch = 0;
-        ck_assert(cursor_take_text(&cursor, &key));
-        if (bytes_equal(key, BYTES_OF("digest"))) {
-            ck_assert(cursor_take_uint(&cursor, &puppet->digest));
-        } else if (bytes_equal(key, BYTES_OF("epoch"))) {
-            ck_assert(cursor_take_uint(&cursor, &epoch));
-            puppet->epoch = (uint32_t)epoch;
-        } else if (bytes_equal(key, BYTES_OF("topics"))) {
-            struct cursor topics = cursor;
-            ck_assert(cursor_take_array(&topics, &puppet->topics));
-            ck_assert(cursor_skip(&cursor));
-            puppet->with_topics++;
-        } else {
-            ck_assert(cursor_skip(&cursor));
-        }
-    }
-}
-
-static void puppet_answer(struct puppet *puppet, uint32_t msgid, bool wants)
-{
-    uint8_t bytes[ANSWER_BYTES];
-    struct writer writer = writer_over(bytes, sizeof(bytes));
-    struct refusal refusal;
-    switch (puppet->manner) {
-    case MANNER_SILENT:
-        return;
-    case MANNER_NONSENSE:
-        writer_put_raw(&writer, BYTES_OF("\x94\x01\x05\xc0\xc0"));
-        break;
-    case MANNER_FENCE:
-        refusal_set(&refusal, ERROR_FENCED, "epoch 9 is known");
-        answer_write_refusal(&writer, msgid, &refusal, ERROR_FORM_MAP);
-        break;
-    case MANNER_HOLD:
-    case MANNER_WANT_ALWAYS:
-        answer_begin(&writer, msgid);
-        writer_put_map(&writer, 2);
-        writer_put_key_uint(&writer, "lease_ms", 10000);
-        writer_put_key_bool(&writer, "want_topics", wants);
-        break;
-    }
-    connection_write(&puppet->connection, bytes, writer_length(&writer));
-}
-
-static void puppet_frame(struct connection *connection, struct bytes frame, struct buffer *buffer)
-{
-    (void)buffer;
-    struct puppet *puppet = CONTAINER_OF(connection, struct puppet, connection);
-    struct request request;
-    ck_assert_int_eq(request_read(frame, &request), OK);
-    uint32_t lists = puppet->with_topics;
-    note_arguments(puppet, request.arguments);
-    if (bytes_equal(request.method, BYTES_OF("lease.release"))) {
-        puppet->releases++;
-        uint8_t bytes[ANSWER_BYTES];
-        struct writer writer = writer_over(bytes, sizeof(bytes));
-        answer_write_nil(&writer, request.msgid);
-        connection_write(connection, bytes, writer_length(&writer));
-        return;
-    }
-    ck_assert(bytes_equal(request.method, BYTES_OF("lease.renew")));
-    puppet->renewals++;
-    bool is_first = puppet->with_topics == 0;
-    bool told = puppet->with_topics > lists;
-    puppet_answer(puppet, request.msgid,
-                  puppet->manner == MANNER_WANT_ALWAYS || (is_first && !told));
-}
-
-static void puppet_closed(struct connection *connection, enum connection_end end, int error)
-{
-    (void)end;
-    (void)error;
-    CONTAINER_OF(connection, struct puppet, connection)->is_open = false;
-}
-
-static const struct connection_events puppet_events = {
-    .frame = puppet_frame,
-    .closed = puppet_closed,
-};
-
-static void puppet_accepted(struct accept_op *accept, int socket)
-{
-    struct puppet *puppet = CONTAINER_OF(accept, struct puppet, accept);
-    ck_assert(!puppet->is_open);
-    puppet->is_open = true;
-    puppet->connections++;
-    memset(&puppet->connection, 0, sizeof(puppet->connection));
-    puppet->connection.events = &puppet_events;
-    puppet->connection.frame_bytes_max = FRAME_BYTES_MAX;
-    connection_open(&puppet->connection, puppet->reactor, socket);
-}
-
-static void puppet_accept_done(struct op *op, int64_t result)
-{
-    (void)op;
-    (void)result;
-}
-
-static void puppet_address(struct puppet *puppet, const char *text)
-{
-    char error[256];
-    *puppet = (struct puppet){.manner = MANNER_HOLD};
-    ck_assert(address_parse(text, NAMESERVER_PORT, &puppet->address, error, sizeof(error)));
-}
-
-static void puppet_start(struct puppet *puppet, const char *name)
-{
-    puppet->reactor = reactor_create_simulated(simulation, name);
-    puppet->listener = reactor_listen(puppet->reactor, &puppet->address, NULL);
-    ck_assert_int_ge(puppet->listener, 0);
-    puppet->accept = (struct accept_op){
-        .op = {.done = puppet_accept_done},
-        .accepted = puppet_accepted,
-    };
-    reactor_accept(puppet->reactor, &puppet->accept, puppet->listener);
-}
-
-static void puppet_kill(struct puppet *puppet)
-{
-    simulation_kill(simulation, puppet->reactor);
-    reactor_destroy(puppet->reactor);
-    puppet->is_open = false;
-}
 
 /* ----------------------------------------------------------------- world */
 
@@ -304,7 +144,7 @@ START_TEST(a_lease_is_renewed_every_third_of_it)
     struct puppet puppet;
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(100);
     /* One with the digest alone, and, as that was not known, one with the list. */
@@ -320,7 +160,7 @@ START_TEST(a_lease_is_renewed_every_third_of_it)
     ck_assert_uint_eq(puppet.with_topics, 1);
     close_world();
     ck_assert_uint_eq(puppet.releases, 1);
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -331,8 +171,8 @@ START_TEST(a_change_is_told_at_once_with_the_list)
     open_world();
     puppet_address(&puppets[0], "10.0.0.8:9876");
     puppet_address(&puppets[1], "10.0.0.9:9876");
-    puppet_start(&puppets[0], "one");
-    puppet_start(&puppets[1], "other");
+    puppet_start(&puppets[0], simulation, "one");
+    puppet_start(&puppets[1], simulation, "other");
     start_leases(puppets, 2);
     run(1000);
     put_topic(3, "more");
@@ -343,8 +183,8 @@ START_TEST(a_change_is_told_at_once_with_the_list)
         ck_assert_uint_eq(puppets[i].digest, directory_digest(&directory));
     }
     close_world();
-    puppet_kill(&puppets[0]);
-    puppet_kill(&puppets[1]);
+    puppet_kill(&puppets[0], simulation);
+    puppet_kill(&puppets[1], simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -364,7 +204,7 @@ START_TEST(many_changes_at_once_share_their_renewals)
     struct puppet puppet;
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(1000);
     uint32_t before = puppet.renewals;
@@ -379,7 +219,7 @@ START_TEST(many_changes_at_once_share_their_renewals)
     ck_assert_uint_eq(told_count, CHANGES);
     ck_assert_uint_le(puppet.renewals - before, 2);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -394,12 +234,12 @@ START_TEST(without_a_nameserver_nobody_waits)
     ck_assert_uint_eq(leases_held(leases), 0);
     ck_assert_uint_lt(announce(), 10);
     /* It comes at last, and is told everything within the longest back-off. */
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     run(3000);
     ck_assert_uint_eq(leases_held(leases), 1);
     ck_assert_uint_eq(puppet.topics, 2);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -420,8 +260,8 @@ START_TEST(a_silent_nameserver_holds_a_change_up_for_half_a_second_only)
     open_world();
     puppet_address(&puppets[0], "10.0.0.8:9876");
     puppet_address(&puppets[1], "10.0.0.9:9876");
-    puppet_start(&puppets[0], "one");
-    puppet_start(&puppets[1], "other");
+    puppet_start(&puppets[0], simulation, "one");
+    puppet_start(&puppets[1], simulation, "other");
     start_leases(puppets, 2);
     run(1000);
     puppets[1].manner = MANNER_SILENT;
@@ -438,8 +278,8 @@ START_TEST(a_silent_nameserver_holds_a_change_up_for_half_a_second_only)
     ck_assert_uint_eq(leases_held(leases), 2);
     ck_assert_uint_eq(puppets[1].topics, 3);
     close_world();
-    puppet_kill(&puppets[0]);
-    puppet_kill(&puppets[1]);
+    puppet_kill(&puppets[0], simulation);
+    puppet_kill(&puppets[1], simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -449,20 +289,20 @@ START_TEST(a_nameserver_that_died_is_told_everything_when_it_is_back)
     struct puppet puppet;
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(1000);
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     run(2000);
     ck_assert_uint_eq(leases_held(leases), 0);
     puppet.with_topics = 0;
     puppet.topics = 0;
-    puppet_start(&puppet, "nameserver-again");
+    puppet_start(&puppet, simulation, "nameserver-again");
     run(LEASE_MS / 3);
     ck_assert_uint_eq(leases_held(leases), 1);
     ck_assert_uint_eq(puppet.topics, 2);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -473,14 +313,14 @@ START_TEST(a_nameserver_that_always_wants_the_list_gets_it_at_the_pace_of_renewa
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
     puppet.manner = MANNER_WANT_ALWAYS;
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(30000);
     ck_assert_uint_le(puppet.renewals, 12);
     ck_assert_uint_ge(puppet.renewals, 9);
     ck_assert_uint_lt(announce(), 10);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -490,7 +330,7 @@ START_TEST(a_namesake_that_came_later_ends_who_held_the_lease)
     struct puppet puppet;
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(1000);
     ck_assert_uint_eq(leases_held(leases), 1);
@@ -498,7 +338,7 @@ START_TEST(a_namesake_that_came_later_ends_who_held_the_lease)
     run(4000);
     ck_assert_uint_eq(fenced_count, 1);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -509,7 +349,7 @@ START_TEST(a_new_store_under_an_old_name_waits_until_it_is_forgotten)
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
     puppet.manner = MANNER_FENCE;
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(20000);
     ck_assert_uint_eq(fenced_count, 0);
@@ -519,7 +359,7 @@ START_TEST(a_new_store_under_an_old_name_waits_until_it_is_forgotten)
     ck_assert_uint_eq(leases_held(leases), 1);
     ck_assert_uint_eq(puppet.topics, 2);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -530,12 +370,12 @@ START_TEST(who_is_fenced_for_good_ends)
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
     puppet.manner = MANNER_FENCE;
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(LEASES_FENCED_MAX * LEASE_MS + 2000);
     ck_assert_uint_eq(fenced_count, 1);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -546,7 +386,7 @@ START_TEST(nonsense_ends_the_connection_and_not_the_broker)
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
     puppet.manner = MANNER_NONSENSE;
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(20000);
     ck_assert_uint_ge(puppet.connections, 5);
@@ -554,7 +394,7 @@ START_TEST(nonsense_ends_the_connection_and_not_the_broker)
     ck_assert_uint_le(puppet.connections, 20);
     ck_assert_uint_eq(fenced_count, 0);
     close_world();
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
@@ -564,14 +404,14 @@ START_TEST(stopping_does_not_wait_for_a_silent_nameserver)
     struct puppet puppet;
     open_world();
     puppet_address(&puppet, "10.0.0.9:9876");
-    puppet_start(&puppet, "nameserver");
+    puppet_start(&puppet, simulation, "nameserver");
     start_leases(&puppet, 1);
     run(1000);
     simulation_link(simulation, "broker", "nameserver", false);
     uint64_t began_ns = simulation_now_ns(simulation);
     close_world();
     ck_assert_uint_le(simulation_now_ns(simulation) - began_ns, UINT64_C(1500000000));
-    puppet_kill(&puppet);
+    puppet_kill(&puppet, simulation);
     simulation_destroy(simulation);
 }
 END_TEST
