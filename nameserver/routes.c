@@ -3,7 +3,6 @@
 #include "nameserver/routes.h"
 
 #include "nameserver/routes_state.h"
-#include "proto/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,22 +30,16 @@ static struct route_broker *broker_find(const struct routes *routes, struct byte
     return node == NULL ? NULL : CONTAINER_OF(node, struct route_broker, node);
 }
 
-static struct route_topic *topic_find(const struct routes *routes, struct bytes name)
-{
-    struct name_node *node = name_index_find(&routes->topics, name);
-    return node == NULL ? NULL : CONTAINER_OF(node, struct route_topic, node);
-}
-
-static void topic_mark(struct routes *routes, struct route_topic *topic)
+void route_topic_mark(struct routes *routes, struct route_topic *topic)
 {
     if (list_is_empty(&topic->dirty)) {
         list_append(&routes->dirty, &topic->dirty);
     }
 }
 
-static void entry_remove(struct routes *routes, struct route_entry *entry)
+void route_entry_remove(struct routes *routes, struct route_entry *entry)
 {
-    topic_mark(routes, entry->topic);
+    route_topic_mark(routes, entry->topic);
     list_remove(&entry->of_broker);
     list_remove(&entry->of_topic);
     entry->broker->entry_count--;
@@ -58,7 +51,7 @@ static void entry_remove(struct routes *routes, struct route_entry *entry)
 static void broker_drop_entries(struct routes *routes, struct route_broker *broker)
 {
     LIST_FOREACH (link, &broker->entries) {
-        entry_remove(routes, CONTAINER_OF(link, struct route_entry, of_broker));
+        route_entry_remove(routes, CONTAINER_OF(link, struct route_entry, of_broker));
     }
     broker->has_topics = false;
 }
@@ -142,255 +135,6 @@ void routes_destroy(struct routes *routes)
     free(routes);
 }
 
-/* ------------------------------------------------------- lists of topics */
-
-/* One element of lease.renew's topics. */
-struct topic_row {
-    struct bytes name;
-    uint64_t version;
-    uint32_t topic_id;
-    uint32_t queue_count;
-    struct bytes placement; /* with its header, as it was sent */
-};
-
-/* Checks `[[broker, first, count]..]`: queues from 0 on, without a gap. */
-static bool take_placement(struct cursor *cursor, struct topic_row *row)
-{
-    const uint8_t *begin = cursor->at;
-    uint32_t parts;
-    if (!cursor_take_array(cursor, &parts) || parts == 0 || parts > QUEUES_PER_TOPIC_MAX) {
-        return false;
-    }
-    uint64_t next = 0;
-    for (uint32_t i = 0; i < parts; i++) {
-        struct bytes broker;
-        uint64_t first;
-        uint64_t count;
-        if (!cursor_take_array_of(cursor, 3) || !cursor_take_text(cursor, &broker) ||
-            !cursor_take_uint_max(cursor, QUEUES_PER_TOPIC_MAX, &first) ||
-            !cursor_take_uint_max(cursor, QUEUES_PER_TOPIC_MAX, &count) ||
-            !name_is_broker(broker) || first != next || count == 0) {
-            return false;
-        }
-        next += count;
-    }
-    row->queue_count = (uint32_t)next;
-    row->placement = bytes_make(begin, (size_t)(cursor->at - begin));
-    return next <= QUEUES_PER_TOPIC_MAX;
-}
-
-/* Takes one element; fields after the fourth are of later versions. */
-static bool take_row(struct cursor *cursor, struct topic_row *row)
-{
-    uint32_t fields;
-    if (!cursor_take_array(cursor, &fields) || fields < 4 ||
-        !cursor_take_text(cursor, &row->name) || !cursor_take_u32(cursor, &row->topic_id) ||
-        !cursor_take_uint(cursor, &row->version) || !take_placement(cursor, row)) {
-        return false;
-    }
-    for (uint32_t i = 4; i < fields; i++) {
-        if (!cursor_skip(cursor)) {
-            return false;
-        }
-    }
-    return name_is_topic(row->name);
-}
-
-/* Writes a placement that was checked in its shortest form; `to` has as much room as it had. */
-static uint32_t write_placement(struct bytes sent, uint8_t *to)
-{
-    struct cursor cursor = cursor_over(sent);
-    struct writer writer = writer_over(to, sent.length);
-    uint32_t parts = 0;
-    bool good = cursor_take_array(&cursor, &parts);
-    writer_put_array(&writer, parts);
-    for (uint32_t i = 0; good && i < parts; i++) {
-        struct bytes broker = {NULL, 0};
-        uint64_t first = 0;
-        uint64_t count = 0;
-        good = cursor_take_array_of(&cursor, 3) && cursor_take_text(&cursor, &broker) &&
-               cursor_take_uint(&cursor, &first) && cursor_take_uint(&cursor, &count);
-        writer_put_array(&writer, 3);
-        writer_put_str(&writer, broker);
-        writer_put_uint(&writer, first);
-        writer_put_uint(&writer, count);
-    }
-    ASSERT(good && !writer.overflowed);
-    return (uint32_t)writer_length(&writer);
-}
-
-static struct route_entry *entry_find(const struct route_topic *topic,
-                                      const struct route_broker *broker)
-{
-    LIST_FOREACH (link, &topic->entries) {
-        struct route_entry *entry = CONTAINER_OF(link, struct route_entry, of_topic);
-        if (entry->broker == broker) {
-            return entry;
-        }
-    }
-    return NULL;
-}
-
-static enum error refuse_rows(struct refusal *refusal, uint32_t index)
-{
-    refusal_set(refusal, ERROR_BAD_ARGUMENT,
-                "topics[%u] is not [name, topic_id, version, [[broker, first, count]..]]", index);
-    refusal_add_key(refusal, BYTES_OF("topics"));
-    return ERROR_BAD_ARGUMENT;
-}
-
-static enum error refuse_full(struct refusal *refusal, const char *what, uint64_t limit,
-                              uint64_t value, uint64_t usage)
-{
-    struct refusal_overload overload = {
-        .what = what, .limit = limit, .value = value, .usage = usage, .retry_after_ms = 1000};
-    return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
-}
-
-/*
- * Reads the whole list before anything of it is taken over: its shape, and whether it fits, counting
- * what would come and not what would go, so that a list that is refused changes nothing.
- */
-static enum error check_rows(const struct routes *routes, const struct lease *lease,
-                             const struct route_broker *broker, struct refusal *refusal)
-{
-    uint64_t topics = 0;
-    uint64_t entries = 0;
-    uint64_t bytes = 0;
-    struct cursor cursor = lease->topics;
-    for (uint32_t i = 0; i < lease->topic_count; i++) {
-        struct topic_row row;
-        if (!take_row(&cursor, &row)) {
-            return refuse_rows(refusal, i);
-        }
-        struct route_topic *topic = topic_find(routes, row.name);
-        if (topic == NULL) {
-            topics++;
-            bytes += sizeof(*topic) + row.name.length;
-        }
-        if (topic == NULL || broker == NULL || entry_find(topic, broker) == NULL) {
-            entries++;
-        }
-        bytes += sizeof(struct route_entry) + row.placement.length;
-    }
-    if (routes->topics.count + topics > ROUTES_TOPICS_MAX) {
-        return refuse_full(refusal, "topics of the nameserver", ROUTES_TOPICS_MAX, topics,
-                           routes->topics.count);
-    }
-    if (routes->entry_count + entries > ROUTES_ENTRIES_MAX) {
-        return refuse_full(refusal, "topics of all brokers of the nameserver", ROUTES_ENTRIES_MAX,
-                           entries, routes->entry_count);
-    }
-    if (routes->bytes + bytes > ROUTES_BYTES_MAX) {
-        return refuse_full(refusal, "bytes of routes of the nameserver", ROUTES_BYTES_MAX, bytes,
-                           routes->bytes);
-    }
-    return OK;
-}
-
-static struct route_topic *topic_create(struct routes *routes, struct bytes name)
-{
-    struct route_topic *topic = calloc(1, sizeof(*topic) + name.length);
-    if (topic == NULL) {
-        return NULL;
-    }
-    memcpy(topic->name, name.data, name.length);
-    topic->node.name = bytes_make(topic->name, name.length);
-    list_init(&topic->entries);
-    list_init(&topic->watches);
-    list_init(&topic->dirty);
-    name_index_insert(&routes->topics, &topic->node);
-    routes->bytes += sizeof(*topic) + name.length;
-    topic_mark(routes, topic);
-    return topic;
-}
-
-/* Puts an entry into its topic's list at the place of its broker's name. */
-static void topic_add_entry(struct route_topic *topic, struct route_entry *entry)
-{
-    struct list *place = topic->entries.next;
-    while (place != &topic->entries) {
-        struct route_entry *other = CONTAINER_OF(place, struct route_entry, of_topic);
-        if (bytes_compare(other->broker->node.name, entry->broker->node.name) > 0) {
-            break;
-        }
-        place = place->next;
-    }
-    list_insert_before(place, &entry->of_topic);
-}
-
-/* Puts one row in the place of what was known of this topic at this broker. False: no memory. */
-static bool apply_row(struct routes *routes, struct route_broker *broker,
-                      const struct topic_row *row, struct lease_answer *answer)
-{
-    struct route_topic *topic = topic_find(routes, row->name);
-    if (topic == NULL) {
-        topic = topic_create(routes, row->name);
-    }
-    struct route_entry *entry = calloc(1, sizeof(*entry) + row->placement.length);
-    if (topic == NULL || entry == NULL) {
-        free(entry);
-        return false;
-    }
-    entry->broker = broker;
-    entry->topic = topic;
-    entry->version = row->version;
-    entry->topic_id = row->topic_id;
-    entry->queue_count = row->queue_count;
-    entry->round = routes->round;
-    entry->placement_bytes = write_placement(row->placement, entry->placement);
-
-    struct route_entry *old = entry_find(topic, broker);
-    if (old != NULL) {
-        bool same = old->version == entry->version && old->topic_id == entry->topic_id &&
-                    bytes_equal(bytes_make(old->placement, old->placement_bytes),
-                                bytes_make(entry->placement, entry->placement_bytes));
-        if (same) {
-            old->round = routes->round;
-            free(entry);
-            return true;
-        }
-        entry_remove(routes, old);
-    }
-    topic_mark(routes, topic);
-    topic_add_entry(topic, entry);
-    list_append(&broker->entries, &entry->of_broker);
-    broker->entry_count++;
-    routes->entry_count++;
-    routes->bytes += sizeof(*entry) + entry->placement_bytes;
-
-    const struct route_entry *leading = route_leading_entry(topic);
-    if (leading->version == entry->version &&
-        !bytes_equal(bytes_make(leading->placement, leading->placement_bytes),
-                     bytes_make(entry->placement, entry->placement_bytes))) {
-        answer->disputed = row->name;
-    }
-    return true;
-}
-
-/* Takes over a list that check_rows() has accepted. False: no memory, the list is not whole. */
-static bool apply_rows(struct routes *routes, const struct lease *lease,
-                       struct route_broker *broker, struct lease_answer *answer)
-{
-    routes->round++;
-    struct cursor cursor = lease->topics;
-    for (uint32_t i = 0; i < lease->topic_count; i++) {
-        struct topic_row row;
-        bool taken = take_row(&cursor, &row);
-        ASSERT(taken);
-        if (!apply_row(routes, broker, &row, answer)) {
-            return false;
-        }
-    }
-    LIST_FOREACH (link, &broker->entries) {
-        struct route_entry *entry = CONTAINER_OF(link, struct route_entry, of_broker);
-        if (entry->round != routes->round) {
-            entry_remove(routes, entry);
-        }
-    }
-    return true;
-}
-
 /* ---------------------------------------------------------------- leases */
 
 static enum error refuse_fenced(struct refusal *refusal, const struct route_broker *broker,
@@ -433,7 +177,7 @@ static void broker_update(struct routes *routes, struct route_broker *broker,
     memcpy(broker->address, lease->address.data, lease->address.length);
     if (shown) {
         LIST_FOREACH (link, &broker->entries) {
-            topic_mark(routes, CONTAINER_OF(link, struct route_entry, of_broker)->topic);
+            route_topic_mark(routes, CONTAINER_OF(link, struct route_entry, of_broker)->topic);
         }
     }
 }
@@ -449,7 +193,7 @@ enum error routes_renew(struct routes *routes, uint64_t now_ms, const struct lea
         return refuse_fenced(refusal, broker, lease->epoch);
     }
     if (lease->has_topics) {
-        enum error error = check_rows(routes, lease, broker, refusal);
+        enum error error = routes_check_rows(routes, lease, broker, refusal);
         if (error != OK) {
             return error;
         }
@@ -458,8 +202,8 @@ enum error routes_renew(struct routes *routes, uint64_t now_ms, const struct lea
         bool room = routes->brokers.count < BROKERS_MAX || broker_forget_one(routes);
         broker = room ? broker_create(routes, lease->broker) : NULL;
         if (broker == NULL) {
-            return refuse_full(refusal, "brokers of the nameserver", BROKERS_MAX, 1,
-                               routes->brokers.count);
+            return routes_refuse_full(refusal, "brokers of the nameserver", BROKERS_MAX, 1,
+                                      routes->brokers.count);
         }
     }
 
@@ -471,7 +215,7 @@ enum error routes_renew(struct routes *routes, uint64_t now_ms, const struct lea
     broker_set_deadline(routes, broker, now_ms + routes->options.lease_ms);
     if (lease->has_topics) {
         /* Without memory for all of it the list is asked for again. */
-        broker->has_topics = apply_rows(routes, lease, broker, &answer);
+        broker->has_topics = routes_apply_rows(routes, lease, broker, &answer);
         broker->digest = lease->digest;
     }
     answer.want_topics = !broker->has_topics || broker->digest != lease->digest;

@@ -74,6 +74,28 @@ struct routes {
 /* The entry whose placement is the route's: of the highest version, then of the first name. */
 const struct route_entry *route_leading_entry(const struct route_topic *topic);
 
+/* The topic's versions are computed again, and its watches looked at, when the change is settled. */
+void route_topic_mark(struct routes *routes, struct route_topic *topic);
+
+/* A broker no longer has a topic. */
+void route_entry_remove(struct routes *routes, struct route_entry *entry);
+
+/*
+ * Reads a lease's whole list before anything of it is taken over: its shape, and whether it fits,
+ * counting what would come and not what would go, so that a list that is refused changes nothing.
+ * `broker` is NULL where it is new.
+ */
+NODISCARD enum error routes_check_rows(const struct routes *routes, const struct lease *lease,
+                                       const struct route_broker *broker, struct refusal *refusal);
+
+/* Takes over a list that routes_check_rows() has accepted. False: no memory, it is not whole. */
+NODISCARD bool routes_apply_rows(struct routes *routes, const struct lease *lease,
+                                 struct route_broker *broker, struct lease_answer *answer);
+
+/* ERROR_OVERLOADED with its numbers. */
+enum error routes_refuse_full(struct refusal *refusal, const char *what, uint64_t limit,
+                              uint64_t value, uint64_t usage);
+
 /* Recomputes what a broker adds to the version of the list of brokers. */
 void route_broker_rehash(struct routes *routes, struct route_broker *broker);
 
