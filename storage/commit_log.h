@@ -15,17 +15,18 @@
  *     written    given to the kernel: survives the process
  *     durable    synced: survives a power cut
  *
- * A turn: appends and operations are collected; at the turn's end (TURN_WRITE hook) they are
- * grouped by queue, given positions, written in pieces of at most 64 KiB, then the operations as one events
- * record, last; then those who wait for `written` are told. One fdatasync is in flight at a time,
- * off the loop; when it comes home those who wait for `durable` are told and the next begins if
- * somebody waits.
+ * A turn: appends and operations are collected; at the turn's end (TURN_WRITE hook) the operations
+ * become one events record, first, since they were applied when they were accepted; then the
+ * messages, grouped by queue, given positions, are written in pieces of at most 64 KiB; then those
+ * who wait for `written` are told. One fdatasync is in flight at a time, off the loop; when it comes
+ * home those who wait for `durable` are told and the next begins if somebody waits.
  *
  * Failure: a failed sync or a failed write in the middle of an append fences the log: nothing more
  * is acknowledged, `failed` runs once, and the process must end. It is never retried.
  *
  * Memory:  16 bytes a record of the open segment (2 Mi records at most) and the staging buffer;
- *          queues, about 200 bytes each. Owner: the log.
+ *          queues, about 250 bytes and two marks each; what waits for a next segment, 32 MiB of the
+ *          callers'. Owner: the log.
  * Threads: one reactor owns a log and all of its queues; nothing here locks.
  * Format:  storage/README.md; records, proto/README.md.
  */
@@ -103,8 +104,8 @@ bool commit_log_begin_epoch(struct commit_log *log, uint32_t epoch, const uint8_
 
 /*
  * Ends a log: refuses appends from here (STOPPING), writes and syncs what was accepted, tells
- * everybody who waits, then `closed` runs, once, from the loop, and the log is gone. Waiting queue_waiters are
- * woken first.
+ * everybody who waits, waits for the references to its segments, then `closed` runs, once, from the
+ * loop, and the log is gone. Waiting queue_waiters are woken first.
  */
 void commit_log_close(struct commit_log *log, void (*closed)(void *owner), void *owner);
 
@@ -184,7 +185,8 @@ struct log_operation {
     struct list link;                              /* log */
 };
 
-/* Applies it to the views, now, and appends it with the turn's events. Refuses as append does. */
+/* Applies it to the views, now, and appends it with the turn's events. Refuses as append does. At
+ * most 48 KiB. */
 enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
                               struct log_operation *operation);
 

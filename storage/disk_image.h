@@ -82,4 +82,22 @@ int image_list(struct disk_image *image, const char *path,
 /* Bytes of all files that have a name. */
 uint64_t image_bytes(const struct disk_image *image);
 
+/* For disk_cut.c: changes that are no events. */
+struct image_file *image_make_file(struct disk_image *image);
+void image_set_size(struct image_file *file, uint64_t size); /* never smaller */
+void image_put_bytes(struct image_file *file, uint64_t offset, const uint8_t *bytes,
+                     uint64_t length); /* NULL: zeros */
+bool image_event_is_data(const struct image_event *event);
+void image_apply(struct image_file *file, const struct image_event *event);
+void image_set_name(struct disk_image *image, const char *path, struct image_file *file);
+void image_drop_name(struct disk_image *image, const char *path);
+bool image_has_directory(const struct disk_image *image, const char *path);
+void image_add_directory(struct disk_image *image, const char *path);
+
+/* The part of `path` behind `directory` and a slash, if it lies in it; "" is the top. */
+const char *image_name_in(const char *path, const char *directory);
+
+/* Notes what is there as events that were synced. */
+void image_note_start(struct disk_image *image);
+
 #endif

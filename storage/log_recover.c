@@ -26,12 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    /* Index entries that are read for their checksum at a start, newest segments first: bounds the
-     * time. Older indexes are checked but for their entries. */
-    INDEX_CHECK_BYTES = 256 * 1024 * 1024,
-    NAMES_LEAST = 16
-};
+enum { NAMES_LEAST = 16 };
 
 struct recovery {
     struct commit_log *log;
@@ -167,8 +162,7 @@ static bool open_segments(struct recovery *recovery)
     return true;
 }
 
-/* Bytes of a segment that can be records: up to the next one's base, or all there are. */
-static uint64_t segment_limit(const struct commit_log *log, uint32_t number)
+uint64_t log_segment_limit(const struct commit_log *log, uint32_t number)
 {
     const struct segment *segment = log->segments[number];
     if (number + 1 < log->segment_count) {
@@ -249,7 +243,7 @@ static bool replay_from(struct recovery *recovery, uint32_t number)
     struct replay *replay = &recovery->replay;
     bool goes_on = true;
     while (goes_on) {
-        uint64_t limit = segment_limit(log, number);
+        uint64_t limit = log_segment_limit(log, number);
         if (!settle_segment(recovery, number)) {
             return false;
         }
@@ -366,7 +360,7 @@ static bool look_ahead(struct recovery *recovery, struct ahead *ahead)
     return error == 0 || fail_errno(recovery, "the end of the log cannot be read", error);
 }
 
-static uint32_t number_of(const struct commit_log *log, const struct segment *segment)
+uint32_t log_segment_number(const struct commit_log *log, const struct segment *segment)
 {
     uint32_t number = 0;
     while (log->segments[number] != segment) {
@@ -381,10 +375,10 @@ static bool keep_corrupt(struct recovery *recovery, uint64_t durable)
     struct commit_log *log = recovery->log;
     uint64_t from = log->end;
     uint64_t to = 0;
-    uint32_t number = number_of(log, log->open);
+    uint32_t number = log_segment_number(log, log->open);
     uint64_t place = log->open->used;
     for (; number < log->segment_count; number++, place = 0) {
-        uint64_t limit = segment_limit(log, number);
+        uint64_t limit = log_segment_limit(log, number);
         int error;
         uint64_t first = replay_index_rest(log, number, place, limit, &error);
         if (error != 0) {
@@ -463,70 +457,6 @@ static bool settle_end(struct recovery *recovery)
     return cut_tail(recovery, &ahead);
 }
 
-/* --------------------------------------------------------------- indexes */
-
-/* The index of a sealed segment: its file, or what the replay made, or made again. */
-static bool settle_index(struct recovery *recovery, uint32_t number, uint64_t *budget)
-{
-    struct commit_log *log = recovery->log;
-    struct segment *segment = log->segments[number];
-    char path[SEGMENT_PATH_BYTES];
-    if (number < recovery->replayed_from) {
-        segment->used = (uint32_t)segment_limit(log, number);
-    }
-    segment_path(path, log->directory, segment->base, SEGMENT_INDEX);
-    bool is_checked = *budget > 0;
-    if (index_load(&segment->index, log->disk, path, segment->base, segment->used, is_checked)) {
-        *budget -= segment->index.map_bytes < *budget ? segment->index.map_bytes : *budget;
-        return true;
-    }
-    if (number < recovery->replayed_from) {
-        int error;
-        uint32_t limit = segment->used;
-        if (!replay_rebuild_index(log, segment, &error)) {
-            if (error != 0) {
-                return fail_errno(recovery, "a segment cannot be read", error);
-            }
-            if (!log->read_only || segment_end(segment) < log->corrupt_from) {
-                log->corrupt_from = segment_end(segment);
-                log->corrupt_to = log->read_only ? log->corrupt_to : segment->base + limit;
-            }
-            log->read_only = true;
-            log->refusal = ERROR_READ_ONLY;
-        }
-    }
-    if (!log->read_only) {
-        log_index_submit(log, segment);
-    }
-    return true;
-}
-
-static bool settle_indexes(struct recovery *recovery)
-{
-    struct commit_log *log = recovery->log;
-    uint64_t budget = INDEX_CHECK_BYTES;
-    uint32_t open = number_of(log, log->open);
-    for (uint32_t i = open; i > 0; i--) {
-        /* Behind a range that is not whole the replay's index stays, with its holes. */
-        if (!log->read_only || i - 1 < recovery->replayed_from) {
-            if (!settle_index(recovery, i - 1, &budget)) {
-                return false;
-            }
-        }
-    }
-    /* A gap between segments is a range that is not whole, too. */
-    for (uint32_t i = 0; i < open; i++) {
-        uint64_t end = segment_end(log->segments[i]);
-        if (end < log->segments[i + 1]->base && (!log->read_only || end < log->corrupt_from)) {
-            log->corrupt_from = end;
-            log->corrupt_to = log->read_only ? log->corrupt_to : log->segments[i + 1]->base;
-            log->read_only = true;
-            log->refusal = ERROR_READ_ONLY;
-        }
-    }
-    return true;
-}
-
 /* ---------------------------------------------------------------- result */
 
 static void fill_report(struct recovery *recovery)
@@ -578,7 +508,7 @@ bool log_recover(struct commit_log *log, struct recovery_report *report, char *e
         report->snapshot_position = log->snapshot.begin;
     } else if (is_done) {
         is_done = open_segments(&recovery) && replay_newest(&recovery) && settle_end(&recovery) &&
-                  settle_indexes(&recovery);
+                  log_settle_indexes(log, recovery.replayed_from, error, error_bytes);
         if (is_done) {
             settle_state(&recovery);
             fill_report(&recovery);

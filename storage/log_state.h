@@ -252,6 +252,15 @@ void log_index_submit(struct commit_log *log, struct segment *segment);
 bool log_recover(struct commit_log *log, struct recovery_report *report, char *error,
                  size_t error_bytes);
 
+/* Bytes of a segment that can be records: up to the next one's base, or all there are. */
+uint64_t log_segment_limit(const struct commit_log *log, uint32_t number);
+uint32_t log_segment_number(const struct commit_log *log, const struct segment *segment);
+
+/* log_indexes.c: of all segments but the open one; those from `replayed_from` on have one in memory.
+ * What is lost and cannot be made again makes the log read-only. False: `error` says why. */
+bool log_settle_indexes(struct commit_log *log, uint32_t replayed_from, char *error,
+                        size_t error_bytes);
+
 /* log_fresh.c */
 bool log_make_fresh(struct commit_log *log, char *error, size_t error_bytes);
 

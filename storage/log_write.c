@@ -22,6 +22,7 @@ enum {
     /* Own records below it are copied, so that the memory they were made in is free at once. */
     OWN_COPY_BYTES_MAX = RECORD_CONTENT_PLACE + OPERATIONS_BYTES_MAX
 };
+_Static_assert((int)OWN_COPY_BYTES_MAX <= (int)PIECE_BYTES, "what is copied fits a piece");
 
 /* ----------------------------------------------------------------- stage */
 

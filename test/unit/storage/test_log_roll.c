@@ -53,7 +53,7 @@ static struct commit_log_counters counters(void)
 
 static bool is_there(const char *name)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES + 4];
     uint64_t bytes;
     (void)snprintf(path, sizeof(path), "0/%s", name);
     return disk_image_bytes(world.image, path, &bytes) != NULL;
