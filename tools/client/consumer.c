@@ -78,14 +78,16 @@ bool consumer_has_room(const struct ternmq_consumer *consumer)
     return consumer->held_bytes < consumer->prefetch_bytes;
 }
 
-uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer)
+uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer, uint32_t doublings)
 {
     if (consumer->pull_bytes_wanted != 0) {
         return consumer->pull_bytes_wanted;
     }
     size_t share = consumer->prefetch_bytes / (consumer->puller_count + 1);
     share = share < (size_t)PULL_BYTES_LEAST ? (size_t)PULL_BYTES_LEAST : share;
-    return share > PULL_BYTES_DEFAULT ? PULL_BYTES_DEFAULT : (uint32_t)share;
+    size_t bytes = (size_t)PULL_BYTES_DEFAULT << doublings;
+    bytes = bytes > (size_t)PULL_BYTES_BEHIND ? (size_t)PULL_BYTES_BEHIND : bytes;
+    return (uint32_t)(share < bytes ? share : bytes);
 }
 
 uint64_t consumer_patience_ms(const struct ternmq_consumer *consumer,

@@ -30,6 +30,8 @@ struct puller;
 enum {
     PREFETCH_BYTES_DEFAULT = 8 << 20,
     PULL_BYTES_LEAST = 16 << 10, /* with many queues a pull asks for no less */
+    /* Where a queue is far behind, the time of a round trip is what limits it: more bytes a trip. */
+    PULL_BYTES_BEHIND = 2 << 20,
     /* A topic's queues may become more: asked so often, as a new queue's first messages may wait. */
     GROWTH_MS = 10000,
     /* From here a received frame stays in its buffer; a shorter one would pin far more than itself. */
@@ -99,8 +101,11 @@ void consumer_add_notice(struct ternmq_consumer *consumer, struct puller *puller
 /* Whether there is room to pull more. */
 bool consumer_has_room(const struct ternmq_consumer *consumer);
 
-/* How many bytes one pull asks for. */
-uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer);
+/*
+ * How many bytes one pull asks for, for a queue that has come far behind its end `doublings` times in
+ * a row: the farther behind, the more at a time, up to PULL_BYTES_BEHIND.
+ */
+uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer, uint32_t doublings);
 
 /* After how many ms of failing with `error` the user is told. */
 uint64_t consumer_patience_ms(const struct ternmq_consumer *consumer,

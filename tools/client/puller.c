@@ -18,7 +18,7 @@
 
 #include <stdlib.h>
 
-enum { PULL_ROOM = 512 };
+enum { PULL_ROOM = 512, BEHIND_MAX = 8 };
 
 /* -------------------------------------------------------------------------- asking */
 
@@ -62,7 +62,8 @@ static void pull_write(struct client_call *call, struct connection *connection, 
     writer_put_key_string(&writer, "topic", puller->consumer->topic);
     writer_put_key_uint(&writer, "queue", puller->queue);
     write_place(&writer, puller);
-    writer_put_key_uint(&writer, "max_bytes", consumer_pull_bytes(puller->consumer));
+    writer_put_key_uint(&writer, "max_bytes",
+                        consumer_pull_bytes(puller->consumer, puller->behind));
     if (wait != 0) {
         writer_put_key_uint(&writer, "wait_ms", wait);
     }
@@ -240,7 +241,7 @@ static bool read_pull_map(struct bytes result, struct pull_answer *answer)
             cursor_skip(&cursor);
         }
     }
-    return !cursor.failed && has_first && has_next && has_end &&
+    return !cursor.failed && has_first && has_next && has_end && answer->end >= answer->next &&
            answer->next == answer->first + answer->count;
 }
 
@@ -317,6 +318,9 @@ static void puller_answered(struct puller *puller, struct pull_answer *answer,
     struct ternmq_consumer *consumer = puller->consumer;
     puller_place(puller, answer);
     puller->next = answer->next;
+    /* Far: the next answer will not reach the end either. */
+    bool is_far = answer->end - answer->next > answer->count;
+    puller->behind = !is_far ? 0 : puller->behind < BEHIND_MAX ? puller->behind + 1 : BEHIND_MAX;
     puller->state = PULLER_IDLE;
     if (answer->count > 0) {
         puller->epoch = answer->epoch;

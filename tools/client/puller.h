@@ -53,6 +53,7 @@ struct puller {
     uint64_t next;                   /* the offset to ask for */
     uint32_t epoch;                  /* of the record before it, 0: none was seen */
     uint32_t topic_id;               /* 0: not known */
+    uint32_t behind;                 /* answers in a row that ended far from the end of the queue */
     struct ternmq_position position; /* as ternmq_consume() has delivered */
 };
 

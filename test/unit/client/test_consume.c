@@ -305,6 +305,17 @@ START_TEST(who_does_not_consume_is_not_sent_more_than_the_prefetch)
 }
 END_TEST
 
+START_TEST(a_queue_that_is_far_behind_is_asked_for_more_at_a_time)
+{
+    fill(1, 30000); /* 2.2 MB: eight pulls of the usual size and one that finds the end */
+    open_consumer((struct ternmq_consumer_options){.one_queue = true, .until_end = true});
+    world_run(&world, reader_is_over, NULL);
+    ck_assert_int_eq(reader.code, TERNMQ_END);
+    ck_assert_uint_eq(reader.seen, 30000);
+    ck_assert_uint_le(world.server.pulls, 4); /* 256 K, 512 K, 1 M, the rest */
+}
+END_TEST
+
 START_TEST(closing_a_consumer_cancels_its_waiting_polls)
 {
     struct ternmq_consumer *consumer =
@@ -433,6 +444,7 @@ static Suite *consume_suite(void)
     tcase_add_test(tests, a_message_changed_on_its_way_is_told_and_left_out);
     tcase_add_test(tests, a_hundred_queues_wait_on_more_connections_than_one);
     tcase_add_test(tests, who_does_not_consume_is_not_sent_more_than_the_prefetch);
+    tcase_add_test(tests, a_queue_that_is_far_behind_is_asked_for_more_at_a_time);
     tcase_add_test(tests, closing_a_consumer_cancels_its_waiting_polls);
     tcase_add_test(tests, queues_that_are_added_are_read_from_their_first_message);
     tcase_add_test(tests, a_topic_that_is_not_there_is_the_last_word);
