@@ -81,7 +81,7 @@ struct invocation {
     int word_count;
     bool json;
     struct ternmq *client; /* invocation_client() */
-    bool owes_newline;     /* a line of progress is on the terminal */
+    bool shows_progress;   /* a line of progress is on the terminal */
     int said_code;         /* of the last thing that was waited for and said */
 };
 

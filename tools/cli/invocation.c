@@ -61,12 +61,12 @@ const char *invocation_list_next(const struct invocation *invocation, uint32_t r
 
 /* ----------------------------------------------------------- to people */
 
-/* Ends a line of progress before another line is written. */
+/* Takes a line of progress away before another line is written. */
 static void end_progress(struct invocation *invocation)
 {
-    if (invocation->owes_newline) {
-        (void)fputc('\n', stderr);
-        invocation->owes_newline = false;
+    if (invocation->shows_progress) {
+        (void)fputs("\r\033[K", stderr);
+        invocation->shows_progress = false;
     }
 }
 
@@ -105,7 +105,7 @@ void invocation_progress(struct invocation *invocation, const char *format, ...)
     (void)vfprintf(stderr, format, arguments);
     (void)fflush(stderr);
     va_end(arguments);
-    invocation->owes_newline = true;
+    invocation->shows_progress = true;
 }
 
 /* What to do about an error; NULL where the message says it. */
