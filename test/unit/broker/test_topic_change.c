@@ -24,12 +24,16 @@ struct store {
     struct disk *disk;
     struct broker_simulated broker;
     struct client_simulated *client;
-    bool is_full; /* nothing more can be reserved on the disk */
+    bool is_full;   /* nothing more can be reserved on the disk */
+    bool is_broken; /* nothing can be synced any more */
 };
 
 static int fault(void *context, enum disk_call what)
 {
     const struct store *store = context;
+    if (store->is_broken && what == DISK_CALL_SYNC) {
+        return -EIO;
+    }
     return store->is_full && what == DISK_CALL_ALLOCATE ? -ENOSPC : 0;
 }
 
@@ -337,6 +341,24 @@ START_TEST(a_broker_ends_in_order_at_any_moment_of_a_change_that_nobody_waits_fo
 }
 END_TEST
 
+START_TEST(a_failed_sync_ends_the_broker_and_nothing_more_is_answered)
+{
+    /* Its process ends here, with all that it has: nothing is given back. */
+    static struct store store;
+    static struct disk_image *image;
+    image = disk_image_create(false);
+    store_start(&store, image, 9);
+    struct answer answer = put(&store, "before", 3);
+    ck_answered(answer);
+    store.is_broken = true;
+    struct writer request = ask_put("after", 3);
+    (void)tell(store.client, &request);
+    ck_assert(!client_simulated_take(store.client, 2000, &answer));
+    ck_assert_ptr_nonnull(store.broker.failed);
+    ck_assert_ptr_null(strchr(store.broker.failed, '\n'));
+}
+END_TEST
+
 /* ------------------------------------------------------------ power cuts */
 
 /* What topic.list answers after each change, and how many events the disk had seen by then. */
@@ -441,6 +463,7 @@ static Suite *topic_change_suite(void)
     tcase_add_test(cases, more_changes_than_may_be_under_way_are_refused);
     tcase_add_test(cases, a_shard_without_room_records_the_change_when_it_has_some);
     tcase_add_test(cases, what_a_full_shard_has_missed_is_repaired_at_the_next_start);
+    tcase_add_test(cases, a_failed_sync_ends_the_broker_and_nothing_more_is_answered);
     tcase_add_loop_test(
         cases, a_broker_ends_in_order_at_any_moment_of_a_change_that_nobody_waits_for, 0, 60);
     tcase_add_loop_test(cases, a_power_cut_leaves_every_change_whole_or_none_of_it, 0, 4);
