@@ -108,6 +108,28 @@ START_TEST(a_read_keeps_its_limits_but_gives_at_least_one_message)
 }
 END_TEST
 
+START_TEST(a_run_counts_exactly_the_records_that_lie_in_it)
+{
+    enum { BATCHES = 12, BATCH = 5 };
+    static struct produce *produces[BATCHES];
+    struct run_list list;
+    for (uint64_t i = 0; i < BATCHES; i++) {
+        enum error error;
+        produces[i] = world_produce(&world, 0, BATCH, 40, i * BATCH, true, &error);
+        ck_assert_int_eq(error, OK);
+    }
+    for (uint64_t i = 0; i < BATCHES; i++) {
+        ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[i]));
+        produce_free(produces[i]);
+    }
+    for (uint32_t most = 1; most <= BATCHES * BATCH; most++) {
+        ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, most, 1 << 20, &list), OK);
+        ck_assert_uint_eq(list.count, 1);
+        ck_assert_uint_eq(take(&list, 0), most);
+    }
+}
+END_TEST
+
 START_TEST(runs_are_bounded)
 {
     struct run_list list;
@@ -186,6 +208,7 @@ static Suite *log_read_suite(void)
     tcase_add_checked_fixture(reads, set_up, tear_down);
     tcase_add_test(reads, everything_can_be_read_from_any_offset_across_segments);
     tcase_add_test(reads, a_read_keeps_its_limits_but_gives_at_least_one_message);
+    tcase_add_test(reads, a_run_counts_exactly_the_records_that_lie_in_it);
     tcase_add_test(reads, runs_are_bounded);
     tcase_add_test(reads, an_offset_beyond_the_end_is_truncated_and_the_end_is_empty);
     tcase_add_test(reads, what_retention_took_is_refused_by_name);
