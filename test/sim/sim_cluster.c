@@ -23,20 +23,8 @@ enum {
     /* Small, so that logs roll and take snapshots while faults happen. */
     SEGMENT_BYTES = 64 * 1024,
     SETTLE_MS = 60000,
-    ERROR_BYTES = 512,
-    DEAD_MAX = 4096
+    ERROR_BYTES = 512
 };
-
-/* The memory of killed processes, reachable. */
-static void *dead[DEAD_MAX];
-static uint32_t dead_count;
-
-static void bury(void *process)
-{
-    if (dead_count < DEAD_MAX) {
-        dead[dead_count++] = process;
-    }
-}
 
 static struct address address_of(const char *text)
 {
@@ -66,7 +54,6 @@ void sim_nameserver_kill(struct sim_cluster *cluster, uint32_t number)
 {
     struct sim_nameserver *process = &cluster->nameservers[number];
     simulation_kill(cluster->simulation, process->reactor);
-    bury(process->nameserver);
     reactor_destroy(process->reactor);
     process->reactor = NULL;
     process->nameserver = NULL;
@@ -165,7 +152,6 @@ void sim_broker_kill(struct sim_cluster *cluster, uint32_t number)
         simulation_kill(cluster->simulation, process->reactors[i]);
     }
     disk_simulated_kill(process->disk);
-    bury(process->broker);
     for (uint32_t i = 0; i < SIM_CORES; i++) {
         reactor_destroy(process->reactors[i]);
     }

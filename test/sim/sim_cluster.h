@@ -3,8 +3,8 @@
  * sim_cluster.h - nameservers and brokers in one simulated world, and ways to be rough with them.
  *
  * Every process has a name, an address of its own and reactors named after it. What is killed is
- * forgotten as its operating system would: its memory is never touched again (it is kept reachable,
- * so that a leak checker does not take it for a leak), its reactors go, its disk image stays.
+ * forgotten as its operating system would: its memory is never touched again nor given back, its
+ * reactors go, its disk image stays.
  *
  * Whatever fails that must not fail ends the test.
  *
