@@ -12,7 +12,7 @@
 
 static const struct map_seed seed = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
 
-static char texts[KEYS][16];
+static char texts[KEYS][24];
 static bool is_in[KEYS];
 
 static struct bytes key_of(uint64_t i)
