@@ -17,7 +17,7 @@ static void answer(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
     if (pull->error != OK) {
-        call_fail(call, pull->error);
+        pull_refuse(call);
         return;
     }
     uint8_t *room = call_answer_reserve(call, ANSWER_BYTES_MAX);
@@ -46,7 +46,7 @@ static void find(struct call *call, struct core *at)
     struct pull_call *pull = &call->pull;
     pull->error = pull_read(call, at);
     bool nothing = pull->error == OK && pull->runs == NULL;
-    if (nothing || pull->error == ERROR_TRUNCATED || pull->error == ERROR_OFFSET_TOO_SMALL) {
+    if (nothing || pull->error == ERROR_TRUNCATED) {
         pull->error = ERROR_MESSAGE_NOT_FOUND;
     }
     call_return(call, at, answer);

@@ -71,7 +71,7 @@ static void answer_ok(struct call *call)
     call_end(call);
 }
 
-static void answer_error(struct call *call)
+void pull_refuse(struct call *call)
 {
     struct pull_call *pull = &call->pull;
     struct refusal refusal;
@@ -89,7 +89,7 @@ static void answer_error(struct call *call)
     call_refuse(call, &refusal);
 }
 
-void pull_drop_runs(struct call *call, struct core *at)
+static void drop_runs(struct call *call, struct core *at)
 {
     struct run_list *runs = call->pull.runs;
     if (runs != NULL) {
@@ -105,11 +105,11 @@ static void pull_home(struct call *call, struct core *at)
     struct pull_call *pull = &call->pull;
     struct session *session = call->session;
     if (pull->error != OK) {
-        answer_error(call);
+        pull_refuse(call);
     } else if (pull->runs != NULL && !session->closed && session_is_full(session)) {
         /* What it found is given back, so that a client that reads nothing pins no segments. It
          * goes on from the place that was resolved. */
-        pull_drop_runs(call, at);
+        drop_runs(call, at);
         pull->place = PULL_OFFSET;
         pull->at = pull->first;
         list_append(&session->held, &pull->held);
@@ -125,7 +125,7 @@ bool pull_release(struct call *call)
     if (!pull->ended) {
         pull->ended = true;
         ASSERT(list_is_empty(&pull->held));
-        pull_drop_runs(call, call->home);
+        drop_runs(call, call->home);
         if (pull->waits) {
             session_poll_ended(call->session);
         }

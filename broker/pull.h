@@ -91,9 +91,9 @@ void pull_serve_woken(struct core *core);
 bool pull_release(struct call *call);
 
 /* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads its runs
- * on the owner; gives the list of runs back. */
+ * on the owner; answers its error, at home, with what there is to know about it. */
 void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
 enum error pull_read(struct call *call, struct core *at);
-void pull_drop_runs(struct call *call, struct core *at);
+void pull_refuse(struct call *call);
 
 #endif

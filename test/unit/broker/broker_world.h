@@ -223,15 +223,25 @@ static inline struct world world_open(void)
     return world;
 }
 
-/* One shard, so that with two cores one of them has none. */
-static inline void world_start(struct world *world, int cores)
+/* One shard, so that with two cores one of them has none. Of its log about `retain_bytes` are kept,
+ * 0: all. */
+static inline void world_start_keeping(struct world *world, int cores, uint64_t retain_bytes)
 {
-    const struct broker_simulated_options options = {.cores = (uint32_t)cores, .shards = 1};
+    const struct broker_simulated_options options = {.cores = (uint32_t)cores,
+                                                     .shards = 1,
+                                                     .segment_bytes =
+                                                         retain_bytes == 0 ? 0 : 64 * 1024,
+                                                     .retain_bytes = retain_bytes};
     broker_simulated_start(&world->broker, world->simulation, world->disk, &options);
     for (int i = 0; i < WORLD_CLIENTS; i++) {
         world->client[i] = client_simulated_open(world->simulation, i == 0 ? "first" : "second",
                                                  &world->broker.address);
     }
+}
+
+static inline void world_start(struct world *world, int cores)
+{
+    world_start_keeping(world, cores, 0);
 }
 
 static inline void world_stop(struct world *world)

@@ -353,6 +353,46 @@ START_TEST(message_get_finds_one_message)
 }
 END_TEST
 
+static uint64_t first_of(struct client_simulated *client)
+{
+    struct writer request = ask_pull("t", 2);
+    writer_put_key_bool(&request, "first", true);
+    writer_put_key_uint(&request, "max", 1);
+    struct answer answer = call(client, &request);
+    return number_of(answer.result, "first");
+}
+
+START_TEST(what_retention_took_is_too_small_and_the_first_is_named)
+{
+    enum { BODY_BYTES = 8000, MESSAGES = 200 };
+    static char body[BODY_BYTES + 1];
+    memset(body, 'x', BODY_BYTES);
+    world = world_open();
+    world_start_keeping(&world, _i + 1, 256 * 1024);
+    make_topic(world.client[0], "t", 1, "any", "memory");
+    struct client_simulated *client = world.client[_i];
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        struct answer answer = produce(client, "t", body);
+        ck_answered(answer);
+        (void)simulation_run(world.simulation, 5, NULL, NULL);
+    }
+    uint64_t first = first_of(client);
+    ck_assert_uint_gt(first, 0);
+    ck_assert_uint_lt(first, MESSAGES);
+    struct answer answer = pull(client, "t", first - 1);
+    ck_refused(answer, "OFFSET_TOO_SMALL");
+    ck_assert_uint_eq(number_of(answer.error, "first"), first);
+    struct writer request = ask("message.get", 3);
+    writer_put_key_string(&request, "topic", "t");
+    writer_put_key_uint(&request, "queue", 0);
+    writer_put_key_uint(&request, "offset", 0);
+    answer = call(client, &request);
+    ck_refused(answer, "OFFSET_TOO_SMALL");
+    ck_assert_uint_eq(number_of(answer.error, "first"), first);
+    end();
+}
+END_TEST
+
 static Suite *pull_suite(void)
 {
     Suite *suite = suite_create("pull");
@@ -372,6 +412,7 @@ static Suite *pull_suite(void)
     tcase_add_loop_test(tests, a_poll_of_a_topic_that_is_deleted_is_told, 0, 2);
     tcase_add_loop_test(tests, a_reader_that_reads_nothing_gets_no_more_than_its_share, 0, 2);
     tcase_add_loop_test(tests, message_get_finds_one_message, 0, 2);
+    tcase_add_loop_test(tests, what_retention_took_is_too_small_and_the_first_is_named, 0, 2);
     suite_add_tcase(suite, tests);
     return suite;
 }
