@@ -4,7 +4,7 @@
  * log_flush.c - group commit: one fdatasync in flight, off the loop; and who is told when.
  *
  * A sync covers what was written when it was submitted. It begins at the end of a turn, if somebody
- * waits for more than is durable, so that one sync serves everybody who came while the last one
+ * waits for more than is durable (or much is not), so that one sync serves everybody who came while the last one
  * ran. What lies in a new segment is durable only when the roll is: when the segment before is
  * synced and the new one has its name.
  */
@@ -15,7 +15,12 @@
 
 #include <stdlib.h>
 
-enum { MARKS_LEAST = 64 };
+enum {
+    MARKS_LEAST = 64,
+    /* Where nobody waits for the disk it is synced all the same when so much is not: or the sync that
+     * seals a segment would hold up the next one. */
+    FLUSH_BEHIND_BYTES = 32 * 1024 * 1024
+};
 
 /* ----------------------------------------------------------------- marks */
 
@@ -210,8 +215,8 @@ bool log_flush_is_due(const struct commit_log *log)
 {
     const struct flush *flush = &log->flush;
     uint64_t flushed = flush->position > log->synced ? flush->position : log->synced;
-    return !log->fenced && !flush->job.in_flight && log->sync_wanted > flushed &&
-           log->written > flushed;
+    bool is_wanted = log->sync_wanted > flushed || log->written - flushed > FLUSH_BEHIND_BYTES;
+    return !log->fenced && !flush->job.in_flight && is_wanted && log->written > flushed;
 }
 
 void log_flush_start(struct commit_log *log)

@@ -489,8 +489,9 @@ static void settle_state(struct recovery *recovery)
         log->epoch = log->epochs.list[log->epochs.count - 1].epoch;
     }
     log->snapshot.begin = replay->begin;
+    log->snapshot.base = log->segments[recovery->replayed_from]->base;
     log->snapshot.durable_begin = replay->begin;
-    log->snapshot.last_bytes = replay->snapshot_end - replay->begin;
+    log->snapshot.last_bytes = replay->snapshot_bytes;
     queues_settle(log);
 }
 

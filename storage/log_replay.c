@@ -111,7 +111,6 @@ static bool apply_row(struct replay *replay, const struct record_view *record, u
         if (replay->loading && begin == replay->begin) {
             replay->loading = false;
             replay->is_complete = true;
-            replay->snapshot_end = position + record->fields.size;
         }
         return true;
     }
@@ -227,6 +226,7 @@ static bool replay_record(struct replay *replay, uint32_t number, const struct r
         return false;
     }
     replay->epoch = record->fields.epoch;
+    replay->snapshot_bytes += kind == RECORD_SNAPSHOT && replay->loading ? record->fields.size : 0;
     replay->records++;
     replay->bytes += record->fields.size;
     note_record(replay->log, record, place);

@@ -18,9 +18,9 @@ struct replay {
     struct commit_log *log;
     uint64_t begin; /* position of the snapshot's begin record */
     bool loading;
-    bool is_complete;      /* its end was there */
-    uint64_t snapshot_end; /* behind it */
-    uint32_t epoch;        /* of the last record */
+    bool is_complete;        /* its end was there */
+    uint64_t snapshot_bytes; /* of its records */
+    uint32_t epoch;          /* of the last record */
     uint64_t records;
     uint64_t bytes;
     int error;          /* -errno of a read */

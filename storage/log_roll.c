@@ -3,7 +3,7 @@
 /*
  * log_roll.c - from one segment to the next, without the loop waiting for a disk.
  *
- *     half full     a job makes next.log: allocated, synced, mapped
+ *     quarter full  a job makes next.log: allocated, synced, mapped
  *     full          the loop goes on in next.log, whose first record is its segment record
  *     behind it     a job syncs the old segment, renames next.log to its base, syncs the directory;
  *                   only then is anything in the new one durable
@@ -22,6 +22,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    /* The next segment is made when this part of the open one is full: it is there before half is,
+     * and an empty log has none. */
+    AHEAD = 4
+};
 
 bool log_fits(const struct commit_log *log, uint32_t bytes)
 {
@@ -136,7 +142,7 @@ void log_next_ahead(struct commit_log *log)
 {
     const struct segment *open = log->open;
     if (log->next.state == NEXT_NONE && log->phase == LOG_RUNNING &&
-        (open->used >= open->map_bytes / 2 || open->records >= SEGMENT_RECORDS_MAX / 2)) {
+        (open->used >= open->map_bytes / AHEAD || open->records >= SEGMENT_RECORDS_MAX / AHEAD)) {
         log_next_make(log, 0);
     }
 }

@@ -242,7 +242,7 @@ void log_wake_queues(struct commit_log *log);
 bool log_roll(struct commit_log *log, uint32_t need);
 bool log_fits(const struct commit_log *log, uint32_t bytes);
 
-/* Has the next segment made if the open one is half full. */
+/* Has the next segment made if a quarter of the open one is full. */
 void log_next_ahead(struct commit_log *log);
 void log_next_make(struct commit_log *log, uint64_t bytes_least);
 bool log_put_segment_record(struct commit_log *log);

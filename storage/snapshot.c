@@ -28,8 +28,8 @@ static size_t chunk_bytes(const struct commit_log *log)
 bool snapshot_is_due(const struct commit_log *log, uint64_t base)
 {
     const struct snapshot *snapshot = &log->snapshot;
-    return !snapshot->active && base - snapshot->begin >= log->open->used &&
-           base - snapshot->begin >= GROWTH * snapshot->last_bytes;
+    return !snapshot->active && base - snapshot->base >= log->open->used &&
+           base - snapshot->base >= GROWTH * snapshot->last_bytes;
 }
 
 /* Stages a record of one entry that says something about the snapshot as a whole. */
@@ -61,7 +61,9 @@ bool snapshot_begin(struct commit_log *log)
         return false;
     }
     snapshot->active = true;
+    snapshot->bytes = log->end - begin;
     snapshot->begin = begin;
+    snapshot->base = log->open->base;
     snapshot->view = 0;
     snapshot->place = (struct view_place){{0}};
     snapshot->chunk_bytes = RECORD_CONTENT_PLACE + chunk_bytes(log);
@@ -107,6 +109,7 @@ static bool put_chunk(struct commit_log *log)
         snapshot->place = before.place;
         return false;
     }
+    snapshot->bytes += RECORD_CONTENT_PLACE + writer_length(&writer);
     return true;
 }
 
@@ -115,7 +118,7 @@ static void complete(struct commit_log *log)
     struct snapshot *snapshot = &log->snapshot;
     snapshot->active = false;
     snapshot->end = log->end;
-    snapshot->last_bytes = snapshot->end - snapshot->begin;
+    snapshot->last_bytes = snapshot->bytes;
     free(snapshot->chunk);
     snapshot->chunk = NULL;
     log->counters.snapshots++;

@@ -26,7 +26,9 @@ struct commit_log;
 struct snapshot {
     bool active;
     uint64_t begin;         /* of the active one, or of the last */
-    uint64_t last_bytes;    /* of the last complete one, from begin to end */
+    uint64_t base;          /* of the segment that it begins in */
+    uint64_t bytes;         /* of its records so far */
+    uint64_t last_bytes;    /* of the records of the last complete one */
     uint64_t end;           /* of the last complete one; 0: none yet that is not durable */
     uint64_t durable_begin; /* of the newest one that is complete on disk: retention stops there */
     uint32_t view;          /* which is being saved */

@@ -30,6 +30,8 @@ enum {
     TURN_BYTES = 64 * 1024,
     PIECE_BYTES = 256 * 1024,
     SEGMENT_BYTES = 256 << 20,
+    /* What is not written yet: a broker's connections are bounded too. */
+    WAITING_BYTES_MAX = 16 << 20,
     /* Old segments go, or the run would measure a full disk. */
     RETAIN_BYTES = 512 << 20,
     APPENDS_MAX = 4096
@@ -152,7 +154,8 @@ static double run(struct bench *bench, uint32_t batch, uint64_t messages)
     uint32_t turn = TURN_BYTES / (bench->body_bytes * batch) + 1;
     uint64_t started = now_ns();
     for (uint64_t sent = 0; sent < messages; sent += batch) {
-        while (free_appends == NULL) {
+        while (free_appends == NULL ||
+               bench->waiting * batch * bench->body_bytes > WAITING_BYTES_MAX) {
             reactor_run_once(bench->reactor, -1);
         }
         give_append(bench, batch, number++);

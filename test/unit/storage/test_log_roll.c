@@ -68,10 +68,10 @@ START_TEST(an_empty_store_is_one_segment)
 }
 END_TEST
 
-START_TEST(the_next_segment_is_made_when_the_open_one_is_half_full)
+START_TEST(the_next_segment_is_there_before_the_open_one_is_half_full)
 {
     uint64_t number = 0;
-    while (counters().position_written < WORLD_SEGMENT_BYTES / 2) {
+    while (counters().position_written < WORLD_SEGMENT_BYTES / 4) {
         ck_assert(!is_there("next.log"));
         put(number++);
     }
@@ -284,7 +284,7 @@ static Suite *log_roll_suite(void)
     TCase *segments = tcase_create("segments");
     tcase_add_checked_fixture(segments, set_up, tear_down);
     tcase_add_test(segments, an_empty_store_is_one_segment);
-    tcase_add_test(segments, the_next_segment_is_made_when_the_open_one_is_half_full);
+    tcase_add_test(segments, the_next_segment_is_there_before_the_open_one_is_half_full);
     tcase_add_test(segments,
                    segments_follow_each_other_without_filler_and_each_sealed_one_has_an_index);
     tcase_add_test(segments, segments_double_up_to_the_most);
