@@ -73,6 +73,7 @@ static void on_produced(void *context, const struct ternmq_produced *produced,
         message->fate = FATE_STORED;
         message->queue = produced->queue;
         message->offset = produced->offset;
+        message->epoch = produced->epoch;
         load->acknowledged++;
         simulation_note(load->simulation, (uint64_t)message->number << 32 | produced->offset);
         return;
@@ -174,6 +175,12 @@ static void check_delivery(struct load_consumer *consumer, const struct ternmq_d
                   "%s queue %u: offset %llu where %llu comes next", topic->name, delivery->queue,
                   (unsigned long long)delivery->offset, (unsigned long long)*next);
     *next = delivery->offset + 1;
+    const struct sent_message *message = &topic->messages[number];
+    ck_assert_msg(message->fate != FATE_STORED || message->epoch == delivery->epoch,
+                  "%s: message %u was acknowledged in epoch %u and is of %u", topic->name, number,
+                  message->epoch, delivery->epoch);
+    ck_assert_uint_ge(delivery->epoch, consumer->epoch[delivery->queue]);
+    consumer->epoch[delivery->queue] = delivery->epoch;
     consumer->deliveries++;
     note_seen(topic, delivery->queue, delivery->offset, number);
 }
@@ -187,6 +194,7 @@ static void open_consumer(struct load_topic *topic, struct load_consumer *consum
     consumer->ended = false;
     for (uint32_t queue = 0; queue < LOAD_QUEUES; queue++) {
         consumer->next[queue] = UINT64_MAX;
+        consumer->epoch[queue] = 0;
     }
     consumer->consumer = ternmq_consumer_open(topic->consumer_client, &options, &error);
     ck_assert_msg(consumer->consumer != NULL, "%s", error.message);

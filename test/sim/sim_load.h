@@ -6,9 +6,9 @@
  * stored at a queue and offset, surely not stored, or nobody knows. Each topic has a consumer that reads
  * along. When all has healed, load_judge() reads everything again and checks:
  *
- *   - each acknowledged message is there, once, at the queue and offset that was acknowledged
+ *   - each acknowledged message is there, once, at the queue, offset and epoch that were acknowledged
  *   - nothing is there that was not produced, or that was refused as not stored, and nothing twice
- *   - offsets of a queue are consecutive from 0, and a producer's numbers in it only grow
+ *   - offsets of a queue are consecutive from 0, a producer's numbers in it only grow, epochs never fall
  *   - what a consumer has seen on the way is what is there: nobody reads what a power cut takes back
  *
  * Threads: the simulation's.
@@ -41,6 +41,7 @@ struct sent_message {
     uint32_t number;
     enum fate fate;
     uint32_t queue;
+    uint32_t epoch;
     uint64_t offset;
     uint32_t seen; /* by the judge */
 };
@@ -54,7 +55,8 @@ struct seen_queue {
 struct load_consumer {
     struct load_topic *topic;
     struct ternmq_consumer *consumer;
-    uint64_t next[LOAD_QUEUES]; /* UINT64_MAX: not read yet */
+    uint64_t next[LOAD_QUEUES];  /* UINT64_MAX: not read yet */
+    uint32_t epoch[LOAD_QUEUES]; /* of the last delivery */
     uint64_t deliveries;
     bool ended;
 };
