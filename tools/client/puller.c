@@ -245,6 +245,15 @@ static bool read_pull_map(struct bytes result, struct pull_answer *answer)
            answer->next == answer->first + answer->count;
 }
 
+/* Whether the answer begins where it was asked to begin. */
+static bool is_answer_to(const struct puller *puller, const struct pull_answer *answer)
+{
+    if (puller->placed) {
+        return answer->first == puller->next;
+    }
+    return puller->start != TERNMQ_START_OFFSET || answer->first == puller->start_value;
+}
+
 /* Whether the records lie one behind the other as they should; what is in them is looked at when
  * they are delivered. */
 static bool walk_records(struct pull_answer *answer)
@@ -359,11 +368,12 @@ static void pull_ended(struct client_call *call, const struct client_call_end *e
         return;
     }
     struct pull_answer answer = {.count = 0};
-    if (!read_pull_map(end->result, &answer) || !walk_records(&answer)) {
+    if (!read_pull_map(end->result, &answer) || !is_answer_to(puller, &answer) ||
+        !walk_records(&answer)) {
         struct ternmq_error error;
         fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_NO,
-                  "%s answered a pull of queue %u with what is no run of records", end->address,
-                  puller->queue);
+                  "%s answered a pull of queue %u with what is no run of records from there on",
+                  end->address, puller->queue);
         puller_failed(puller, &error);
         return;
     }

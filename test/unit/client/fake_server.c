@@ -190,6 +190,10 @@ static void run_pull(struct fake_session *session, uint32_t msgid,
     } else if (arguments_has(arguments, ARGUMENT_AT_TIME)) {
         offset = queue->next / 2;
     }
+    if (server->misplaces > 0 && offset < queue->next) {
+        server->misplaces--;
+        offset++;
+    }
     if (arguments_has(arguments, ARGUMENT_TOPIC_ID) &&
         arguments_number(arguments, ARGUMENT_TOPIC_ID) != server->topic_id) {
         refuse(session, msgid, ERROR_TOPIC_CHANGED, 0);

@@ -59,6 +59,7 @@ struct fake_server {
     const char *ignore_method; /* never answers it */
     uint32_t drop_produces;    /* stores, and closes the connection instead of answering */
     bool corrupt_next;         /* the next record it serves has a bit flipped */
+    uint32_t misplaces;        /* pulls that are answered from one offset further on */
     bool babbles;              /* answers everything with what is no answer */
 
     /* What it has seen. */

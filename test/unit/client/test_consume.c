@@ -281,6 +281,19 @@ START_TEST(a_message_changed_on_its_way_is_told_and_left_out)
 }
 END_TEST
 
+START_TEST(an_answer_from_another_place_is_asked_for_again)
+{
+    fill(1, 100);
+    world.server.misplaces = 3;
+    open_consumer((struct ternmq_consumer_options){
+        .one_queue = true, .start = TERNMQ_START_OFFSET, .until_end = true, .pull_bytes = 1000});
+    world_run(&world, reader_is_over, NULL);
+    ck_assert_int_eq(reader.code, TERNMQ_END);
+    ck_assert_uint_eq(reader.seen, 100);
+    ck_assert_int_eq(world.why.code, TERNMQ_PROTOCOL);
+}
+END_TEST
+
 START_TEST(a_hundred_queues_wait_on_more_connections_than_one)
 {
     world.server.queue_count = 100;
@@ -442,6 +455,7 @@ static Suite *consume_suite(void)
     tcase_add_test(tests, with_stop_at_gap_it_is_told_again_and_again);
     tcase_add_test(tests, a_topic_made_anew_is_told_and_read_from_its_first_message);
     tcase_add_test(tests, a_message_changed_on_its_way_is_told_and_left_out);
+    tcase_add_test(tests, an_answer_from_another_place_is_asked_for_again);
     tcase_add_test(tests, a_hundred_queues_wait_on_more_connections_than_one);
     tcase_add_test(tests, who_does_not_consume_is_not_sent_more_than_the_prefetch);
     tcase_add_test(tests, a_queue_that_is_far_behind_is_asked_for_more_at_a_time);
