@@ -45,7 +45,7 @@ struct broker_options {
     struct disk *disk;               /* open and locked; outlives the broker */
     struct reactor *const *reactors; /* one a core, 1 to CORES_MAX; they outlive the broker */
     uint32_t core_count;
-    uint32_t shard_count;       /* 1 to core_count, from broker_count_shards() */
+    uint32_t shard_count;       /* at least core_count, from broker_count_shards() */
     enum durability durability; /* of topics that name none */
     uint64_t retain_bytes;      /* per shard; 0: unlimited */
     uint64_t segment_bytes;     /* of the largest segment */

@@ -37,6 +37,7 @@ enum { EXIT_USAGE = 2 };
 struct daemon {
     struct broker_settings settings;
     struct disk *disk;
+    uint32_t shard_count;
     uint32_t core_count;
     struct reactor *reactors[CORES_MAX];
     pthread_t threads[CORES_MAX];
@@ -163,6 +164,25 @@ static void broker_failed(void *owner, const char *what)
     _exit(EXIT_FAILURE);
 }
 
+/* As many shards as the store has or is to have, and a core for each while there are processors. */
+static bool count_cores(struct daemon *daemon)
+{
+    char error[BROKER_SETTINGS_ERROR_BYTES_MAX];
+    uint32_t asked = daemon->settings.shards;
+    uint32_t processors = count_processors();
+    uint32_t most = processors < SHARDS_DEFAULT_MAX ? processors : SHARDS_DEFAULT_MAX;
+    uint32_t wanted = asked > 0 ? asked : most;
+    if (!broker_count_shards(daemon->disk, wanted, &daemon->shard_count, error, sizeof(error))) {
+        log_error("%s", error);
+        return false;
+    }
+    if (daemon->shard_count != wanted && asked > 0) {
+        log_warn("--shards %u: the store has %u and keeps them", wanted, daemon->shard_count);
+    }
+    daemon->core_count = daemon->shard_count < processors ? daemon->shard_count : processors;
+    return true;
+}
+
 static bool make_reactors(struct daemon *daemon)
 {
     for (uint32_t i = 0; i < daemon->core_count; i++) {
@@ -179,17 +199,7 @@ static bool make_broker(struct daemon *daemon)
 {
     const struct broker_settings *settings = &daemon->settings;
     char error[BROKER_SETTINGS_ERROR_BYTES_MAX];
-    uint32_t most =
-        daemon->core_count < SHARDS_DEFAULT_MAX ? daemon->core_count : SHARDS_DEFAULT_MAX;
-    uint32_t wanted = settings->shards > 0 ? settings->shards : most;
-    uint32_t shards;
-    if (!broker_count_shards(daemon->disk, wanted, &shards, error, sizeof(error))) {
-        log_error("%s", error);
-        return false;
-    }
-    if (shards != wanted && settings->shards > 0) {
-        log_warn("--shards %u: the store has %u and keeps them", wanted, shards);
-    }
+    uint32_t shards = daemon->shard_count;
     struct broker_options options = {
         .name = settings->name,
         .advertise = settings->advertise,
@@ -284,7 +294,8 @@ static bool serve(struct daemon *daemon)
         log_error("%s", error);
         return false;
     }
-    bool served = make_reactors(daemon) && make_broker(daemon) && run(daemon);
+    bool served =
+        count_cores(daemon) && make_reactors(daemon) && make_broker(daemon) && run(daemon);
     broker_destroy(daemon->broker);
     /* First: a helper thread of the disk may still be about to wake a reactor. */
     disk_close(daemon->disk);
@@ -330,7 +341,6 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     log_set_level(daemon.settings.log_level);
-    daemon.core_count = count_processors();
     daemon.stop_op.done = stop_posted;
     if (!start_signal_thread(&daemon)) {
         return EXIT_FAILURE;
