@@ -149,7 +149,9 @@ static void delivery_arrives(struct simulation *simulation, struct world_event *
         schedule_reset(pair, 1, ECONNRESET, simulation->now_ns);
     }
     size_t length = delivery_length(simulation, channel->end - channel->arrived);
-    fold_bytes(simulation, channel->bytes + channel->arrived, length);
+    /* A channel that never carried a byte has none to point into. */
+    const uint8_t *bytes = length > 0 ? channel->bytes + channel->arrived : NULL;
+    fold_bytes(simulation, bytes, length);
     if (to == NULL || to->shut) {
         /* Nobody reads there any more: the sender is told so. */
         bool was_anything = length > 0;
