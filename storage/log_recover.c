@@ -340,17 +340,17 @@ static uint64_t mark_of(const struct record_view *record)
     return highest;
 }
 
-static bool look_ahead(struct recovery *recovery, struct ahead *ahead)
+/* Of one segment, from a place on that can be a record's first byte. */
+static bool look_ahead_in(struct recovery *recovery, const struct segment *segment, uint64_t place,
+                          struct ahead *ahead)
 {
-    const struct commit_log *log = recovery->log;
-    const struct segment *open = log->open;
     struct scan scan;
     struct record_view record;
     *ahead = (struct ahead){0};
-    scan_init(&scan, open->file, open->base, open->map_bytes);
-    ahead->dirty_end = scan_dirty_end(&scan, open->used);
-    scan.place = open->used;
-    while (ahead->dirty_end > open->used && scan_find(&scan) && scan_read(&scan, &record)) {
+    scan_init(&scan, segment->file, segment->base, segment->map_bytes);
+    ahead->dirty_end = scan_dirty_end(&scan, place);
+    scan.place = place;
+    while (ahead->dirty_end > place && scan_find(&scan) && scan_read(&scan, &record)) {
         uint64_t mark = mark_of(&record);
         ahead->durable = mark > ahead->durable ? mark : ahead->durable;
         scan.place += record.fields.size;
@@ -395,7 +395,8 @@ static bool keep_corrupt(struct recovery *recovery, uint64_t durable)
     return true;
 }
 
-/* The last segment has its name and not even its own record: the log ends in the one before. */
+/* The last segment has its name and not even its own record, and nothing in it was ever durable: the
+ * log ends in the one before. */
 static bool drop_last(struct recovery *recovery)
 {
     struct commit_log *log = recovery->log;
@@ -413,7 +414,7 @@ static bool cut_tail(struct recovery *recovery, const struct ahead *ahead)
     struct commit_log *log = recovery->log;
     struct segment *open = log->open;
     char path[SEGMENT_PATH_BYTES];
-    recovery->report->cut_bytes = ahead->dirty_end - open->used;
+    recovery->report->cut_bytes += ahead->dirty_end - open->used;
     /* Also where it seems clean: only so much was looked at. */
     int result = disk_file_zero(open->file, open->used, open->map_bytes - open->used);
     if (result == 0) {
@@ -439,14 +440,17 @@ static bool settle_end(struct recovery *recovery)
     struct commit_log *log = recovery->log;
     const struct segment *last = log->segments[log->segment_count - 1];
     struct ahead ahead;
+    struct ahead in_last = {0};
     uint64_t durable = log->epochs.durable;
     if (last->base > log->end && last->base > durable) {
         durable = last->base;
     }
-    if (!look_ahead(recovery, &ahead)) {
+    if (!look_ahead_in(recovery, log->open, log->open->used, &ahead) ||
+        (last != log->open && !look_ahead_in(recovery, last, 0, &in_last))) {
         return false;
     }
     durable = ahead.durable > durable ? ahead.durable : durable;
+    durable = in_last.durable > durable ? in_last.durable : durable;
     recovery->report->durable = durable;
     if (durable > log->end) {
         return keep_corrupt(recovery, durable);
@@ -454,6 +458,7 @@ static bool settle_end(struct recovery *recovery)
     if (last != log->open && !drop_last(recovery)) {
         return false;
     }
+    recovery->report->cut_bytes = in_last.dirty_end;
     return cut_tail(recovery, &ahead);
 }
 

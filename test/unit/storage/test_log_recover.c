@@ -246,6 +246,36 @@ START_TEST(a_bad_record_below_a_later_segment_is_corruption)
 }
 END_TEST
 
+START_TEST(a_bad_first_record_of_the_last_segment_takes_nothing_that_was_durable)
+{
+    for (uint64_t i = 0; i < 40; i++) {
+        put(0, 3000, i);
+        world_run(&world, 20, NULL, NULL); /* Marks are at least 10 ms apart. */
+    }
+    world_close(&world);
+    uint64_t bytes;
+    uint64_t last = 0;
+    uint64_t end = 0;
+    for (uint8_t *file; (file = segment_of(world.image, end, &bytes)) != NULL;) {
+        last = end;
+        find_places(file, bytes, last, &places);
+        end = last + places.place[places.count - 1] + places.size[places.count - 1];
+    }
+    ck_assert_uint_gt(last, 0);
+    uint8_t *file = segment_of(world.image, last, &bytes);
+    file[20] ^= 1; /* In its segment record. */
+
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world.report.corrupt);
+    ck_assert_uint_eq(world.report.corrupt_from, last);
+    ck_assert_uint_eq(world.report.corrupt_to, last + places.place[1]);
+    ck_assert_ptr_nonnull(segment_of(world.image, last, &bytes));
+    uint32_t count = 0;
+    ck_assert_int_eq(world_read_all(&world, 0, skip_record, &count), OK);
+    ck_assert_uint_eq(count, 40);
+}
+END_TEST
+
 START_TEST(stale_records_behind_a_cut_never_come_back)
 {
     for (uint64_t i = 0; i < MESSAGES; i++) {
@@ -481,6 +511,7 @@ static Suite *log_recover_suite(void)
     tcase_add_test(recovery,
                    a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_named);
     tcase_add_test(recovery, a_bad_record_below_a_later_segment_is_corruption);
+    tcase_add_test(recovery, a_bad_first_record_of_the_last_segment_takes_nothing_that_was_durable);
     tcase_add_test(recovery, stale_records_behind_a_cut_never_come_back);
     tcase_add_test(recovery, an_older_epoch_behind_a_newer_one_is_no_record_of_this_log);
     tcase_add_test(recovery, an_index_made_again_is_the_one_that_was_written);
