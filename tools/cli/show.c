@@ -280,8 +280,11 @@ static bool print_pairs(FILE *to, const char *prefix, struct cursor *cursor, boo
         if (!cursor_take_text(cursor, &key)) {
             return false;
         }
-        (void)snprintf(name, sizeof(name), "%s%.*s", prefix, (int)key.length,
-                       (const char *)key.data);
+        int length =
+            snprintf(name, sizeof(name), "%s%.*s", prefix, (int)key.length, (const char *)key.data);
+        if (length < 0) {
+            return false; /* a longer one is cut */
+        }
         if (cursor_peek(cursor) == CURSOR_MAP && depth > 0) {
             char inner[NAME_BYTES + 2];
             (void)snprintf(inner, sizeof(inner), "%s.", name);

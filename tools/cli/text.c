@@ -66,9 +66,10 @@ const char *text_of_time(uint64_t ms)
 
 const char *text_of_count(uint64_t count, const char *noun)
 {
+    char number[32]; /* twenty digits and what stands between them */
+    (void)snprintf(number, sizeof(number), "%s", text_of_number(count));
     char *text = take_place();
-    (void)snprintf(text, PLACE_BYTES, "%s %s%s", text_of_number(count), noun,
-                   count == 1 ? "" : "s");
+    (void)snprintf(text, PLACE_BYTES, "%s %s%s", number, noun, count == 1 ? "" : "s");
     return text;
 }
 

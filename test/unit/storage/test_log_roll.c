@@ -55,7 +55,7 @@ static bool is_there(const char *name)
 {
     char path[PATH_BYTES + 4];
     uint64_t bytes;
-    (void)snprintf(path, sizeof(path), "0/%s", name);
+    ck_assert_int_gt(snprintf(path, sizeof(path), "0/%s", name), 0);
     return disk_image_bytes(world.image, path, &bytes) != NULL;
 }
 
