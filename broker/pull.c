@@ -108,8 +108,13 @@ static void pull_home(struct call *call, struct core *at)
         pull_refuse(call);
     } else if (pull->runs != NULL && !session->closed && session_is_full(session)) {
         /* What it found is given back, so that a client that reads nothing pins no segments. It
-         * goes on from the place that was resolved. */
+         * goes on from the place that was resolved; unless it was cancelled meanwhile, since nobody
+         * would cancel it again. */
         drop_runs(call, at);
+        if (pull->cancel_under_way) {
+            answer_ok(call);
+            return;
+        }
         pull->place = PULL_OFFSET;
         pull->at = pull->first;
         list_append(&session->held, &pull->held);
