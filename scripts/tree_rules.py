@@ -86,11 +86,10 @@ class Tree:
 
     def __init__(self, root):
         self.root = pathlib.Path(root).resolve()
-        listed = subprocess.run(
-            ["git", "-C", str(self.root), "ls-files", "-z"], capture_output=True, check=False
-        )
-        own = self.root / ".git"
-        if listed.returncode == 0 and own.exists():
+        if (self.root / ".git").exists():
+            listed = subprocess.run(
+                ["git", "-C", str(self.root), "ls-files", "-z"], capture_output=True, check=True
+            )
             names = [name for name in listed.stdout.decode().split("\0") if name]
         else:
             names = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*")]
