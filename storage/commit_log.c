@@ -240,7 +240,9 @@ static void turn_write(struct turn_hook *hook)
     if (log->snapshot.active && !log->fenced && log->phase == LOG_RUNNING &&
         !log_has_pending(log)) {
         snapshot_step(log);
-        if (log->snapshot.active && log->next.state != NEXT_MAKING) {
+        /* Where the next segment is waited for, its job or the timer that tries again wakes us. */
+        bool waits = log->next.state == NEXT_MAKING || log->next.state == NEXT_FAILED;
+        if (log->snapshot.active && !waits) {
             reactor_again(log->reactor);
         }
     }

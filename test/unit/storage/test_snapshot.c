@@ -13,6 +13,7 @@
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 enum { SEEDS = 6, STEPS = 700, PATH_BYTES = 64, SNAPSHOTS_MAX = 64, LATER_MS = 1000 };
@@ -183,6 +184,65 @@ START_TEST(a_snapshot_is_due_only_when_the_log_has_grown)
 }
 END_TEST
 
+static bool is_full;
+
+static int full_fault(void *context, enum disk_call call)
+{
+    (void)context;
+    return call == DISK_CALL_ALLOCATE && is_full ? -ENOSPC : 0;
+}
+
+static bool is_rolled(void *context)
+{
+    struct commit_log_counters counters;
+    (void)context;
+    commit_log_counters(world.log, &counters);
+    return counters.rolls > 0;
+}
+
+/* Appends messages in one turn. */
+static void put_at_once(uint32_t count, uint32_t length)
+{
+    enum error error;
+    produces[produce_count++] = world_produce(&world, 0, count, length, 0, true, &error);
+    ck_assert_int_eq(error, OK);
+}
+
+START_TEST(a_snapshot_that_has_no_room_waits_asleep_and_goes_on)
+{
+    enum { LENGTH = 3000, ASLEEP_MS = 5000 };
+    world_init(&world, 1, NULL);
+    world.disk_options.fault = full_fault;
+    is_full = false;
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world_begin_epoch(&world));
+    world_put_queues(&world, LOG_DISK);
+    put_at_once(10, LENGTH);
+    world_run(&world, LATER_MS, NULL, NULL); /* The next segment is there: the last one for now. */
+    is_full = true;
+    /* Into the next one, up to where no chunk of a snapshot fits. */
+    for (uint64_t key = 0; key < TALLY_KEYS; key++) {
+        ck_assert_int_eq(world_operate(&world, TALLY_SET, key, key), OK);
+    }
+    put_at_once(PRODUCE_COUNT_MAX, LENGTH);
+    put_at_once(9, LENGTH);
+    ck_assert(world_run(&world, LATER_MS, is_rolled, NULL));
+    world_run(&world, LATER_MS, NULL, NULL);
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_eq(counters.snapshots, 1); /* That of the empty log. */
+    uint64_t turns = reactor_counters(world.reactor)->turns;
+    world_run(&world, ASLEEP_MS, NULL, NULL);
+    ck_assert_uint_lt(reactor_counters(world.reactor)->turns - turns, 100);
+
+    is_full = false;
+    world_run(&world, ASLEEP_MS, NULL, NULL);
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_eq(counters.snapshots, 2);
+    free_log();
+}
+END_TEST
+
 static Suite *snapshot_suite(void)
 {
     Suite *suite = suite_create("storage/snapshot");
@@ -191,6 +251,7 @@ static Suite *snapshot_suite(void)
                         SEEDS);
     tcase_add_test(equation, chunks_lie_between_the_records_of_other_turns);
     tcase_add_test(equation, a_snapshot_is_due_only_when_the_log_has_grown);
+    tcase_add_test(equation, a_snapshot_that_has_no_room_waits_asleep_and_goes_on);
     suite_add_tcase(suite, equation);
     return suite;
 }
