@@ -182,6 +182,12 @@ struct commit_log {
     struct flush flush;
     struct next_segment next;
     struct snapshot snapshot;
+
+    /* Of the oldest segment's file. */
+    uint64_t removal_base;
+    bool removing;
+    bool removal_owed; /* it could not be removed */
+
     uint32_t jobs; /* under way, but the flush and those of segments that are released */
 
     struct turn_hook hook;

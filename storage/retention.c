@@ -4,9 +4,10 @@
  * retention.c - the oldest segments go, whole, when the log has more bytes than it may keep.
  *
  * Never past the begin of the newest snapshot that is complete on disk: what is retained is a
- * complete shard. A segment leaves the log at once, and its file when the worker comes to it, one a
- * job with the directory synced, so that what a crash leaves is always a log without a gap. Who
- * still sends from it holds a reference, and with it the mapping.
+ * complete shard. A segment leaves the log at once, and its file when the worker comes to it. Files
+ * go one after the other, each with the directory synced, and the next one only when that has been
+ * done: what a crash or a file that cannot be removed leaves is always a log without a gap. Who
+ * still sends from a segment holds a reference, and with it the mapping.
  */
 
 #include "proto/base/bytes.h"
@@ -40,17 +41,37 @@ static void removal_work(struct disk_job *job)
     }
 }
 
-/* A file that stays is taken up again at the next start, and tried again then. */
+/* A file that stays is tried again with the next roll or snapshot, before any other goes. */
 static void removal_done(struct disk_job *job)
 {
     struct removal *removal = CONTAINER_OF(job, struct removal, job);
     struct commit_log *log = removal->log;
-    if (removal->error < 0) {
+    int error = removal->error;
+    log->removing = false;
+    log->removal_owed = error < 0;
+    if (error < 0) {
         log_warn("shard %u: segment %llu cannot be removed: %s", log->options.shard,
-                 (unsigned long long)removal->base, strerror(-removal->error));
+                 (unsigned long long)removal->base, strerror(-error));
     }
     free(removal);
     log->jobs--;
+    if (error == 0 && !log->fenced) {
+        log_retain(log);
+    }
+}
+
+static void submit_removal(struct commit_log *log, uint64_t base)
+{
+    struct removal *removal = calloc(1, sizeof(*removal));
+    ASSERT(removal != NULL);
+    removal->log = log;
+    removal->base = base;
+    removal->job.work = removal_work;
+    removal->job.done = removal_done;
+    log->removing = true;
+    log->removal_base = base;
+    log->jobs++;
+    disk_submit(log->disk, log->reactor, DISK_WORKER_FILES, &removal->job);
 }
 
 static void remove_oldest(struct commit_log *log)
@@ -60,15 +81,7 @@ static void remove_oldest(struct commit_log *log)
     log->segment_count--;
     memmove(log->segments, log->segments + 1, log->segment_count * sizeof(*log->segments));
     log->counters.segments_removed++;
-
-    struct removal *removal = calloc(1, sizeof(*removal));
-    ASSERT(removal != NULL);
-    removal->log = log;
-    removal->base = segment->base;
-    removal->job.work = removal_work;
-    removal->job.done = removal_done;
-    log->jobs++;
-    disk_submit(log->disk, log->reactor, DISK_WORKER_FILES, &removal->job);
+    submit_removal(log, segment->base);
     segment_unref(segment);
 }
 
@@ -87,11 +100,16 @@ void log_retain(struct commit_log *log)
     if (bytes == 0 || log->read_only || log->at_start || log->phase != LOG_RUNNING) {
         return;
     }
-    while (log->segment_count > 1 && log_bytes(log) > bytes) {
-        const struct segment *oldest = log->segments[0];
-        if (oldest->busy || segment_end(oldest) > log->snapshot.durable_begin) {
-            return;
-        }
+    if (log->removing) {
+        return;
+    }
+    if (log->removal_owed) {
+        submit_removal(log, log->removal_base);
+        return;
+    }
+    const struct segment *oldest = log->segments[0];
+    if (log->segment_count > 1 && log_bytes(log) > bytes && !oldest->busy &&
+        segment_end(oldest) <= log->snapshot.durable_begin) {
         remove_oldest(log);
     }
 }

@@ -170,6 +170,56 @@ START_TEST(retention_removes_the_oldest_segments_and_their_files)
 }
 END_TEST
 
+/* While a log runs only retention removes twice in a row: an index, then its segment. */
+static int second_removal_fault(void *context, enum disk_call call)
+{
+    uint32_t *failures_left = context;
+    static bool was_removal;
+    bool is_second = was_removal && call == DISK_CALL_REMOVE;
+    was_removal = call == DISK_CALL_REMOVE;
+    if (is_second && *failures_left > 0) {
+        (*failures_left)--;
+        return -EIO;
+    }
+    return 0;
+}
+
+START_TEST(a_segment_that_cannot_be_removed_leaves_no_gap_and_goes_later)
+{
+    uint32_t failures_left = 0;
+    uint64_t number = 0;
+    world.disk_options.fault = second_removal_fault;
+    world.disk_options.fault_context = &failures_left;
+    retain(4 * WORLD_SEGMENT_BYTES);
+    failures_left = 2;
+    while (failures_left > 0) {
+        put(number++);
+    }
+    ck_assert(is_there("00000000000000000000.log"));
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert_msg(!world.report.corrupt, "from %llu to %llu",
+                  (unsigned long long)world.report.corrupt_from,
+                  (unsigned long long)world.report.corrupt_to);
+    ck_assert(world_begin_epoch(&world));
+    put_many(number, 60);
+    ck_assert(!is_there("00000000000000000000.log"));
+
+    /* And without a new start. */
+    failures_left = 2;
+    number += 60;
+    while (failures_left > 0) {
+        put(number++);
+    }
+    uint64_t removed = counters().segments_removed;
+    put_many(number, 60);
+    ck_assert_uint_gt(counters().segments_removed, removed);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(!world.report.corrupt);
+}
+END_TEST
+
 START_TEST(retention_never_passes_the_newest_snapshot_that_is_whole)
 {
     /* A large state: snapshots are rare, and what is before the last one is kept until it is. */
@@ -289,6 +339,7 @@ static Suite *log_roll_suite(void)
                    segments_follow_each_other_without_filler_and_each_sealed_one_has_an_index);
     tcase_add_test(segments, segments_double_up_to_the_most);
     tcase_add_test(segments, retention_removes_the_oldest_segments_and_their_files);
+    tcase_add_test(segments, a_segment_that_cannot_be_removed_leaves_no_gap_and_goes_later);
     tcase_add_test(segments, retention_never_passes_the_newest_snapshot_that_is_whole);
     tcase_add_test(segments, a_segment_that_is_still_sent_from_outlives_its_file);
     tcase_add_test(segments, many_appends_of_one_turn_cross_segments_in_order);
