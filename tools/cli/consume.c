@@ -59,6 +59,7 @@ struct consumption {
     struct ternmq *client;
     struct ternmq_consumer *consumer;
     const char *topic;
+    uint64_t from; /* the offset that was asked for; 0: none */
     uint64_t most;
     bool json;
     bool follow;
@@ -195,6 +196,7 @@ static int open_consumer(struct consumption *consumption)
     if (status != EXIT_DONE) {
         return status;
     }
+    consumption->from = options.start == TERNMQ_START_OFFSET ? options.start_value : 0;
     consumption->client = invocation_client(invocation, &status);
     if (consumption->client == NULL) {
         return status;
@@ -226,6 +228,16 @@ static void show_progress(struct consumption *consumption)
 /* Something is missing where the consumer wanted to read; it goes on behind it. */
 static void say_gap(struct consumption *consumption, const struct ternmq_error *error)
 {
+    if (error->code == TERNMQ_TRUNCATED && error->resume >= 0 &&
+        (uint64_t)error->resume < consumption->from) {
+        /* Nothing was read there yet, so nothing that was read is gone. */
+        invocation_say(
+            consumption->invocation,
+            "topic %s, queue %lld: offset %llu is beyond the end; going on at offset %lld",
+            consumption->topic, (long long)error->queue, (unsigned long long)consumption->from,
+            (long long)error->resume);
+        return;
+    }
     invocation_say(consumption->invocation,
                    "topic %s, queue %lld: %s (%s); going on at offset %lld", consumption->topic,
                    (long long)error->queue, error->message, error->name,

@@ -113,11 +113,12 @@ static const char *advice_for(const struct ternmq_error *error)
 {
     switch (error->code) {
     case TERNMQ_TOPIC_NOT_FOUND:
-        return "'ternmq topic list' shows what there is, 'ternmq topic create NAME' makes one";
+        return "'ternmq topic list' shows what there is, 'ternmq broker list' whether its broker is "
+               "up, 'ternmq topic create NAME' makes one";
     case TERNMQ_UNREACHABLE:
-        return "is it running? -n HOST:PORT or TERNMQ_NAMESERVER say where to look";
+        return "is it running there? -n, -b or TERNMQ_NAMESERVER say where to look";
     case TERNMQ_MIXED_QUEUES:
-        return "the topic is routed by key: give the messages of one call the same --key";
+        return "the topic is routed by key: leave --queue away, or give the key that it has";
     case TERNMQ_WOULD_REORDER:
         return "with --rehash it is done, and keys may change their queue";
     case TERNMQ_NOT_YET_DURABLE:

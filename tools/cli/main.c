@@ -61,8 +61,8 @@ static void print_overview(FILE *to)
     (void)fputs("\nEach has its own help: ternmq produce --help. Options that all have:\n\n", to);
     settings_print_help(COMMON_OPTIONS, OPTION_COMMON_COUNT, to);
     (void)fputs(
-        "\nSizes take K, M, G; durations ms, s, m, h, d. Exit status: 0 done, 1 failed, 2 wrong\n"
-        "usage, 3 nobody reachable.\n",
+        "\nSizes take K, M, G; durations ms, s, m, h, d, and are ms without. Exit status: 0 done,\n"
+        "1 failed, 2 wrong usage, 3 nobody reachable.\n",
         to);
 }
 

@@ -110,6 +110,16 @@ static bool setting_is(struct bytes topic, const char *name, const struct settin
            bytes_equal(text, bytes_from_string(asked->text));
 }
 
+/* The JSON of a topic that is as asked, whether made now, changed now, or so before. */
+static void print_put(const char *name, uint64_t id, uint64_t version)
+{
+    struct json_object object = json_open(stdout);
+    json_pair_text(&object, "topic", name);
+    json_pair_number(&object, "id", id);
+    json_pair_number(&object, "version", version);
+    json_close(&object);
+}
+
 /* The topic is there already: as it was asked for, or not. */
 static int judge_existing(struct invocation *invocation, const char *name, struct bytes topic)
 {
@@ -124,6 +134,12 @@ static int judge_existing(struct invocation *invocation, const char *name, struc
                                name, name, name);
     }
     invocation_say(invocation, "topic %s was there already, as asked", name);
+    uint64_t id;
+    uint64_t version;
+    if (invocation->json && result_find_number(topic, "id", &id) &&
+        result_find_number(topic, "version", &version)) {
+        print_put(name, id, version);
+    }
     return EXIT_DONE;
 }
 
@@ -137,11 +153,7 @@ static int put_topic(struct invocation *invocation, struct ternmq *client,
         return invocation_fail_with(invocation, &error, "topic %s", options->name);
     }
     if (invocation->json) {
-        struct json_object object = json_open(stdout);
-        json_pair_text(&object, "topic", options->name);
-        json_pair_number(&object, "id", id);
-        json_pair_number(&object, "version", version);
-        json_close(&object);
+        print_put(options->name, id, version);
     } else {
         (void)printf("topic %s %s\n", options->name, done);
     }
