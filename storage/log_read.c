@@ -135,16 +135,17 @@ enum error commit_log_read(struct commit_log *log, struct queue *queue, uint64_t
 
 /* ------------------------------------------------------- search by content */
 
-/* The head of the record of an offset, or NULL where it is not whole. */
-static const uint8_t *head_of(struct commit_log *log, struct queue *queue, uint64_t offset)
+/* The head of the record of an offset. False: it is not whole. */
+static bool read_head(struct commit_log *log, struct queue *queue, uint64_t offset,
+                      uint8_t head[RECORD_HEAD_BYTES])
 {
     struct located located;
     if (!locate(log, queue, offset, &located)) {
-        return NULL;
+        return false;
     }
     const struct index_entry *entry = &located.span.entries[offset - located.span.first];
-    return entry_is_sane(located.segment, entry) ? segment_bytes(located.segment) + entry->place
-                                                 : NULL;
+    return entry_is_sane(located.segment, entry) &&
+           segment_read(located.segment, entry->place, head, RECORD_HEAD_BYTES);
 }
 
 /* The first offset of [low, high) whose record says `is_past`, or high. Both times and epochs never
@@ -152,10 +153,10 @@ static const uint8_t *head_of(struct commit_log *log, struct queue *queue, uint6
 static uint64_t search(struct commit_log *log, struct queue *queue, uint64_t low, uint64_t high,
                        bool (*is_past)(const uint8_t *head, uint64_t bound), uint64_t bound)
 {
+    uint8_t head[RECORD_HEAD_BYTES];
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        const uint8_t *head = head_of(log, queue, middle);
-        if (head != NULL && is_past(head, bound)) {
+        if (read_head(log, queue, middle, head) && is_past(head, bound)) {
             high = middle;
         } else {
             low = middle + 1;
@@ -206,8 +207,8 @@ uint64_t commit_log_find_epoch(struct commit_log *log, struct queue *queue, uint
         return offset; /* His last record is gone by age: nothing contradicts him. */
     }
     if (offset - 1 < visible) {
-        const uint8_t *head = head_of(log, queue, offset - 1);
-        if (head == NULL || record_epoch(head) <= epoch) {
+        uint8_t head[RECORD_HEAD_BYTES];
+        if (!read_head(log, queue, offset - 1, head) || record_epoch(head) <= epoch) {
             return offset;
         }
     }

@@ -98,6 +98,11 @@ const uint8_t *segment_bytes(const struct segment *segment)
     return segment->map;
 }
 
+bool segment_read(const struct segment *segment, uint64_t place, void *to, size_t length)
+{
+    return disk_file_read(segment->file, to, length, place) == (int64_t)length;
+}
+
 int segment_file(const struct segment *segment)
 {
     return disk_file_descriptor(segment->file);

@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct disk_file;
@@ -23,8 +24,12 @@ struct segment;
 void segment_ref(struct segment *segment);
 void segment_unref(struct segment *segment);
 
-/* The mapping: bytes [0, written) of the file. */
+/* The mapping: bytes [0, written) of the file. For the kernel to send from: whoever reads it himself is
+ * killed (SIGBUS) where the disk cannot give a page. */
 const uint8_t *segment_bytes(const struct segment *segment);
+
+/* Copies bytes of the file: for who looks at them. False: the disk cannot give them. Any thread. */
+bool segment_read(const struct segment *segment, uint64_t place, void *to, size_t length);
 
 /* For sendfile: a descriptor, or -1 (simulated disk: use the mapping). */
 int segment_file(const struct segment *segment);

@@ -2,6 +2,7 @@
 """Tests of the life of real processes: orderly ends, kills and restarts of the broker and of the nameserver,
 two nameservers at once, and what is still there afterwards."""
 
+import os
 import time
 import unittest
 
@@ -160,6 +161,32 @@ class Lifecycle(unittest.TestCase):
         client.call("topic.put", name="u", queues=1)
         client.close()
         self.assertEqual(self.bodies(made, "t"), [b"on my own"])
+
+    def test_what_the_disk_cannot_give_ends_the_connection_and_not_the_broker(self):
+        made = self.make_cluster("--segment-bytes", "64K", "--shards", "1")
+        client = made.broker_client()
+        client.call("topic.put", name="t", queues=1)
+        for _ in range(300):
+            client.call("produce", topic="t", queue=0, messages=[b"x" * 500])
+        # To a process that has mapped it, what is cut off a file is as a sector that cannot be read.
+        os.truncate(os.path.join(made.store, "0", "0" * 20 + ".log"), 4096)
+        for max_bytes in (900, 9000, 90000):
+            reader = made.broker_client()
+            with self.assertRaises(wire.Lost):
+                reader.call("pull", topic="t", queue=0, offset=50, max_bytes=max_bytes)
+            reader.close()
+        # Looked for by content, what cannot be read says nothing.
+        reader = made.broker_client()
+        for place in ({"at_time": 1}, {"offset": 50, "epoch": 1}):
+            try:
+                reader.call("pull", topic="t", queue=0, max_bytes=900, **place)
+            except wire.Lost:
+                reader.close()
+                reader = made.broker_client()
+        reader.close()
+        self.assertEqual(client.call("pull", topic="t", queue=0, offset=299)["next"], 300)
+        self.assertTrue(made.broker.alive(), made.broker.log_tail())
+        client.close()
 
     def test_a_second_start_on_the_same_segments_finds_the_same(self):
         made = self.make_cluster("--segment-bytes", "1M")
