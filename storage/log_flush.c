@@ -177,7 +177,7 @@ void log_durable_advance(struct commit_log *log)
 static void flush_work(struct disk_job *job)
 {
     struct flush *flush = CONTAINER_OF(job, struct flush, job);
-    flush->error = disk_file_sync(flush->segment->file);
+    flush->error = segment_sync(flush->segment);
 }
 
 static void flush_done(struct disk_job *job)

@@ -165,7 +165,7 @@ static void roll_work(struct disk_job *job)
     char to[LOG_PATH_BYTES];
     log_file_path(log, from, "next.log");
     segment_path(to, log->directory, roll->new->base, SEGMENT_LOG);
-    roll->error = disk_file_sync(roll->old->file);
+    roll->error = segment_sync(roll->old);
     if (roll->error == 0) {
         roll->error = disk_rename(log->disk, from, to);
     }

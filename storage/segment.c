@@ -35,6 +35,7 @@ struct segment *segment_create(const struct segment_owner *owner, struct disk_fi
     segment->map = map;
     segment->map_bytes = (uint64_t)bytes;
     segment->base = base;
+    ASSERT(pthread_mutex_init(&segment->sync_mutex, NULL) == 0);
     index_init(&segment->index);
     return segment;
 }
@@ -44,6 +45,7 @@ static void close_files(struct segment *segment)
     index_deinit(&segment->index);
     disk_file_unmap(segment->file, segment->map, segment->map_bytes);
     disk_file_close(segment->file);
+    pthread_mutex_destroy(&segment->sync_mutex);
 }
 
 void segment_destroy(struct segment *segment)
@@ -89,6 +91,20 @@ void segment_unref(struct segment *segment)
         segment->op.done = last_reference_home;
         reactor_post(segment->owner.reactor, &segment->op, 0);
     }
+}
+
+/* ------------------------------------------------------------------ sync */
+
+int segment_sync(struct segment *segment)
+{
+    pthread_mutex_lock(&segment->sync_mutex);
+    int result = segment->sync_error;
+    if (result == 0) {
+        result = disk_file_sync(segment->file);
+        segment->sync_error = result;
+    }
+    pthread_mutex_unlock(&segment->sync_mutex);
+    return result;
 }
 
 /* ---------------------------------------------------------------- asking */

@@ -9,7 +9,7 @@
  * the log's end; whoever reads holds others. At the last the mapping and the descriptor are closed
  * by a job (unmapping what was read is slow), and `released` tells the log.
  *
- * Threads: the log's reactor; segment_unref() on any.
+ * Threads: the log's reactor; segment_unref() and segment_sync() on any.
  */
 
 #include "net/reactor.h"
@@ -17,6 +17,7 @@
 #include "storage/index.h"
 #include "storage/segment.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -43,10 +44,12 @@ struct segment {
     const uint8_t *map;
     uint64_t map_bytes; /* of the file as allocated */
     uint64_t base;
-    uint32_t used;          /* bytes of records in it; staged ones count */
-    uint32_t records;       /* likewise */
-    uint32_t last_head_crc; /* of its last record */
-    uint64_t synced;        /* position up to which a sync of this file has come home */
+    uint32_t used;              /* bytes of records in it; staged ones count */
+    uint32_t records;           /* likewise */
+    uint32_t last_head_crc;     /* of its last record */
+    uint64_t synced;            /* position up to which a sync of this file has come home */
+    pthread_mutex_t sync_mutex; /* of segment_sync() */
+    int sync_error;             /* of the first that failed; 0 */
     struct index index;
     bool named;   /* has its name, and everything before it is synced */
     bool settled; /* at start: what is read of it is what the disk holds */
@@ -61,6 +64,13 @@ struct segment *segment_create(const struct segment_owner *owner, struct disk_fi
 
 /* At once, for a log that does not open; the last reference is the caller's. */
 void segment_destroy(struct segment *segment);
+
+/*
+ * Syncs the file: 0, or -errno, and from the first failure on that one for ever. The kernel tells a
+ * failure only once a descriptor, so of two syncs at the same time one would pass for good. Blocks; for
+ * the helper threads.
+ */
+int segment_sync(struct segment *segment);
 
 /* The names of a segment's files. */
 enum segment_name { SEGMENT_LOG, SEGMENT_INDEX, SEGMENT_INDEX_NEW };

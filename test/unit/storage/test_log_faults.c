@@ -4,6 +4,7 @@
  * fails, nothing that was acknowledged is lost and nothing crashes.
  */
 
+#include "storage/segment_file.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
@@ -120,6 +121,35 @@ START_TEST(nothing_acknowledged_is_lost_whichever_call_finds_the_disk_full)
 }
 END_TEST
 
+static int every_second_sync_fault(void *context, enum disk_call call)
+{
+    uint32_t *syncs = context;
+    return call == DISK_CALL_SYNC && ++*syncs % 2 == 1 ? -EIO : 0;
+}
+
+/* As the kernel does, which tells it once: the next sync would look good. */
+START_TEST(a_segment_whose_sync_has_failed_is_never_synced_again)
+{
+    uint32_t syncs = 0;
+    struct disk_image *image = disk_image_create(false);
+    const struct disk_simulated_options options = {.fault = every_second_sync_fault,
+                                                   .fault_context = &syncs};
+    struct disk *disk = disk_simulated_open(image, &options);
+    struct disk_file *file;
+    ck_assert_int_eq(disk_file_open(disk, "segment", DISK_CREATE, &file), 0);
+    ck_assert_int_eq(disk_file_allocate(file, SEGMENT_BYTES_LEAST), 0);
+    struct segment_owner owner = {.disk = disk};
+    struct segment *segment = segment_create(&owner, file, 0);
+    ck_assert_ptr_nonnull(segment);
+    ck_assert_int_eq(segment_sync(segment), -EIO);
+    ck_assert_int_eq(segment_sync(segment), -EIO);
+    ck_assert_uint_eq(syncs, 1);
+    segment_destroy(segment);
+    disk_close(disk);
+    disk_image_destroy(image);
+}
+END_TEST
+
 static Suite *log_faults_suite(void)
 {
     Suite *suite = suite_create("storage/log_faults");
@@ -128,6 +158,7 @@ static Suite *log_faults_suite(void)
     tcase_add_test(faults,
                    nothing_acknowledged_is_lost_whichever_call_fails_with_an_input_output_error);
     tcase_add_test(faults, nothing_acknowledged_is_lost_whichever_call_finds_the_disk_full);
+    tcase_add_test(faults, a_segment_whose_sync_has_failed_is_never_synced_again);
     suite_add_tcase(suite, faults);
     return suite;
 }
