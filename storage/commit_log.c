@@ -233,12 +233,16 @@ static void close_step(struct commit_log *log)
 static void turn_write(struct turn_hook *hook)
 {
     struct commit_log *log = CONTAINER_OF(hook, struct commit_log, hook);
+    /* What waits for a segment would fill the next one, too, and the snapshot never come to its end:
+     * its chunk goes first. */
+    if (log->roll_waits && snapshot_can_step(log)) {
+        snapshot_step(log);
+    }
     log_write_pending(log);
     if (log->phase == LOG_CLOSING || log->phase == LOG_RELEASING) {
         close_step(log);
     }
-    if (log->snapshot.active && !log->fenced && log->phase == LOG_RUNNING &&
-        !log_has_pending(log)) {
+    if (snapshot_can_step(log) && !log_has_pending(log)) {
         snapshot_step(log);
         /* Where the next segment is waited for, its job or the timer that tries again wakes us. */
         bool waits = log->next.state == NEXT_MAKING || log->next.state == NEXT_FAILED;

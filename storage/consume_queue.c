@@ -316,7 +316,7 @@ static bool queues_save(struct view *view, struct view_place *place, struct writ
             return false;
         }
         event_put_queue(writer, &(struct event_queue){queue->topic, queue->number, queue->first,
-                                                      queue->next, queue->last_stored_ms});
+                                                      queue->written_next, queue->last_stored_ms});
         (*rows)++;
         place->words[0] = queue->serial;
     }

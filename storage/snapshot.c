@@ -125,10 +125,16 @@ static void complete(struct commit_log *log)
     log_want_durable(log, snapshot->end);
 }
 
+bool snapshot_can_step(const struct commit_log *log)
+{
+    return log->snapshot.active && !log->fenced && log->phase == LOG_RUNNING &&
+           log->operations.count == 0;
+}
+
 void snapshot_step(struct commit_log *log)
 {
     struct snapshot *snapshot = &log->snapshot;
-    ASSERT(snapshot->active && !log_has_pending(log));
+    ASSERT(snapshot->active && log->operations.count == 0);
     bool is_put = snapshot->view == log->view_count || put_chunk(log);
     if (is_put && snapshot->view == log->view_count && put_entry(log, false)) {
         complete(log);

@@ -43,7 +43,11 @@ bool snapshot_is_due(const struct commit_log *log, uint64_t base);
 /* Writes the begin record, behind the segment record that was just put. False: fenced. */
 bool snapshot_begin(struct commit_log *log);
 
-/* Writes the next chunk, or the end. Nothing else may be pending. */
+/* One is under way, and no operations are pending: they were applied already, and their record would
+ * come behind rows that have them. Messages may wait: rows say what was staged. */
+bool snapshot_can_step(const struct commit_log *log);
+
+/* Writes the next chunk, or the end. */
 void snapshot_step(struct commit_log *log);
 
 /* The log is durable further: whether a snapshot has just become so. */

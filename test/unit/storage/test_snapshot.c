@@ -184,6 +184,41 @@ START_TEST(a_snapshot_is_due_only_when_the_log_has_grown)
 }
 END_TEST
 
+START_TEST(a_snapshot_ends_though_messages_always_wait_for_a_segment)
+{
+    enum { ROUNDS = 60, LENGTH = 4000 };
+    world_init(&world, 1, NULL);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world_begin_epoch(&world));
+    world_put_queues(&world, LOG_DISK);
+    for (uint64_t key = 0; key < TALLY_KEYS; key++) {
+        ck_assert_int_eq(world_operate(&world, TALLY_SET, key, key), OK);
+    }
+    struct commit_log_counters counters;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        enum error error;
+        for (uint16_t queue = 0; queue < 2; queue++) {
+            produces[produce_count++] =
+                world_produce(&world, queue, PRODUCE_COUNT_MAX, LENGTH, i, true, &error);
+            ck_assert_int_eq(error, OK);
+        }
+        world_run(&world, 1, NULL, NULL);
+    }
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_gt(counters.rolls, 10);
+    ck_assert_uint_lt(counters.roll_waits, 5); /* It has waited nearly all the time. */
+    ck_assert_uint_gt(counters.snapshots, 1);
+    world_run(&world, LATER_MS, NULL, NULL);
+    uint64_t hash = commit_log_hash(world.log);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(!world.report.corrupt);
+    ck_assert_uint_gt(world.report.snapshot_position, WORLD_SEGMENT_BYTES);
+    ck_assert_uint_eq(commit_log_hash(world.log), hash);
+    free_log();
+}
+END_TEST
+
 static bool is_full;
 
 static int full_fault(void *context, enum disk_call call)
@@ -251,6 +286,7 @@ static Suite *snapshot_suite(void)
                         SEEDS);
     tcase_add_test(equation, chunks_lie_between_the_records_of_other_turns);
     tcase_add_test(equation, a_snapshot_is_due_only_when_the_log_has_grown);
+    tcase_add_test(equation, a_snapshot_ends_though_messages_always_wait_for_a_segment);
     tcase_add_test(equation, a_snapshot_that_has_no_room_waits_asleep_and_goes_on);
     suite_add_tcase(suite, equation);
     return suite;
