@@ -141,7 +141,7 @@ static enum error refuse_fenced(struct refusal *refusal, const struct route_brok
                                 uint32_t epoch)
 {
     int name_length = (int)broker->node.name.length;
-    if (epoch < broker->epoch) {
+    if (epoch != broker->epoch) {
         return refusal_set(refusal, ERROR_FENCED, "broker %.*s is known with epoch %u, not %u",
                            name_length, broker->name, broker->epoch, epoch);
     }
@@ -234,7 +234,7 @@ enum error routes_release(struct routes *routes, uint64_t now_ms, struct bytes n
     if (broker == NULL) {
         return OK;
     }
-    if (epoch < broker->epoch) {
+    if (epoch != broker->epoch) {
         return refuse_fenced(refusal, broker, epoch);
     }
     if (broker->live) {

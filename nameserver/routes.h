@@ -97,7 +97,7 @@ struct lease_answer {
 NODISCARD enum error routes_renew(struct routes *routes, uint64_t now_ms, const struct lease *lease,
                                   struct lease_answer *answer_out, struct refusal *refusal);
 
-/* Ends a lease at once, and forgets the epoch. ERROR_FENCED: a higher epoch is known. A broker that
+/* Ends a lease at once, and forgets the epoch. ERROR_FENCED: another epoch is known. A broker that
  * holds none is not an error: released is released. */
 NODISCARD enum error routes_release(struct routes *routes, uint64_t now_ms, struct bytes broker,
                                     uint32_t epoch, struct refusal *refusal);

@@ -173,6 +173,7 @@ START_TEST(a_release_ends_the_lease_at_once_and_forgets_the_epoch)
 {
     ck_assert_int_eq(renew_topics(WARM, lease_of("a", "h:1", 7, 1), "x", NULL), OK);
     ck_assert_int_eq(routes_release(routes, WARM, BYTES_OF("a"), 6, &refusal), ERROR_FENCED);
+    ck_assert_int_eq(routes_release(routes, WARM, BYTES_OF("a"), 8, &refusal), ERROR_FENCED);
     ck_assert_int_eq(routes_release(routes, WARM, BYTES_OF("a"), 7, &refusal), OK);
     ck_assert_int_eq(find(WARM, "x", NULL), ERROR_TOPIC_NOT_FOUND);
     ck_assert_int_eq(routes_release(routes, WARM, BYTES_OF("a"), 7, &refusal), OK);
