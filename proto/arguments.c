@@ -11,13 +11,26 @@
 
 /* ---- refusals ---- */
 
+static enum error refuse_form(const struct argument_rule *rule, const char *form,
+                              struct refusal *refusal)
+{
+    (void)refusal_set(refusal, ERROR_BAD_ARGUMENT, "%s has to be %s", rule->name, form);
+    refusal_add_key(refusal, bytes_from_string(rule->name));
+    refusal_add_limit_text(refusal, form);
+    return refusal->code;
+}
+
 static enum error refuse_type(const struct argument_rule *rule, const struct cursor *cursor,
                               struct refusal *refusal)
 {
     const char *wanted = argument_type_name(rule->type);
+    enum cursor_type found = cursor_peek(cursor);
+    if (wanted[0] == 'i' && (found == CURSOR_INTEGER || found == CURSOR_FLOAT)) {
+        return refuse_form(rule, "an integer from 0 to 2^53 - 1", refusal);
+    }
     (void)refusal_set(refusal, ERROR_BAD_ARGUMENT, "%s is not %s %s (found %s)", rule->name,
                       wanted[0] == 'i' || wanted[0] == 'a' ? "an" : "a", wanted,
-                      cursor_type_name(cursor_peek(cursor)));
+                      cursor_type_name(found));
     refusal_add_key(refusal, bytes_from_string(rule->name));
     refusal_add_limit_text(refusal, wanted);
     return refusal->code;
@@ -33,15 +46,6 @@ static enum error refuse_range(const struct argument_rule *rule, uint64_t value,
     refusal_add_key(refusal, bytes_from_string(rule->name));
     refusal_add(refusal, REFUSAL_LIMIT, value < rule->least ? rule->least : rule->most);
     refusal_add(refusal, REFUSAL_VALUE, value);
-    return refusal->code;
-}
-
-static enum error refuse_form(const struct argument_rule *rule, const char *form,
-                              struct refusal *refusal)
-{
-    (void)refusal_set(refusal, ERROR_BAD_ARGUMENT, "%s has to be %s", rule->name, form);
-    refusal_add_key(refusal, bytes_from_string(rule->name));
-    refusal_add_limit_text(refusal, form);
     return refusal->code;
 }
 

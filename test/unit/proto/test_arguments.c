@@ -178,6 +178,16 @@ START_TEST(values_of_another_type_are_refused)
 }
 END_TEST
 
+START_TEST(integers_that_are_not_exact_in_every_language_are_refused_as_such)
+{
+    begin_produce(1);
+    writer_put_string(&writer, "queue");
+    writer_put_int(&writer, -1);
+    ck_assert_int_eq(read_as(METHOD_PRODUCE), ERROR_BAD_ARGUMENT);
+    ck_assert_str_eq(refusal.message, "queue has to be an integer from 0 to 2^53 - 1");
+}
+END_TEST
+
 START_TEST(an_argument_that_is_given_twice_is_refused)
 {
     begin_produce(2);
@@ -337,6 +347,7 @@ static Suite *arguments_suite(void)
     tcase_add_test(cases, numbers_out_of_range_are_refused_with_their_limit);
     tcase_add_test(cases, numbers_above_a_cap_are_lowered_to_it);
     tcase_add_test(cases, values_of_another_type_are_refused);
+    tcase_add_test(cases, integers_that_are_not_exact_in_every_language_are_refused_as_such);
     tcase_add_test(cases, an_argument_that_is_given_twice_is_refused);
     tcase_add_test(cases, a_required_argument_that_is_missing_is_refused);
     tcase_add_test(cases, names_texts_and_addresses_are_checked);
