@@ -40,6 +40,9 @@ struct commit_log;
 /* The setting that names the broker to which the store belongs. */
 #define CATALOGUE_SETTING_NAME "name"
 
+/* The setting that says how many shards the store has ever had, in the catalogue of shard 0. */
+#define CATALOGUE_SETTING_SHARDS "shards"
+
 /* Longest name and value of a setting. */
 #define CATALOGUE_SETTING_BYTES_MAX EVENT_SETTING_TEXT_BYTES_MAX
 

@@ -11,6 +11,7 @@
 #include "storage/commit_log.h"
 #include "storage/disk.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -146,7 +147,6 @@ struct core_round {
     struct opening *openings;
     uint32_t shard_count;
     const struct core *core;
-    bool with_log;
     bool has_thread;
     pthread_t thread;
 };
@@ -156,16 +156,15 @@ static void *open_shards_of_core(void *argument)
     const struct core_round *round = argument;
     for (uint32_t i = 0; i < round->shard_count; i++) {
         struct opening *opening = &round->openings[i];
-        if (opening->shard->core == round->core && opening->has_log == round->with_log) {
+        if (opening->shard->core == round->core && opening->has_log) {
             open_shard(opening);
         }
     }
     return NULL;
 }
 
-/* Opens the shards whose log is there, or those whose is not. */
-static bool open_round(const struct recovery_options *options, struct opening *openings,
-                       bool with_log)
+/* Opens the shards whose log is there. */
+static bool open_logs(const struct recovery_options *options, struct opening *openings)
 {
     const struct cores *cores = options->cores;
     struct core_round rounds[CORES_MAX];
@@ -175,7 +174,6 @@ static bool open_round(const struct recovery_options *options, struct opening *o
             .openings = openings,
             .shard_count = cores->shard_count,
             .core = cores->core[i],
-            .with_log = with_log,
         };
         round->has_thread = options->broker->recover_in_parallel && cores->count > 1 &&
                             pthread_create(&round->thread, NULL, open_shards_of_core, round) == 0;
@@ -190,30 +188,28 @@ static bool open_round(const struct recovery_options *options, struct opening *o
     }
     bool all_opened = true;
     for (uint32_t i = 0; i < cores->shard_count; i++) {
-        all_opened = all_opened && (openings[i].has_log != with_log || openings[i].opened);
+        all_opened = all_opened && (!openings[i].has_log || openings[i].opened);
     }
     return all_opened;
 }
 
-/* Makes the directories that are missing, in order, so that a crash never leaves a gap. */
-static bool make_directories(struct opening *openings, uint32_t count, char *error,
-                             size_t error_bytes)
+static bool directory_fails(uint32_t shard, int result, char *error, size_t error_bytes)
+{
+    (void)snprintf(error, error_bytes, "directory %u of the store cannot be used: %s", shard,
+                   strerror(-result));
+    return false;
+}
+
+/* Which shards have a log; nothing is made. */
+static bool find_logs(struct opening *openings, uint32_t count, char *error, size_t error_bytes)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct disk *disk = openings[i].options->broker->disk;
         char directory[DIRECTORY_BYTES];
         (void)snprintf(directory, sizeof(directory), "%u", i);
-        int made = disk_make_directory(disk, directory);
-        if (made == 0) {
-            made = disk_sync_directory(disk, "");
-        }
-        if (made == 0) {
-            made = disk_list(disk, directory, note_log, &openings[i].has_log);
-        }
-        if (made < 0) {
-            (void)snprintf(error, error_bytes, "directory %u of the store cannot be used: %s", i,
-                           strerror(-made));
-            return false;
+        int listed = disk_list(disk, directory, note_log, &openings[i].has_log);
+        if (listed < 0 && listed != -ENOENT) {
+            return directory_fails(i, listed, error, error_bytes);
         }
     }
     return true;
@@ -257,22 +253,59 @@ static bool share_store_id(struct opening *openings, uint32_t count, uint64_t ne
     return true;
 }
 
+static bool check_lost(const struct opening *openings, uint32_t count, char *error,
+                       size_t error_bytes)
+{
+    struct catalogue *catalogues[SHARDS_MAX];
+    uint64_t logs = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        catalogues[i] = openings[i].shard->catalogue;
+        logs |= openings[i].has_log ? UINT64_C(1) << i : 0;
+    }
+    struct repair_options options = {.catalogues = catalogues, .shard_count = count};
+    return catalogues_check_lost(&options, logs, error, error_bytes);
+}
+
+/* In order and one by one, so that a crash never leaves one behind a gap: that one is lost. */
+static bool make_logs(struct opening *openings, uint32_t count, char *error, size_t error_bytes)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (openings[i].has_log) {
+            continue;
+        }
+        struct disk *disk = openings[i].options->broker->disk;
+        char directory[DIRECTORY_BYTES];
+        (void)snprintf(directory, sizeof(directory), "%u", i);
+        int made = disk_make_directory(disk, directory);
+        if (made == 0) {
+            made = disk_sync_directory(disk, "");
+        }
+        if (made < 0) {
+            return directory_fails(i, made, error, error_bytes);
+        }
+        open_shard(&openings[i]);
+        if (!openings[i].opened) {
+            return copy_error(openings, count, error, error_bytes);
+        }
+    }
+    return true;
+}
+
 static bool open_all(const struct recovery_options *options, struct opening *openings, char *error,
                      size_t error_bytes)
 {
     uint32_t count = options->cores->shard_count;
     uint64_t new_store_id = reactor_random(options->broker->reactors[0]);
-    if (!make_directories(openings, count, error, error_bytes)) {
+    if (!find_logs(openings, count, error, error_bytes)) {
         return false;
     }
-    if (!open_round(options, openings, true)) {
+    if (!open_logs(options, openings)) {
         return copy_error(openings, count, error, error_bytes);
     }
-    if (!share_store_id(openings, count, new_store_id, error, error_bytes)) {
+    if (!share_store_id(openings, count, new_store_id, error, error_bytes) ||
+        !check_lost(openings, count, error, error_bytes) ||
+        !make_logs(openings, count, error, error_bytes)) {
         return false;
-    }
-    if (!open_round(options, openings, false)) {
-        return copy_error(openings, count, error, error_bytes);
     }
     for (uint32_t i = 0; i < count; i++) {
         say_found(&openings[i]);
@@ -349,14 +382,42 @@ static bool append_repair(void *context, uint32_t shard, struct bytes operation)
            OK;
 }
 
+/* Refused, it is written at the next start. */
+static void record_setting(const struct recovery_options *options, const char *name,
+                           const char *value)
+{
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    const struct catalogue *catalogue = options->cores->shard[0]->catalogue;
+    catalogue_write_setting(&writer, name, value, catalogue->version + 1);
+    (void)append_repair((void *)options, 0, writer_bytes(&writer));
+}
+
+/* Whose store it is, and how many shards it has: all are made by now, and no topic of this start is
+ * in one yet. What comes later stands behind it in the same log. */
+static void record_settings(const struct recovery_options *options)
+{
+    const struct cores *cores = options->cores;
+    const struct catalogue_setting *setting =
+        catalogue_find_setting(cores->shard[0]->catalogue, CATALOGUE_SETTING_SHARDS);
+    if (store_name(cores) == NULL) {
+        record_setting(options, CATALOGUE_SETTING_NAME, options->broker->name);
+    }
+    if (setting == NULL || strtoul(setting->value, NULL, 10) < cores->shard_count) {
+        char count[DIRECTORY_BYTES];
+        (void)snprintf(count, sizeof(count), "%u", cores->shard_count);
+        record_setting(options, CATALOGUE_SETTING_SHARDS, count);
+    }
+}
+
 static void found_topic(void *context, struct topic *topic)
 {
     const struct recovery_options *options = context;
     options->topic(options->context, topic);
 }
 
-static bool repair(const struct recovery_options *options, const struct opening *openings,
-                   uint64_t read_only, char *error, size_t error_bytes)
+static bool repair(const struct recovery_options *options, uint64_t read_only, char *error,
+                   size_t error_bytes)
 {
     struct cores *cores = options->cores;
     struct catalogue *catalogues[SHARDS_MAX];
@@ -371,7 +432,6 @@ static bool repair(const struct recovery_options *options, const struct opening 
     for (uint32_t i = 0; i < cores->shard_count; i++) {
         catalogues[i] = cores->shard[i]->catalogue;
         catalogue_attach(catalogues[i], cores->shard[i]->log);
-        repair.fresh |= openings[i].report.fresh ? UINT64_C(1) << i : 0;
     }
     uint32_t appended = 0;
     if (!catalogues_repair(&repair, &appended, error, error_bytes)) {
@@ -382,13 +442,8 @@ static bool repair(const struct recovery_options *options, const struct opening 
                  "cut them off",
                  appended);
     }
-    if (store_name(cores) == NULL && (read_only & 1) == 0) {
-        uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
-        struct writer writer = writer_over(bytes, sizeof(bytes));
-        catalogue_write_setting(&writer, CATALOGUE_SETTING_NAME, options->broker->name,
-                                catalogues[0]->version + 1);
-        /* Refused, it is written at the next start. */
-        (void)append_repair((void *)options, 0, writer_bytes(&writer));
+    if ((read_only & 1) == 0) {
+        record_settings(options);
     }
     return true;
 }
@@ -411,7 +466,7 @@ bool recovery_run(const struct recovery_options *options, struct recovery_result
     bool done = open_all(options, openings, error, error_bytes) &&
                 check_name(options, error, error_bytes) &&
                 begin_epoch(options, openings, &result, error, error_bytes) &&
-                repair(options, openings, result.read_only, error, error_bytes);
+                repair(options, result.read_only, error, error_bytes);
     free(openings);
     if (done) {
         *result_out = result;

@@ -2,8 +2,9 @@
 /*
  * recovery.h - from a store's directory to shards that can be written: what a start does first.
  *
- *     1. every shard's log is opened and replayed into its catalogue; logs that are there already
- *        first, in parallel, then those that are new, which get the store's id from them
+ *     1. the logs that are there are opened and replayed into their catalogues, in parallel; if one
+ *        was lost (broker/repair.h) the start ends here, and nothing was made. Those that are new
+ *        are made in order, with the store's id
  *     2. the store belongs to the broker of this name, or to nobody yet
  *     3. the epoch, 1 + the highest in any shard, is put on disk in every shard
  *     4. catalogues are attached to their logs and repaired (broker/repair.h)

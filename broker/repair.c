@@ -96,30 +96,6 @@ static bool is_missing(const struct repair_options *options, uint32_t shard,
     return there != NULL || unheard;
 }
 
-/* A log that was made just now cannot have lost queues, unless it was there before and is gone. */
-static bool check_fresh(const struct repair_options *options, const struct findings *found,
-                        char *error, size_t error_bytes)
-{
-    for (uint32_t i = 0; i < found->count; i++) {
-        const struct topic *topic = found->at[i].topic;
-        if (topic == NULL) {
-            continue;
-        }
-        for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-            uint32_t shard = topic->shards[queue];
-            if (shard < options->shard_count && (options->fresh >> shard & 1) == 0) {
-                continue;
-            }
-            (void)snprintf(error, error_bytes,
-                           "shard %u of the store has lost its log: queue %u of topic '%.*s' was "
-                           "in it; put its directory back",
-                           shard, queue, (int)topic->name.length, (const char *)topic->name.data);
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool tell(const struct repair_options *options, const struct finding *finding,
                  uint32_t *appended, char *error, size_t error_bytes)
 {
@@ -148,13 +124,73 @@ static bool tell(const struct repair_options *options, const struct finding *fin
     return true;
 }
 
+/* A queue that lies in `shard`: its topic and, in `queue_out`, its number; NULL: there is none. */
+static const struct topic *find_queue_in(const struct repair_options *options, uint32_t shard,
+                                         uint32_t *queue_out)
+{
+    for (uint32_t i = 0; i < options->shard_count; i++) {
+        const struct catalogue *catalogue = options->catalogues[i];
+        for (uint32_t j = 0; j < catalogue->topic_count; j++) {
+            const struct topic *topic = catalogue->topics[j];
+            for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+                if (topic->shards[queue] == shard) {
+                    *queue_out = queue;
+                    return topic;
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+/* How many shards the store says that it has had; 0 where it says nothing. */
+static uint32_t shards_said(const struct repair_options *options)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < options->shard_count; i++) {
+        const struct catalogue_setting *setting =
+            catalogue_find_setting(options->catalogues[i], CATALOGUE_SETTING_SHARDS);
+        unsigned long said = setting == NULL ? 0 : strtoul(setting->value, NULL, 10);
+        most = said > most && said <= SHARDS_MAX ? (uint32_t)said : most;
+    }
+    return most;
+}
+
+bool catalogues_check_lost(const struct repair_options *options, uint64_t logs, char *error,
+                           size_t error_bytes)
+{
+    uint32_t said = shards_said(options);
+    for (uint32_t shard = 0; shard < SHARDS_MAX; shard++) {
+        if ((logs >> shard & 1) != 0) {
+            continue;
+        }
+        uint32_t queue = 0;
+        const struct topic *topic = find_queue_in(options, shard, &queue);
+        /* Logs are made in order, so one before another was there as well. */
+        bool is_lost = topic != NULL || shard < said || logs >> shard != 0;
+        if (topic != NULL) {
+            (void)snprintf(error, error_bytes,
+                           "shard %u of the store has lost its log: queue %u of topic '%.*s' was "
+                           "in it; put its directory back",
+                           shard, queue, (int)topic->name.length, (const char *)topic->name.data);
+        } else if (is_lost) {
+            (void)snprintf(error, error_bytes,
+                           "shard %u of the store has lost its log; put its directory back", shard);
+        }
+        if (is_lost) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool catalogues_repair(const struct repair_options *options, uint32_t *appended_out, char *error,
                        size_t error_bytes)
 {
     struct findings found = gather(options);
     keep_newest(&found);
     uint32_t appended = 0;
-    bool repaired = check_fresh(options, &found, error, error_bytes);
+    bool repaired = true;
     for (uint32_t i = 0; i < found.count && repaired; i++) {
         repaired = tell(options, &found.at[i], &appended, error, error_bytes);
     }

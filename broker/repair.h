@@ -29,7 +29,6 @@
 struct repair_options {
     struct catalogue *const *catalogues; /* one a shard */
     uint32_t shard_count;
-    uint64_t fresh;     /* bit 1 << shard: its log was made at this start */
     uint64_t read_only; /* bit 1 << shard: nothing can be appended */
 
     /* Appends an operation to a shard; false ends the repair. */
@@ -41,9 +40,17 @@ struct repair_options {
 };
 
 /*
- * Repairs, then calls `topic` for every topic. False and one line in `error`: a topic has queues in
- * a shard whose log is gone, or an append was refused.
+ * Before anything is made: whether a shard that has no log (bit 1 << shard of `logs` is 0) had one.
+ * It had if a catalogue says so, by its setting `shards` or by the place of a queue, or if a later
+ * shard has one. A log that is lost would come back empty, and give its offsets again. Needs
+ * `catalogues` and `shard_count` alone; catalogues of shards without a log are empty. False and one
+ * line in `error`: the first shard that is lost.
  */
+NODISCARD bool catalogues_check_lost(const struct repair_options *options, uint64_t logs,
+                                     char *error, size_t error_bytes);
+
+/* Repairs, then calls `topic` for every topic. False and one line in `error`: an append was
+ * refused. */
 NODISCARD bool catalogues_repair(const struct repair_options *options, uint32_t *appended_out,
                                  char *error, size_t error_bytes);
 

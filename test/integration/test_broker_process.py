@@ -119,10 +119,60 @@ class Store(BrokerProcess):
         self.client(first).call("topic.put", name="orders", queues=2)
         self.assert_ends(first)
         shutil.move(self.store / "1", self.folder / "taken")
+        # systemd starts it again at once: every start refuses, and none makes anything.
+        for shards in ("2", "2", "1", "3"):
+            self.assert_refuses(self.start("--shards", shards, wait=False), "shard 1", "orders")
+            self.assertFalse((self.store / "1").exists())
+        (self.store / "1").mkdir()
         self.assert_refuses(self.start("--shards", "2", wait=False), "shard 1", "orders")
-        shutil.rmtree(self.store / "1")
+        self.assertEqual(list((self.store / "1").iterdir()), [])
+        (self.store / "1").rmdir()
         shutil.move(self.folder / "taken", self.store / "1")
         self.start("--shards", "2")
+
+    def test_a_lost_shard_in_which_no_queue_was_is_noticed_too(self):
+        self.assert_ends(self.start("--shards", "2"))
+        shutil.rmtree(self.store / "1")
+        for _ in range(2):
+            self.assert_refuses(self.start("--shards", "2", wait=False), "shard 1", "lost")
+
+    def test_a_lost_first_shard_is_noticed(self):
+        self.assert_ends(self.start("--shards", "2"))
+        for segment in (self.store / "0").iterdir():
+            segment.unlink()
+        for _ in range(2):
+            self.assert_refuses(self.start("--shards", "2", wait=False), "shard 0", "lost")
+
+    def test_a_growth_that_was_killed_at_any_moment_is_done_by_the_next_start(self):
+        one = self.start("--shards", "1")
+        client = self.client(one)
+        client.call("topic.put", name="old", queues=2)
+        client.call("produce", topic="old", queue=1, messages=[b"kept"])
+        self.assert_ends(one)
+        for left in range(1, 5):
+            # What a crash leaves: of the new shards some, of the last its directory, and next.log.
+            store = self.folder / f"grown-{left}"
+            shutil.copytree(self.store, store)
+            for shard in range(1, left):
+                self.copy_of_growth(left, shard, store)
+            (store / str(left)).mkdir()
+            (store / str(left) / "next.log").write_bytes(b"\0" * 65536)
+            for _ in range(2):
+                broker = self.start("--shards", "5", store=store)
+                client = self.client(broker)
+                self.assertEqual(client.call("topic.show", name="old")["queues"][1]["end"], 1)
+                client.call("topic.put", name="new", queues=5)
+                shown = client.call("topic.show", name="new")["queues"]
+                self.assertEqual({queue["shard"] for queue in shown}, set(range(5)))
+                self.assertEqual(broker.kill(), -signal.SIGKILL)
+
+    def copy_of_growth(self, left, shard, store):
+        """Puts a new shard's log into a store that does not know of it yet."""
+        grown = self.folder / "grown"
+        if not grown.exists():
+            shutil.copytree(self.store, grown)
+            self.assert_ends(self.start("--shards", "5", store=grown))
+        shutil.copytree(grown / str(shard), store / str(shard))
 
     def test_a_gap_in_the_shards_is_noticed(self):
         self.assert_ends(self.start("--shards", "3"))
@@ -221,12 +271,12 @@ class Catalogue(BrokerProcess):
 
     def test_what_topic_put_refuses_says_why(self):
         client = self.client(self.start())
-        client.call("topic.put", name="t", queues=3, settings={"route": "key"})
+        made = client.call("topic.put", name="t", queues=3, settings={"route": "key"})
         for arguments, name, details in [
             ({"name": "t", "queues": 2}, "BAD_ARGUMENT", {"key": "queues", "limit": ">= 3"}),
             ({"name": "t", "queues": 4}, "WOULD_REORDER", {}),
             ({"name": "t", "settings": {"route": "any"}}, "WOULD_REORDER", {}),
-            ({"name": "t", "version": 9}, "CONFLICT", {"version": 2}),
+            ({"name": "t", "version": 9}, "CONFLICT", {"version": made["version"]}),
             ({"name": "t", "queues": 1025}, "BAD_ARGUMENT", {"key": "queues"}),
             ({"name": "t", "settings": {"retain": "consumed"}}, "BAD_ARGUMENT", {}),
             ({"name": "%DLQ%g"}, "BAD_ARGUMENT", {"key": "name"}),

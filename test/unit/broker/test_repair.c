@@ -200,10 +200,26 @@ START_TEST(a_shard_that_takes_no_writes_is_left_as_it_is)
 }
 END_TEST
 
+static bool check_lost(uint64_t logs)
+{
+    error[0] = '\0';
+    return catalogues_check_lost(&options, logs, error, sizeof(error));
+}
+
+static void put_setting(const char *name, const char *value, uint64_t version)
+{
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_setting(&writer, name, value, version);
+    give(catalogues[0], writer_bytes(&writer));
+}
+
 START_TEST(a_new_shard_knows_no_topic_and_needs_none)
 {
+    ck_assert(check_lost(0));
     put(1, 1, "a", 2, 3);
-    options.fresh = 1U << 2;
+    put_setting(CATALOGUE_SETTING_SHARDS, "2", 2);
+    ck_assert_msg(check_lost(3), "%s", error);
     ck_assert_uint_eq(repair(), 0);
 }
 END_TEST
@@ -211,12 +227,34 @@ END_TEST
 START_TEST(a_shard_whose_log_is_gone_is_told_from_a_new_one)
 {
     put(1, 1, "orders", 3, 3);
-    options.fresh = 1U << 2;
-    uint32_t appended = 0;
-    ck_assert(!catalogues_repair(&options, &appended, error, sizeof(error)));
+    ck_assert(!check_lost(3));
     ck_assert_ptr_nonnull(strstr(error, "shard 2"));
     ck_assert_ptr_nonnull(strstr(error, "orders"));
-    ck_assert_str_eq(found, "");
+    ck_assert(check_lost(7));
+}
+END_TEST
+
+START_TEST(a_shard_that_is_gone_is_missed_though_no_topic_was_in_it)
+{
+    put(1, 1, "a", 1, 1);
+    put_setting(CATALOGUE_SETTING_SHARDS, "2", 2);
+    put_setting(CATALOGUE_SETTING_SHARDS, "3", 3);
+    ck_assert(check_lost(7));
+    ck_assert(!check_lost(3));
+    ck_assert_ptr_nonnull(strstr(error, "shard 2"));
+    /* Also where the broker is started with fewer. */
+    options.shard_count = 1;
+    ck_assert(!check_lost(1));
+    ck_assert_ptr_nonnull(strstr(error, "shard 1"));
+}
+END_TEST
+
+START_TEST(a_shard_without_a_log_before_one_that_has_a_log_is_gone)
+{
+    ck_assert(!check_lost(6));
+    ck_assert_ptr_nonnull(strstr(error, "shard 0"));
+    ck_assert(!check_lost(5));
+    ck_assert_ptr_nonnull(strstr(error, "shard 1"));
 }
 END_TEST
 
@@ -245,6 +283,8 @@ static Suite *repair_suite(void)
     tcase_add_test(cases, a_shard_that_takes_no_writes_is_left_as_it_is);
     tcase_add_test(cases, a_new_shard_knows_no_topic_and_needs_none);
     tcase_add_test(cases, a_shard_whose_log_is_gone_is_told_from_a_new_one);
+    tcase_add_test(cases, a_shard_that_is_gone_is_missed_though_no_topic_was_in_it);
+    tcase_add_test(cases, a_shard_without_a_log_before_one_that_has_a_log_is_gone);
     tcase_add_test(cases, a_repair_that_finds_no_room_fails);
     suite_add_tcase(suite, cases);
     return suite;
