@@ -357,6 +357,77 @@ class WithNameserver(CliCase):
         self.assertIn(b"orders", self.through("topic", "list", "-n", both))
 
 
+class Restart(unittest.TestCase):
+    """A broker that ends, by a signal or a crash, and comes back after its lease is over."""
+
+    AWAY = b"holds no lease now (TOPIC_NOT_FOUND)"
+
+    def start(self, *arguments, **more):
+        command = [cluster.program_path("ternmq"), "-n", self.cluster.nameserver_address]
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more
+        )
+        self.addCleanup(process.__exit__, None, None, None)
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        return process
+
+    def setUp(self):
+        self.cluster = cluster.Cluster()
+        self.cluster.__enter__()
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        self.cluster.ternmq("topic", "create", "roll", "--queues", "1")
+
+    def test_a_restart_of_the_broker_ends_neither_produce_nor_follow(self):
+        producer = self.start("produce", "roll", "--file", "-", stdin=subprocess.PIPE)
+        consumer = self.start("consume", "roll", "--follow")
+        unborn = self.start("consume", "roll", "--follow", "--from", "last")
+
+        def pass_line(line):
+            producer.stdin.write(line)
+            producer.stdin.flush()
+
+        def check_line(line):
+            self.assertEqual(consumer.stdout.readline(), line, self.cluster.broker.log_tail())
+
+        pass_line(b"before\n")
+        check_line(b"before\n")
+        for number, (end, away_s) in enumerate([("stop", 1.2), ("kill", 3.5)]):
+            # Nothing is under way then: what is would be LOST, as nobody knows if it was stored.
+            time.sleep(0.5)
+            getattr(self.cluster.broker, end)()
+            time.sleep(away_s)
+            pass_line(b"during %d\n" % number)
+            time.sleep(0.5)
+            self.cluster.start_broker()
+            check_line(b"during %d\n" % number)
+            pass_line(b"after %d\n" % number)
+            check_line(b"after %d\n" % number)
+        producer.stdin.close()
+        self.assertEqual(producer.wait(30), DONE)
+        said = producer.stderr.read()
+        self.assertIn(b"5 messages", said)
+        self.assertEqual(said.count(self.AWAY), 2, said)
+        consumer.send_signal(signal.SIGINT)
+        self.assertEqual(consumer.wait(30), DONE)
+        said = consumer.stderr.read()
+        self.assertEqual(said.count(self.AWAY), 2, said)
+        self.assertIsNone(unborn.poll())
+
+    def test_a_deleted_topic_ends_follow_and_produce(self):
+        producer = self.start("produce", "roll", "--file", "-", stdin=subprocess.PIPE)
+        consumer = self.start("consume", "roll", "--follow")
+        producer.stdin.write(b"before\n")
+        producer.stdin.flush()
+        self.assertEqual(consumer.stdout.readline(), b"before\n")
+        self.cluster.ternmq("topic", "delete", "roll", "--yes")
+        self.assertEqual(consumer.wait(10), FAILED)
+        self.assertIn(b"TOPIC_NOT_FOUND", consumer.stderr.read())
+        producer.stdin.write(b"after\n")
+        producer.stdin.flush()
+        self.assertEqual(producer.wait(10), FAILED)
+        self.assertIn(b"TOPIC_NOT_FOUND", producer.stderr.read())
+
+
 class Inspect(unittest.TestCase):
     def inspect(self, store, *arguments):
         command = [cluster.program_path("ternmq"), "inspect", str(store), *arguments]

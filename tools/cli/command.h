@@ -108,6 +108,12 @@ int invocation_fail_with(struct invocation *invocation, const struct ternmq_erro
 void invocation_say(struct invocation *invocation, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Says what is waited for, once for each reason until invocation_stop_waiting(). */
+void invocation_say_waiting(struct invocation *invocation, const struct ternmq_error *why);
+
+/* It goes on: what is waited for next is said again. */
+void invocation_stop_waiting(struct invocation *invocation);
+
 /* Shows a line of progress, in place of the one before; only where standard error is a terminal
  * and standard output is none. */
 void invocation_progress(struct invocation *invocation, const char *format, ...)

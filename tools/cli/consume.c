@@ -69,7 +69,6 @@ struct consumption {
     bool write_failed;
     int write_error;
     int status;
-    int said_code;
     uint64_t began_ms;
     uint64_t shown_ms;
 };
@@ -244,6 +243,18 @@ static void say_gap(struct consumption *consumption, const struct ternmq_error *
                    (long long)(error->resume < 0 ? 0 : error->resume));
 }
 
+/* Whether it was once where its messages are: then it can only be away for a while. */
+static bool has_reached_a_queue(const struct consumption *consumption)
+{
+    for (uint32_t queue = 0; queue < QUEUES_PER_TOPIC_MAX; queue++) {
+        struct ternmq_position position;
+        if (ternmq_consumer_position(consumption->consumer, queue, &position) && position.known) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What ternmq_consume() said other than messages. False: that was the end. */
 static bool go_on_after(struct consumption *consumption, int code, const struct ternmq_error *error)
 {
@@ -267,12 +278,8 @@ static bool go_on_after(struct consumption *consumption, int code, const struct 
         break;
     }
     bool may_come_back = error->retryable || code == TERNMQ_LOST || code == TERNMQ_TIMED_OUT;
-    if (consumption->follow && consumption->count > 0 && may_come_back) {
-        if (consumption->said_code != code) {
-            invocation_say(consumption->invocation, "waiting: %s (%s)", error->message,
-                           error->name);
-            consumption->said_code = code;
-        }
+    if (consumption->follow && has_reached_a_queue(consumption) && may_come_back) {
+        invocation_say_waiting(consumption->invocation, error);
         return true;
     }
     consumption->status =
@@ -305,6 +312,9 @@ static void consume_all(struct consumption *consumption)
         }
         for (size_t i = 0; i < count; i++) {
             write_delivery(consumption, &deliveries[i]);
+        }
+        if (count > 0) {
+            invocation_stop_waiting(consumption->invocation);
         }
         if (!output_is_open(consumption)) {
             return;
@@ -370,7 +380,10 @@ const struct command CONSUME_COMMAND = {
         "  ternmq consume orders --format json | jq .      with queue, offset, tag, keys, ..\n"
         "\n"
         "A body that is not UTF-8 is body_base64 in JSON. Everything but messages goes to standard\n"
-        "error. Ctrl-C and a closed pipe are a clean end. The messages of a queue come in order.\n",
+        "error. Ctrl-C and a closed pipe are a clean end. The messages of a queue come in order.\n"
+        "\n"
+        "--follow waits out restarts of servers, however long they take, and says so; it ends when\n"
+        "the topic is deleted. Without it, a server that is away for --timeout ends it.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),
     .words_least = 1,

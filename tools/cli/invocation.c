@@ -158,13 +158,24 @@ int invocation_fail_with(struct invocation *invocation, const struct ternmq_erro
 
 /* ------------------------------------------------------------ the client */
 
-/* The client is about to try again later: people are told once for each reason. */
+/* The client is about to try again later. */
 static void on_waiting(void *context, const struct ternmq_error *why, uint64_t waited_ms)
 {
-    struct invocation *invocation = context;
     (void)waited_ms;
     /* Who is not reachable is tried for a few seconds only, and then said to be so. */
-    if (invocation->said_code == why->code || why->code == TERNMQ_UNREACHABLE) {
+    if (why->code != TERNMQ_UNREACHABLE) {
+        invocation_say_waiting(context, why);
+    }
+}
+
+void invocation_stop_waiting(struct invocation *invocation)
+{
+    invocation->said_code = TERNMQ_OK;
+}
+
+void invocation_say_waiting(struct invocation *invocation, const struct ternmq_error *why)
+{
+    if (invocation->said_code == why->code) {
         return;
     }
     invocation->said_code = why->code;

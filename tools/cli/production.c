@@ -34,6 +34,7 @@ static void on_produced(void *context, const struct ternmq_produced *produced,
         production->ended = true;
     } else {
         bool is_first = production->calls == 0;
+        invocation_stop_waiting(production->invocation);
         production->several_queues |= !is_first && production->queue != produced->queue;
         production->first = is_first ? produced->offset : production->first;
         production->queue = produced->queue;

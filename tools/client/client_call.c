@@ -189,6 +189,9 @@ static void call_refused(struct client_call *call, const struct ternmq_error *er
             call->error.retryable = false;
         }
     } else if (moved && call->route != NULL) {
+        if (error->code == TERNMQ_TOPIC_NOT_FOUND) {
+            call->route->denied = true;
+        }
         client_route_forget(call->route);
     }
     call_pause_or_fail(call);

@@ -358,12 +358,28 @@ static void ask_write(struct client_call *call, struct connection *connection, u
     connection_commit(connection, writer_length(&writer));
 }
 
+/* What a nameserver's refusal means for a route that may have been known before. */
+static struct ternmq_error refusal_of(const struct client_route *route,
+                                      const struct ternmq_error *error)
+{
+    struct ternmq_error meant = *error;
+    bool was_known = route->kind == ROUTE_TOPIC && !route->client->direct && route->span_count > 0;
+    if (was_known && !route->denied && error->code == TERNMQ_TOPIC_NOT_FOUND) {
+        meant.retryable = true;
+        snprintf(meant.message, sizeof(meant.message),
+                 "topic %s was on broker %s, which holds no lease now", route->name,
+                 route->spans[0].broker);
+    }
+    return meant;
+}
+
 static void ask_ended(struct client_call *call, const struct client_call_end *end)
 {
     struct client_route *route = CONTAINER_OF(call, struct route_ask, call)->route;
     route->state = ROUTE_STALE;
     if (end->error != NULL) {
-        tell_waiters(route, end->error);
+        struct ternmq_error error = refusal_of(route, end->error);
+        tell_waiters(route, &error);
         return;
     }
 
@@ -380,6 +396,7 @@ static void ask_ended(struct client_call *call, const struct client_call_end *en
     route->span_count = block.count;
     route->known_ns = reactor_now_ns(route->client->reactor);
     route->state = ROUTE_KNOWN;
+    route->denied = false;
     tell_waiters(route, NULL);
 }
 

@@ -8,6 +8,10 @@
  *
  * A client of one broker asks that broker: its topics lie there, whole.
  *
+ * A nameserver forgets the topics of a broker with its lease, at once when it stops, so its
+ * TOPIC_NOT_FOUND about a topic whose route was known means that the broker is away, or that the
+ * topic was deleted. It is retryable until a broker itself has denied the topic.
+ *
  * Memory:  a route lives while somebody holds a reference, and some time longer: ROUTES_KEPT_MAX.
  * Threads: the reactor's.
  */
@@ -51,6 +55,7 @@ struct client_route {
     uint32_t references;
     struct route_ask *ask;
     struct list waiters;
+    bool denied; /* since it was known a broker has said that there is no such topic */
     uint64_t known_ns;
     uint64_t version;
     uint32_t queue_count;

@@ -76,7 +76,8 @@
  * RETRIES
  *   What is retryable (codes 20 to 59, and servers that cannot be reached) and surely not stored is
  *   tried again, with growing pauses or those that the server asks for, after looking where the
- *   topic is now, until the deadline of the call. A request whose connection was lost after it was
+ *   topic is now, until the deadline of the call. So a broker may restart: a topic that was found
+ *   before is looked for until then, unless its broker says that it was deleted. A request whose connection was lost after it was
  *   sent may have been carried out: a produce is never sent again then, but reported as TERNMQ_LOST
  *   with `stored` TERNMQ_STORED_MAYBE. Calls that change nothing, or nothing the second time, are
  *   sent again.
@@ -160,7 +161,9 @@ enum ternmq_code {
     TERNMQ_STOPPING = 23,
     TERNMQ_WARMING = 24, /* the nameserver has just started and may not know the topic yet */
     TERNMQ_READ_ONLY = 25,
-    TERNMQ_TOPIC_NOT_FOUND = 26, /* final once it is here: it was looked for elsewhere already */
+    TERNMQ_TOPIC_NOT_FOUND =
+        26, /* `retryable`: its broker, which was known, holds no lease now; else
+                                    final: it was looked for elsewhere already */
     TERNMQ_GROUP_NOT_FOUND = 27,
     TERNMQ_NOT_ENOUGH_REPLICAS = 28,
 
