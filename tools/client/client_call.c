@@ -129,10 +129,46 @@ static void call_fail_later(struct client_call *call)
     timer_start(call->client->reactor, &call->pause, now_ns(call));
 }
 
+/* Whether another nameserver is left to ask in this round; then it is the one asked next. */
+static bool turn_to_next_nameserver(struct client_call *call)
+{
+    struct ternmq *client = call->client;
+    /* Others may have turned away from this one already. */
+    if (client->nameserver == call->nameserver) {
+        client->nameserver = (client->nameserver + 1) % client->nameserver_count;
+    }
+    return ++call->nameservers_tried < client->nameserver_count;
+}
+
+/* A nameserver that is silent must not use up the deadline: the next one may answer. What would be
+ * wrong a second time waits for its answer. */
+static void start_nameserver_share(struct client_call *call)
+{
+    if (call->to == TERNMQ_TO_NAMESERVER && !call->client->direct && !call->changes &&
+        call->client->nameserver_count > 1) {
+        timer_start(call->client->reactor, &call->pause,
+                    now_ns(call) + (uint64_t)NAMESERVER_SHARE_MS * 1000000U);
+    }
+}
+
+static void nameserver_is_silent(struct client_call *call)
+{
+    fault_set(&call->error, TERNMQ_UNREACHABLE, TERNMQ_STORED_NO, "no answer from %s within %d ms",
+              call->exchange.channel->name, NAMESERVER_SHARE_MS);
+    exchange_forget(&call->exchange);
+    if (turn_to_next_nameserver(call)) {
+        call_go(call);
+    } else {
+        call_pause_or_fail(call);
+    }
+}
+
 static void pause_over(struct timer *timer)
 {
     struct client_call *call = CONTAINER_OF(timer, struct client_call, pause);
-    if (call->state == CALL_ENDING) {
+    if (call->state == CALL_SENT) {
+        nameserver_is_silent(call);
+    } else if (call->state == CALL_ENDING) {
         call_pause_or_fail(call);
     } else {
         call_go(call);
@@ -153,6 +189,9 @@ static void deadline_over(struct timer *timer)
     struct client_call *call = CONTAINER_OF(timer, struct client_call, deadline);
     if (call->clock_is_old) {
         deadline_set(call);
+        if (call->state == CALL_SENT) {
+            start_nameserver_share(call);
+        }
         return;
     }
     if (client_call_was_sent(call)) {
@@ -175,8 +214,7 @@ static void call_refused(struct client_call *call, const struct ternmq_error *er
     bool moved = error->code >= TERNMQ_NOT_MASTER && error->code < TERNMQ_OVERLOADED;
     if (call->to == TERNMQ_TO_NAMESERVER) {
         /* Another one may have been up for longer. */
-        if (error->code == TERNMQ_WARMING && ++call->nameservers_tried < client->nameserver_count) {
-            client->nameserver = (client->nameserver + 1) % client->nameserver_count;
+        if (error->code == TERNMQ_WARMING && turn_to_next_nameserver(call)) {
             call_go(call);
             return;
         }
@@ -202,8 +240,7 @@ static void call_missed(struct client_call *call, const struct exchange_end *end
     struct ternmq *client = call->client;
     call->error = *end->error;
     if (call->to == TERNMQ_TO_NAMESERVER) {
-        client->nameserver = (client->nameserver + 1) % client->nameserver_count;
-        if (++call->nameservers_tried < client->nameserver_count) {
+        if (turn_to_next_nameserver(call)) {
             call_go(call);
             return;
         }
@@ -221,6 +258,7 @@ static void call_missed(struct client_call *call, const struct exchange_end *end
 static void exchange_over(struct exchange *exchange, const struct exchange_end *end)
 {
     struct client_call *call = CONTAINER_OF(exchange, struct client_call, exchange);
+    timer_stop(call->client->reactor, &call->pause);
     if (end->outcome != EXCHANGE_ANSWERED) {
         call_missed(call, end);
         return;
@@ -273,6 +311,7 @@ static void call_send(struct client_call *call, const char *address)
     call->exchange.parks = call->parks;
     call->exchange.one_way = call->one_way;
     call->state = CALL_SENT;
+    start_nameserver_share(call);
     channel_send(channel, &call->exchange);
 }
 
@@ -336,6 +375,7 @@ static void call_go(struct client_call *call)
     } else if (client->direct) {
         call_send(call, client->broker);
     } else if (call->to == TERNMQ_TO_NAMESERVER) {
+        call->nameserver = client->nameserver;
         call_send(call, client->nameservers[client->nameserver]);
     } else {
         call_find_route(call);

@@ -34,7 +34,10 @@ enum {
     PAUSE_MS_MOST = 1000,
     /* Brokers tell a nameserver that has started within a third of a lease, one after the other:
      * asking often finds the topic as soon as it is there. */
-    PAUSE_MS_WARMING = 250
+    PAUSE_MS_WARMING = 250,
+    /* How long one of several nameservers may be silent before the next one is asked: far beyond
+     * any answer of one that lives, and short beside the deadline of a call. */
+    NAMESERVER_SHARE_MS = 2000
 };
 
 struct client_call_end {
@@ -75,13 +78,14 @@ struct client_call {
     struct exchange exchange;
     struct client_route *route;
     struct route_waiter waiter;
-    struct timer pause;
+    struct timer pause; /* while SENT to a nameserver: the end of its share */
     struct timer deadline;
     uint64_t began_ns;
     uint64_t deadline_ns;
     bool clock_is_old;       /* began_ns and deadline_ns are to be set in the next turn */
     uint64_t unreachable_ns; /* since when nobody could be reached; 0: somebody could */
     uint32_t tries;
+    uint32_t nameserver;        /* the one that was asked last */
     uint32_t nameservers_tried; /* in this round */
     struct ternmq_error error;  /* the last one; code 0: none */
 };

@@ -9,6 +9,8 @@
 #include "test/unit/client/client_world.h"
 #include "tools/client/answer_map.h"
 
+#define SECOND_ADDRESS "10.0.0.3:9876"
+
 static struct client_world world;
 
 struct called {
@@ -125,6 +127,63 @@ START_TEST(a_dead_nameserver_is_passed_over)
     world_run(&world, was_answered, &called);
     ck_assert_int_eq(called.code, TERNMQ_OK);
     ck_assert_uint_lt(world_now_ms(&world), 100);
+    world_deinit(&world);
+}
+END_TEST
+
+START_TEST(a_silent_nameserver_is_passed_over_long_before_the_deadline)
+{
+    world_init_options(&world, 13, 0,
+                       (struct ternmq_options){.nameservers = FAKE_ADDRESS ";" SECOND_ADDRESS});
+    struct fake_server second = {.accepted = 0};
+    fake_server_start(&second, world.server_reactor, SECOND_ADDRESS);
+    world.server.ignore_method = "broker.list";
+    struct called called[3];
+    uint64_t before_ms = world_now_ms(&world);
+    for (int i = 0; i < 3; i++) { /* each of them turns to the second one, none back */
+        call((struct ternmq_call){.to = TERNMQ_TO_NAMESERVER, .method = "broker.list"}, &called[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        world_run(&world, was_answered, &called[i]);
+        ck_assert_int_eq(called[i].code, TERNMQ_OK);
+    }
+    ck_assert_uint_lt(world_now_ms(&world) - before_ms, 2500);
+    /* It stays with the one that answers. */
+    before_ms = world_now_ms(&world);
+    call((struct ternmq_call){.to = TERNMQ_TO_NAMESERVER, .method = "broker.list"}, &called[0]);
+    world_run(&world, was_answered, &called[0]);
+    ck_assert_uint_lt(world_now_ms(&world) - before_ms, 100);
+    fake_server_stop(&second);
+    world_pass(&world, 100);
+    ck_assert(fake_server_is_stopped(&second));
+    fake_server_free(&second);
+    world_deinit(&world);
+}
+END_TEST
+
+START_TEST(a_route_is_found_though_one_nameserver_is_silent)
+{
+    world_init_options(&world, 14, 0,
+                       (struct ternmq_options){.nameservers = FAKE_ADDRESS ";" SECOND_ADDRESS});
+    struct fake_server second = {.accepted = 0};
+    fake_server_start(&second, world.server_reactor, SECOND_ADDRESS);
+    world.server.ignore_method = "route.get";
+    struct called called;
+    call((struct ternmq_call){.to = TERNMQ_TO_TOPIC, .to_name = "t", .method = "hello"}, &called);
+    world_run(&world, was_answered, &called);
+    ck_assert_int_eq(called.code, TERNMQ_OK);
+    ck_assert_uint_lt(world_now_ms(&world), 2500);
+    /* With all of them silent it ends by its deadline, and says who. */
+    second.ignore_method = "broker.list";
+    world.server.ignore_method = "broker.list";
+    call((struct ternmq_call){.to = TERNMQ_TO_NAMESERVER, .method = "broker.list"}, &called);
+    world_run(&world, was_answered, &called);
+    ck_assert_int_eq(called.code, TERNMQ_TIMED_OUT);
+    ck_assert_ptr_nonnull(strstr(called.error.message, "no answer from"));
+    fake_server_stop(&second);
+    world_pass(&world, 100);
+    ck_assert(fake_server_is_stopped(&second));
+    fake_server_free(&second);
     world_deinit(&world);
 }
 END_TEST
@@ -263,6 +322,8 @@ static Suite *call_suite(void)
     tcase_add_test(tests, arguments_go_as_they_were_given);
     tcase_add_test(tests, a_client_with_a_name_says_it);
     tcase_add_test(tests, a_dead_nameserver_is_passed_over);
+    tcase_add_test(tests, a_silent_nameserver_is_passed_over_long_before_the_deadline);
+    tcase_add_test(tests, a_route_is_found_though_one_nameserver_is_silent);
     tcase_add_test(tests, nobody_there_is_unreachable_as_soon_as_the_user_wants_to_know);
     tcase_add_test(tests, a_client_of_one_broker_asks_no_nameserver);
     tcase_add_test(tests, a_server_that_babbles_is_an_error_and_no_crash);
