@@ -132,6 +132,13 @@ static void say_found(const struct opening *opening)
              " to %" PRIu64 ", %" PRIu64 " unsynced bytes cut, last epoch %u, took %" PRIu64 " ms",
              shard, report->records, report->bytes, report->snapshot_position, report->end,
              report->cut_bytes, report->epoch, report->took_ns / 1000000);
+    if (report->cut_records > 0) {
+        log_warn(
+            "shard %u: %" PRIu64 " whole records stood behind a damaged one at position %" PRIu64
+            " and were cut with it: no mark says that they were synced. After a power cut that "
+            "is usual; else look at the disk",
+            shard, report->cut_records, report->end);
+    }
     if (report->corrupt) {
         log_error("shard %u: what was durable is damaged from position %" PRIu64 " to %" PRIu64
                   ": it serves what is whole and takes no writes; restore the store, or go on "

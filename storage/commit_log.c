@@ -130,6 +130,7 @@ static void free_log(struct commit_log *log)
 void log_destroy(struct commit_log *log)
 {
     timer_stop(log->reactor, &log->next.retry);
+    timer_stop(log->reactor, &log->mark_timer);
     for (uint32_t i = 0; i < log->segment_count; i++) {
         queues_leave_segment(log->segments[i]);
         segment_destroy(log->segments[i]);
@@ -216,6 +217,10 @@ static void release_segments(struct commit_log *log)
 static void close_step(struct commit_log *log)
 {
     if (log->phase == LOG_CLOSING) {
+        /* The last sync is followed by a mark of it, which is synced too. */
+        if (is_drained(log)) {
+            (void)log_mark_end(log);
+        }
         log_want_durable(log, log->written);
         if (is_drained(log) && log->jobs == 0 && !log->flush.job.in_flight &&
             !log->failed_op.in_flight) {
@@ -325,7 +330,11 @@ bool commit_log_begin_epoch(struct commit_log *log, uint32_t epoch, const uint8_
         log->at_start = false;
         return false;
     }
-    int result = disk_file_sync(log->open->file);
+    int result = segment_sync(log->open);
+    if (result < 0) {
+        /* Closing it must not claim that a later sync has made up for this one. */
+        log_fence(log, "syncing the epoch", result);
+    }
     log->at_start = false;
     if (result < 0) {
         (void)snprintf(error, error_bytes, "shard %u: the epoch cannot be synced: %s",
@@ -343,6 +352,7 @@ void commit_log_close(struct commit_log *log, void (*closed)(void *owner), void 
     log->phase = LOG_CLOSING;
     log->closed = closed;
     log->closed_owner = owner;
+    timer_stop(log->reactor, &log->mark_timer);
     if (log->refusal == OK) {
         log->refusal = ERROR_STOPPING;
     }

@@ -82,6 +82,7 @@ struct recovery_report {
     uint64_t records;           /* replayed */
     uint64_t bytes;
     uint64_t cut_bytes;    /* unsynced tail that was cut */
+    uint64_t cut_records;  /* whole records of this log in it, behind the one that was not */
     uint64_t durable;      /* the highest mark seen */
     bool corrupt;          /* below `durable`: the log is read-only */
     uint64_t corrupt_from; /* the range that is not whole */

@@ -165,6 +165,7 @@ void log_durable_advance(struct commit_log *log)
         return;
     }
     log->durable = log->synced;
+    log_mark_soon(log);
     pass_marks(log);
     bool has_snapshot = snapshot_durable(log);
     tell_durable(log);

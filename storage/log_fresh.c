@@ -65,6 +65,7 @@ bool log_make_fresh(struct commit_log *log, char *error, size_t error_bytes)
     log->open->named = true;
     log->synced = log->written;
     log->durable = log->written;
+    log->marked_end = log->end;
     (void)snapshot_durable(log);
     return true;
 }

@@ -319,6 +319,7 @@ static bool replay_newest(struct recovery *recovery)
 struct ahead {
     uint64_t durable;   /* the highest mark */
     uint64_t dirty_end; /* one behind the last byte that is not zero */
+    uint64_t records;   /* whole, and not of an older epoch */
 };
 
 static uint64_t mark_of(const struct record_view *record)
@@ -353,6 +354,7 @@ static bool look_ahead_in(struct recovery *recovery, const struct segment *segme
     while (ahead->dirty_end > place && scan_find(&scan) && scan_read(&scan, &record)) {
         uint64_t mark = mark_of(&record);
         ahead->durable = mark > ahead->durable ? mark : ahead->durable;
+        ahead->records += record.fields.epoch >= recovery->replay.epoch;
         scan.place += record.fields.size;
     }
     int error = scan.error;
@@ -459,6 +461,7 @@ static bool settle_end(struct recovery *recovery)
         return false;
     }
     recovery->report->cut_bytes = in_last.dirty_end;
+    recovery->report->cut_records = ahead.records + in_last.records;
     return cut_tail(recovery, &ahead);
 }
 
@@ -488,6 +491,7 @@ static void settle_state(struct recovery *recovery)
     log->synced = log->end;
     log->durable = log->end;
     log->durable_marked = log->epochs.durable;
+    log->marked_end = log->end;
     log->stage.place = log->open->used;
     log->epoch = replay->epoch;
     if (log->epochs.count > 0 && log->epochs.list[log->epochs.count - 1].epoch > log->epoch) {

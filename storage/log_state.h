@@ -42,6 +42,8 @@ enum {
     /* Least time between two `durable` marks: what recovery may take for an unsynced tail though it
      * was synced, but never told to anybody as such after a power cut. */
     DURABLE_MARK_NS = 10 * 1000 * 1000,
+    /* A log that was not written to for so long, and has no mark for its end, gets one. */
+    IDLE_MARK_NS = 100 * 1000 * 1000,
     /* Pause before a next segment is tried again after the disk was full. */
     NEXT_RETRY_NS = 1000 * 1000 * 1000,
     LOG_PATH_BYTES = SEGMENT_PATH_BYTES,
@@ -147,6 +149,9 @@ struct commit_log {
     uint64_t durable;
     uint64_t durable_marked;
     uint64_t marked_at_ns;
+    uint64_t marked_end;     /* a log that ends here needs no mark: its last record is one */
+    struct timer mark_timer; /* runs while there is something to mark */
+    uint64_t mark_seen;      /* `end` when it was started */
     uint64_t stored_ms; /* never decreasing */
 
     /* Queues, by key and in the order in which they were made. */
@@ -213,6 +218,13 @@ void log_fence(struct commit_log *log, const char *what, int error);
 
 /* Stages and writes what is pending, as far as there is room: operations, then messages. */
 void log_write_pending(struct commit_log *log);
+
+/* Has a mark written for what is durable once the log falls idle. */
+void log_mark_soon(struct commit_log *log);
+
+/* Writes a mark for what is durable, if the last records have none, none of them is one, and there
+ * is room. False: nothing was written. */
+bool log_mark_end(struct commit_log *log);
 
 /* Reads the clock that records are stored by; it never goes back. */
 void log_set_time(struct commit_log *log);

@@ -151,15 +151,9 @@ bool log_put_own(struct commit_log *log, enum record_kind kind, uint8_t *record,
 
 /* ------------------------------------------------------------ operations */
 
-/* Now and then a turn that writes anyway says how far the log is durable. */
-static void add_durable_mark(struct commit_log *log)
+static void put_durable_mark(struct commit_log *log)
 {
-    uint64_t now_ns = reactor_now_ns(log->reactor);
     struct operations *operations = &log->operations;
-    if (log->durable <= log->durable_marked || now_ns - log->marked_at_ns < DURABLE_MARK_NS ||
-        operations->content_bytes + EVENT_BYTES_MAX > OPERATIONS_BYTES_MAX) {
-        return;
-    }
     struct writer writer = writer_over(
         operations->record + RECORD_CONTENT_PLACE + operations->content_bytes, EVENT_BYTES_MAX);
     event_put_durable(&writer, log->durable);
@@ -167,7 +161,17 @@ static void add_durable_mark(struct commit_log *log)
     operations->count++;
     log->durable_marked = log->durable;
     log->epochs.durable = log->durable;
-    log->marked_at_ns = now_ns;
+    log->marked_at_ns = reactor_now_ns(log->reactor);
+}
+
+/* Now and then a turn that writes anyway says how far the log is durable. */
+static void add_durable_mark(struct commit_log *log)
+{
+    uint64_t now_ns = reactor_now_ns(log->reactor);
+    if (log->durable > log->durable_marked && now_ns - log->marked_at_ns >= DURABLE_MARK_NS &&
+        log->operations.content_bytes + EVENT_BYTES_MAX <= OPERATIONS_BYTES_MAX) {
+        put_durable_mark(log);
+    }
 }
 
 static bool write_operations(struct commit_log *log)
@@ -370,4 +374,52 @@ void log_write_pending(struct commit_log *log)
     log->roll_waits = !is_put;
     publish(log);
     log_next_ahead(log);
+}
+
+/* --------------------------------------------------------- the last mark */
+
+static bool needs_mark(const struct commit_log *log)
+{
+    return !log->fenced && !log->read_only && log->durable > log->durable_marked &&
+           log->end != log->marked_end;
+}
+
+bool log_mark_end(struct commit_log *log)
+{
+    uint32_t bytes = RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES + EVENT_BYTES_MAX;
+    bool has_room = log_fits(log, bytes) || log->next.state == NEXT_READY;
+    if (!needs_mark(log) || log_has_pending(log) || !has_room) {
+        return false;
+    }
+    bool is_last = log->durable == log->end;
+    put_durable_mark(log);
+    log_write_pending(log);
+    /* Else what is not durable now is marked when it is. */
+    if (is_last && !log->fenced) {
+        log->marked_end = log->end;
+    }
+    return !log->fenced;
+}
+
+static void mark_fired(struct timer *timer)
+{
+    struct commit_log *log = CONTAINER_OF(timer, struct commit_log, mark_timer);
+    if (log->phase != LOG_RUNNING || !needs_mark(log)) {
+        return;
+    }
+    if (log->end != log->mark_seen || log_has_pending(log)) {
+        log_mark_soon(log);
+    } else if (!log_mark_end(log) && log->next.state == NEXT_MAKING) {
+        log_mark_soon(log);
+    }
+}
+
+void log_mark_soon(struct commit_log *log)
+{
+    if (log->phase != LOG_RUNNING || !needs_mark(log) || log->mark_timer.started) {
+        return;
+    }
+    log->mark_seen = log->end;
+    log->mark_timer.fired = mark_fired;
+    timer_start(log->reactor, &log->mark_timer, reactor_now_ns(log->reactor) + IDLE_MARK_NS);
 }

@@ -4,6 +4,7 @@ disk, with a namesake, and with many changes of topics at once."""
 
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -567,6 +568,45 @@ class Damage(BrokerProcess):
                 client.call(method, **arguments)
             self.assertEqual(caught.exception.name, "READ_ONLY")
         self.assert_ends(broker)
+
+    def test_a_byte_flipped_in_one_call_of_many_messages_is_noticed_after_an_orderly_end_or_a_kill(self):
+        for end in ("stop", "kill"):
+            store = self.folder / end
+            broker = self.start("--shards", "1", store=store)
+            client = self.client(broker)
+            client.call("topic.put", name="t", queues=1)
+            bodies = [b"%d" % number for number in range(1000)]
+            client.call("produce", topic="t", queue=0, messages=bodies)
+            if end == "stop":
+                self.assert_ends(broker)
+            else:
+                time.sleep(0.5)  # an idle log is marked after a tenth of a second
+                broker.kill()
+            log = store / "0" / f"{0:020}.log"
+            data = bytearray(log.read_bytes())
+            data[20000] ^= 1
+            log.write_bytes(data)
+            broker = self.start("--shards", "1", store=store)
+            errors = [line for line in broker.log_tail().splitlines() if line.startswith("<3>")]
+            self.assertEqual(len(errors), 1, broker.log_tail())
+            first, last = map(int, re.search(r"from position (\d+) to (\d+)", errors[0]).groups())
+            self.assertTrue(first <= 20000 < last <= first + 200, errors[0])
+            client = self.client(broker)
+            answer = client.call("pull", topic="t", queue=0, offset=0)
+            read = [wire.record_body(record) for record in answer["messages"]]
+            self.assertGreater(len(read), 100)
+            self.assertEqual(read, bodies[: len(read)])
+            with self.assertRaises(wire.CallFailed) as caught:
+                client.call("pull", topic="t", queue=0, offset=len(read))
+            self.assertEqual(caught.exception.name, "CORRUPT")
+            answer = client.call("pull", topic="t", queue=0, offset=len(read) + 1)
+            read += [b"?"] + [wire.record_body(record) for record in answer["messages"]]
+            self.assertEqual(read[-1], bodies[len(read) - 1])
+            self.assertEqual(client.call("topic.show", name="t")["queues"][0]["end"], 1000)
+            with self.assertRaises(wire.CallFailed) as caught:
+                client.call("produce", topic="t", queue=0, messages=[b"x"])
+            self.assertEqual(caught.exception.name, "READ_ONLY")
+            self.assert_ends(broker)
 
     def test_without_shard_0_topics_cannot_change(self):
         broker, client = self.damaged(0)

@@ -48,6 +48,12 @@ static struct disk_image *copy_of(struct disk_image *image)
     return disk_image_cut(image, &cut, true);
 }
 
+/* What a broker that was killed now would leave: no mark of the end but those that are there. */
+static struct disk_image *killed(void)
+{
+    return copy_of(world.image);
+}
+
 static uint64_t next_of(const struct log_world *of, uint16_t queue)
 {
     struct queue *found = commit_log_queue_find(of->log, 1, queue);
@@ -83,17 +89,15 @@ START_TEST(a_tail_torn_at_any_byte_of_the_last_records_is_cut_there)
     for (uint64_t i = 0; i < MESSAGES; i++) {
         put(0, 60, i);
     }
-    /* The mark says up to where the log is durable: only what lies behind it may be torn. */
-    world_run(&world, LATER_MS, NULL, NULL);
-    world_close(&world);
     uint64_t bytes;
-    uint8_t *file = segment_of(world.image, 0, &bytes);
+    struct disk_image *left = killed();
+    uint8_t *file = segment_of(left, 0, &bytes);
     find_places(file, bytes, 0, &places);
     uint32_t last = places.count - 1;
     ck_assert_int_eq(places.kind[last], RECORD_MESSAGE);
     for (uint64_t torn = places.place[last]; torn < places.place[last] + places.size[last];
          torn++) {
-        struct disk_image *image = copy_of(world.image);
+        struct disk_image *image = copy_of(left);
         uint8_t *copy = segment_of(image, 0, &bytes);
         bool was_zero = copy[torn] == 0;
         memset(copy + torn, 0, places.place[last] + places.size[last] - torn);
@@ -118,6 +122,7 @@ START_TEST(a_tail_torn_at_any_byte_of_the_last_records_is_cut_there)
         world_deinit(&other);
         disk_image_destroy(image);
     }
+    disk_image_destroy(left);
 }
 END_TEST
 
@@ -126,22 +131,155 @@ START_TEST(a_flipped_bit_anywhere_in_the_last_record_cuts_it)
     for (uint64_t i = 0; i < MESSAGES; i++) {
         put(0, 60, i);
     }
-    world_close(&world);
     uint64_t bytes;
-    uint8_t *file = segment_of(world.image, 0, &bytes);
+    struct disk_image *left = killed();
+    uint8_t *file = segment_of(left, 0, &bytes);
     find_places(file, bytes, 0, &places);
     uint32_t last = places.count - 1;
     for (uint32_t i = 0; i < places.size[last]; i++) {
-        struct disk_image *image = copy_of(world.image);
+        struct disk_image *image = copy_of(left);
         segment_of(image, 0, &bytes)[places.place[last] + i] ^= (uint8_t)(1 << (i % 8));
         struct log_world other;
         world_init(&other, 2, image);
         ck_assert_msg(world_open(&other), "%s", other.error);
         ck_assert(!other.report.corrupt);
         ck_assert_uint_eq(other.report.end, places.place[last]);
+        ck_assert_uint_eq(other.report.cut_records, 0);
         world_deinit(&other);
         disk_image_destroy(image);
     }
+    disk_image_destroy(left);
+}
+END_TEST
+
+/* The durable position that an events record names last; 0: none. */
+static uint64_t mark_of(const uint8_t *file, uint64_t bytes, uint64_t place)
+{
+    struct record_view view;
+    struct events_reader reader;
+    struct cursor fields;
+    uint64_t number;
+    uint64_t mark = 0;
+    ck_assert_int_eq(record_read(bytes_make(file + place, bytes - place), place, &view),
+                     RECORD_WHOLE);
+    ck_assert(view.fields.kind == RECORD_EVENTS && events_open(&reader, record_content(&view)));
+    while (events_next(&reader, &number, &fields) == EVENTS_ENTRY) {
+        ck_assert(number != EVENT_DURABLE || event_read_durable(fields, &mark));
+    }
+    return mark;
+}
+
+/* Opens a copy with a flipped bit in the middle of it: everything behind is served, nothing is cut. */
+static void expect_read_only(struct disk_image *image)
+{
+    uint64_t bytes;
+    struct log_world other;
+    uint8_t *file = segment_of(image, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    uint32_t bad = places.count / 2;
+    while (places.kind[bad] != RECORD_MESSAGE) {
+        bad++;
+    }
+    file[places.place[bad] + 80] ^= 1;
+    world_init(&other, 2, image);
+    ck_assert_msg(world_open(&other), "%s", other.error);
+    ck_assert(other.report.corrupt);
+    ck_assert_uint_eq(other.report.corrupt_from, places.place[bad]);
+    ck_assert_uint_eq(other.report.corrupt_to, places.place[bad + 1]);
+    ck_assert_uint_eq(next_of(&other, 0), MESSAGES);
+    world_deinit(&other);
+}
+
+START_TEST(an_orderly_end_leaves_a_synced_mark_of_all_that_was_synced)
+{
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        put(0, 60, i);
+    }
+    world_close(&world);
+    struct disk_cut cut = {disk_image_events(world.image), DISK_KEEP_NONE, 0};
+    struct disk_image *image = disk_image_cut(world.image, &cut, true);
+    uint64_t bytes;
+    uint8_t *file = segment_of(image, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    uint64_t last = places.place[places.count - 1];
+    ck_assert_uint_eq(mark_of(file, bytes, last), last);
+    expect_read_only(image);
+    disk_image_destroy(image);
+    /* A start that writes nothing leaves nothing. */
+    ck_assert(world_open(&world));
+    uint64_t end = world.report.end;
+    world_close(&world);
+    ck_assert(world_open(&world));
+    ck_assert_uint_eq(world.report.end, end);
+}
+END_TEST
+
+START_TEST(a_log_that_fell_idle_has_a_mark_of_its_end)
+{
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        put(0, 60, i);
+    }
+    world_run(&world, 300, NULL, NULL);
+    struct disk_image *image = killed();
+    uint64_t bytes;
+    uint8_t *file = segment_of(image, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    uint64_t last = places.place[places.count - 1];
+    ck_assert_uint_eq(mark_of(file, bytes, last), last);
+    expect_read_only(image);
+    disk_image_destroy(image);
+}
+END_TEST
+
+START_TEST(a_mark_claims_nothing_that_only_memory_queues_have_written)
+{
+    put(0, 60, 0);
+    commit_log_queue_put(world.log, 1, 1, LOG_MEMORY);
+    enum error error;
+    struct produce *produce = world_produce(&world, 1, 1, 60, 1, false, &error);
+    ck_assert_int_eq(error, OK);
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, produce));
+    world_run(&world, LATER_MS, NULL, NULL);
+    struct disk_image *image = killed();
+    uint64_t bytes;
+    uint8_t *file = segment_of(image, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    uint32_t last = places.count - 1;
+    ck_assert_uint_eq(mark_of(file, bytes, places.place[last]), produce->append.position);
+    disk_image_destroy(image);
+    produce_free(produce);
+    /* Closed, it is synced and marked, too. */
+    world_close(&world);
+    file = segment_of(world.image, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    last = places.count - 1;
+    ck_assert_uint_eq(mark_of(file, bytes, places.place[last]), places.place[last]);
+}
+END_TEST
+
+START_TEST(whole_records_in_a_tail_that_is_cut_are_counted)
+{
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        put(0, 60, i);
+    }
+    uint64_t bytes;
+    struct disk_image *left = killed();
+    uint8_t *file = segment_of(left, 0, &bytes);
+    find_places(file, bytes, 0, &places);
+    for (uint32_t behind = 0; behind < 3; behind++) {
+        struct disk_image *image = copy_of(left);
+        uint32_t bad = places.count - 1 - behind;
+        segment_of(image, 0, &bytes)[places.place[bad] + 20] ^= 1;
+        struct log_world other;
+        world_init(&other, 2, image);
+        ck_assert_msg(world_open(&other), "%s", other.error);
+        ck_assert(!other.report.corrupt);
+        ck_assert_uint_eq(other.report.end, places.place[bad]);
+        ck_assert_uint_eq(other.report.cut_records, behind);
+        world_deinit(&other);
+        disk_image_destroy(image);
+    }
+    disk_image_destroy(left);
 }
 END_TEST
 
@@ -281,9 +419,11 @@ START_TEST(stale_records_behind_a_cut_never_come_back)
     for (uint64_t i = 0; i < MESSAGES; i++) {
         put(0, 60, i);
     }
-    world_close(&world);
+    struct disk_image *left = killed();
+    struct log_world gone = world;
+    world_init(&world, 2, left);
     uint64_t bytes;
-    uint8_t *file = segment_of(world.image, 0, &bytes);
+    uint8_t *file = segment_of(left, 0, &bytes);
     find_places(file, bytes, 0, &places);
     /* Two records are torn out of the unsynced end; the one behind them is still whole. */
     uint32_t torn = places.count - 3;
@@ -308,6 +448,10 @@ START_TEST(stale_records_behind_a_cut_never_come_back)
     for (uint32_t i = 0; i < list.count; i++) {
         segment_unref(list.runs[i].segment);
     }
+    world_close(&world);
+    world_deinit(&world);
+    disk_image_destroy(left);
+    world = gone;
 }
 END_TEST
 
@@ -508,6 +652,10 @@ static Suite *log_recover_suite(void)
     tcase_add_checked_fixture(recovery, set_up, tear_down);
     tcase_add_test(recovery, a_tail_torn_at_any_byte_of_the_last_records_is_cut_there);
     tcase_add_test(recovery, a_flipped_bit_anywhere_in_the_last_record_cuts_it);
+    tcase_add_test(recovery, an_orderly_end_leaves_a_synced_mark_of_all_that_was_synced);
+    tcase_add_test(recovery, a_log_that_fell_idle_has_a_mark_of_its_end);
+    tcase_add_test(recovery, a_mark_claims_nothing_that_only_memory_queues_have_written);
+    tcase_add_test(recovery, whole_records_in_a_tail_that_is_cut_are_counted);
     tcase_add_test(recovery,
                    a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_named);
     tcase_add_test(recovery, a_bad_record_below_a_later_segment_is_corruption);
