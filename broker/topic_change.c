@@ -228,6 +228,7 @@ static void decide_put(struct topic_change *change)
         topic_change_go_home(change);
         return;
     }
+    change->is_new = catalogue_find(catalogue, change->put.name) == NULL;
     struct writer writer = writer_over(change->operation, sizeof(change->operation));
     catalogue_write_put(&writer, change->topic);
     ASSERT(!writer.overflowed);

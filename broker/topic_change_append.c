@@ -6,7 +6,9 @@
 #include "broker/core.h"
 #include "broker/shard.h"
 #include "broker/topic_change_state.h"
+#include "proto/base/log.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* How long after a shard had no room its part of a change is tried again. */
@@ -133,6 +135,17 @@ static void send_part(struct change_part *part)
     core_send_to(part->change->changes->core0, part->shard->core, &message);
 }
 
+/* Who lost what, and when, is found in the broker's log. */
+static void say_decided(const struct topic_change *change)
+{
+    const struct topic *topic = change->topic;
+    const char *what = change->kind == CHANGE_DELETE ? "deleted"
+                       : change->is_new              ? "created"
+                                                     : "changed";
+    log_info("topic '%.*s' was %s: id %u, version %" PRIu64 ", %u queues", (int)topic->name.length,
+             (const char *)topic->name.data, what, change->id, change->version, topic->queue_count);
+}
+
 /* To shard 0 first, which decides: nothing has happened if it refuses. */
 void topic_change_append(struct topic_change *change, uint64_t shards)
 {
@@ -154,6 +167,7 @@ void topic_change_append(struct topic_change *change, uint64_t shards)
         topic_change_refuse(change);
         return;
     }
+    say_decided(change);
     change->state = CHANGE_APPENDING;
     change->away = change->part_count;
     for (uint32_t i = 1; i < change->part_count; i++) {

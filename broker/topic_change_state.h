@@ -58,6 +58,7 @@ struct topic_change {
     struct topic *topic; /* put: the new one; delete: the old one */
     uint32_t id;
     uint64_t version; /* of the catalogue afterwards: the answer */
+    bool is_new;      /* put: there was no topic of this name */
     bool refused;
     struct refusal refusal;
     uint32_t away; /* parts, or publications, that are on other cores or not durable yet */
@@ -73,8 +74,8 @@ struct topic_change {
 /* The name that a change is about. */
 struct bytes topic_change_name(const struct topic_change *change);
 
-/* Records the change in shard 0, which decides, then in the others of `shards` (bit 1 << shard); goes
- * on with topic_change_refuse() or topic_change_publish(). */
+/* Records the change in shard 0, which decides, then in the others of `shards` (bit 1 << shard); says
+ * so in the broker's log; goes on with topic_change_refuse() or topic_change_publish(). */
 void topic_change_append(struct topic_change *change, uint64_t shards);
 
 /* Answers a listed change with its refusal; the next one of its name begins. */

@@ -210,6 +210,28 @@ class Catalogue(BrokerProcess):
         self.assertEqual(made["id"], 4)
         self.assertGreater(made["version"], max(row["version"] for row in before))
 
+    def test_what_happens_to_a_topic_is_said_once(self):
+        broker = self.start("--shards", "2")
+        client = self.client(broker)
+        versions = [client.call("topic.put", name="t", queues=2)]
+        client.call("topic.put", name="t", queues=2)  # changes nothing
+        versions.append(client.call("topic.put", name="t", queues=3))
+        versions.append(client.call("topic.delete", name="t"))
+        with self.assertRaises(wire.CallFailed):
+            client.call("topic.delete", name="t")
+        lines = [line for line in broker.log_tail().splitlines() if "topic 't'" in line]
+        self.assertEqual(len(lines), 3, lines)
+        for line, what, queues, answer in zip(
+            lines, ("created", "changed", "deleted"), (2, 3, 3), versions, strict=True
+        ):
+            self.assertTrue(line.startswith("<6>"), line)
+            self.assertTrue(
+                line.endswith(
+                    f"topic 't' was {what}: id {answer['id']}, version {answer['version']}, {queues} queues"
+                ),
+                line,
+            )
+
     def test_a_topic_made_anew_begins_at_offset_zero(self):
         broker = self.start("--shards", "2")
         client = self.client(broker)
