@@ -152,7 +152,7 @@ struct commit_log {
     uint64_t marked_end;     /* a log that ends here needs no mark: its last record is one */
     struct timer mark_timer; /* runs while there is something to mark */
     uint64_t mark_seen;      /* `end` when it was started */
-    uint64_t stored_ms; /* never decreasing */
+    uint64_t stored_ms;      /* never decreasing */
 
     /* Queues, by key and in the order in which they were made. */
     struct number_map queues;
