@@ -148,6 +148,12 @@ class Produce(CliCase):
         self.assertIn("message 3", self.said)
         self.assertEqual(self.ternmq("consume", topic), b"a\nb\n")
 
+    def test_a_directory_is_no_file_of_messages(self):
+        topic = self.make_topic("directory")
+        self.ternmq("produce", topic, "--file", str(self.folder), status=FAILED)
+        self.assertIn("is a directory", self.said)
+        self.assertEqual(self.said.count("\n"), 1)
+
     def test_json_says_where_messages_went(self):
         topic = self.make_topic("json-produce")
         answer = json.loads(self.ternmq("produce", topic, "--json", "a", "bcd"))
@@ -300,6 +306,58 @@ class Administer(CliCase):
             self.assertGreaterEqual(text.count("  ternmq " + " ".join(command)), 2, command)
             self.assertEqual(self.ternmq(*command, "--version"), self.ternmq("--version"))
 
+    def test_help_and_version_are_words_too(self):
+        self.assertEqual(self.ternmq("version"), self.ternmq("--version"))
+        self.assertEqual(self.ternmq("help"), self.ternmq("--help"))
+        self.assertEqual(self.ternmq("help", "topic"), self.ternmq("topic", "--help"))
+        self.assertEqual(
+            self.ternmq("help", "topic", "create"), self.ternmq("topic", "create", "--help")
+        )
+        self.assertEqual(self.ternmq("help", "ping"), self.ternmq("ping", "--help"))
+        for wrong in (["frobnicate"], ["topic", "frobnicate"]):
+            self.ternmq("help", *wrong, status=USAGE)
+            self.assertIn(" ".join(wrong), self.said)
+
+    def test_a_number_without_a_unit_is_asked_for_one(self):
+        topic = self.make_topic("units")
+        for arguments in (["consume", topic, "--from", "-5"], ["stats", "--timeout", "5"]):
+            self.ternmq(*arguments, status=USAGE)
+            self.assertIn("needs a unit", self.said)
+            self.assertEqual(self.said.count("\n"), 1)
+        self.ternmq("consume", topic, "--from", "-5s", "--timeout", "5s")
+
+    def test_a_topic_has_its_name_in_every_object(self):
+        for arguments in (
+            ["topic", "create", "named"],
+            ["topic", "create", "named"],
+            ["topic", "set", "named", "--queues", "5"],
+            ["topic", "show", "named"],
+            ["topic", "list", "--prefix", "named"],
+            ["topic", "delete", "named", "--yes"],
+        ):
+            answer = json.loads(self.ternmq(*arguments, "--json"))
+            self.assertEqual(answer["name"], "named", arguments)
+
+    def test_nothing_to_list_is_said(self):
+        self.assertEqual(self.ternmq("topic", "list", "--prefix", "nosuch"), b"")
+        self.assertIn("knows no topic that begins with nosuch", self.said)
+        self.assertEqual(self.ternmq("topic", "list", "--prefix", "nosuch", "--json"), b"")
+        self.assertEqual(self.said, "")
+
+    def test_the_route_of_one_broker_names_it(self):
+        topic = self.make_topic("way", 3)
+        (span,) = json.loads(self.ternmq("route", topic, "--json"))["spans"]
+        self.assertEqual(span["broker"], "broker-a")
+        self.assertEqual(span["address"], self.cluster.broker_address)
+        self.assertGreater(span["epoch"], 0)
+        self.assertIn(b"broker-a", self.ternmq("route", topic))
+
+    def test_a_ping_of_a_dead_port_ends_at_once(self):
+        began = time.monotonic()
+        self.ternmq("ping", cluster.free_address(), status=NOBODY)
+        self.assertIn("refused", self.said)
+        self.assertLess(time.monotonic() - began, 1.5)
+
     def test_wrong_usage_is_said_in_one_line(self):
         for arguments in (
             ["topic", "crate", "x"],
@@ -352,6 +410,12 @@ class WithNameserver(CliCase):
         self.through("-n", nobody, "topic", "list", status=NOBODY)
         self.through("topic", "list", "-n", nobody, status=NOBODY)
         self.assertIn(nobody, self.said)
+        # A broker is no nameserver, though it has a list of topics too.
+        broker = self.cluster.broker_address
+        self.assertEqual(self.through("-n", broker, "topic", "list", status=FAILED), b"")
+        self.assertIn(f"{broker} is a broker", self.said)
+        self.through("broker", "list", "--prefix", "nosuch")
+        self.assertIn("knows no broker that begins with nosuch", self.said)
         # Of several nameservers one is enough.
         both = f"{nobody};{self.cluster.nameserver_address}"
         self.assertIn(b"orders", self.through("topic", "list", "-n", both))

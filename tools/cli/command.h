@@ -80,9 +80,10 @@ struct invocation {
     char **words; /* after the command's own */
     int word_count;
     bool json;
-    struct ternmq *client; /* invocation_client() */
-    bool shows_progress;   /* a line of progress is on the terminal */
-    int said_code;         /* of the last thing that was waited for and said */
+    struct ternmq *client;   /* invocation_client() */
+    bool shows_progress;     /* a line of progress is on the terminal */
+    uint32_t unreachable_ms; /* how long to wait for somebody; 0: for a restart */
+    int said_code;           /* of the last thing that was waited for and said */
 };
 
 /* True once SIGINT or SIGTERM came: end cleanly. */

@@ -217,7 +217,8 @@ struct ternmq *invocation_client(struct invocation *invocation, int *status_out)
         .broker = invocation_common(invocation, OPTION_BROKER)->text,
         .name = "ternmq",
         .timeout_ms = (uint32_t)invocation_common(invocation, OPTION_TIMEOUT)->number,
-        .unreachable_ms = UNREACHABLE_MS,
+        .unreachable_ms =
+            invocation->unreachable_ms != 0 ? invocation->unreachable_ms : UNREACHABLE_MS,
         .connect_timeout_ms = CONNECT_MS,
         .waiting = on_waiting,
         .context = invocation,

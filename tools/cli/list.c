@@ -62,7 +62,16 @@ static int ask_page(struct invocation *invocation, const char *method, enum tern
     return invocation_call(invocation, &call, answer_out, method);
 }
 
-static int list(struct invocation *invocation, const char *method, enum ternmq_to to)
+/* An empty table looks like one that failed: says what there is not. */
+static void say_nothing_listed(struct invocation *invocation, const char *what)
+{
+    const char *prefix = invocation_option(invocation, LIST_PREFIX)->text;
+    invocation_say(invocation, "%s knows no %s%s%s", invocation_target(invocation), what,
+                   prefix == NULL ? "" : " that begins with ", prefix == NULL ? "" : prefix);
+}
+
+static int list(struct invocation *invocation, const char *method, enum ternmq_to to,
+                const char *what)
 {
     struct show_rows rows = {.count = 0};
     char after[TOPIC_NAME_BYTES_MAX + 1] = "";
@@ -77,6 +86,14 @@ static int list(struct invocation *invocation, const char *method, enum ternmq_t
             break;
         }
         struct bytes page = bytes_make(answer.result.data, answer.result.length);
+        uint64_t version;
+        if (to == TERNMQ_TO_NAMESERVER && !result_find_number(page, "version", &version)) {
+            /* A broker has a topic.list too, of its own topics, that has no version. */
+            status = invocation_fail(invocation, EXIT_FAILED,
+                                     "%s: %s is a broker: -n is for nameservers, -b for brokers",
+                                     method, answer.address);
+            break;
+        }
         if (!show_page(invocation, page, &rows)) {
             status = invocation_fail(invocation, EXIT_FAILED, "%s: %s answered no rows", method,
                                      answer.address);
@@ -90,6 +107,9 @@ static int list(struct invocation *invocation, const char *method, enum ternmq_t
         }
     } while (more);
     show_rows_print(&rows, stdout);
+    if (status == EXIT_DONE && rows.count == 0 && !invocation->json) {
+        say_nothing_listed(invocation, what);
+    }
     if (warming_ms > 0) {
         invocation_say(invocation,
                        "the nameserver has just started: for another %.1f s it may not know every "
@@ -102,7 +122,8 @@ static int list(struct invocation *invocation, const char *method, enum ternmq_t
 static int run_topics(struct invocation *invocation)
 {
     bool direct = invocation_common(invocation, OPTION_BROKER)->given;
-    return list(invocation, "topic.list", direct ? TERNMQ_TO_ANY_BROKER : TERNMQ_TO_NAMESERVER);
+    return list(invocation, "topic.list", direct ? TERNMQ_TO_ANY_BROKER : TERNMQ_TO_NAMESERVER,
+                "topic");
 }
 
 const struct command TOPIC_LIST_COMMAND = {
@@ -125,7 +146,7 @@ static int run_brokers(struct invocation *invocation)
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
                                "a nameserver knows the brokers: leave -b away");
     }
-    return list(invocation, "broker.list", TERNMQ_TO_NAMESERVER);
+    return list(invocation, "broker.list", TERNMQ_TO_NAMESERVER, "broker");
 }
 
 const struct command BROKER_LIST_COMMAND = {

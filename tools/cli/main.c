@@ -61,8 +61,8 @@ static void print_overview(FILE *to)
     (void)fputs("\nEach has its own help: ternmq produce --help. Options that all have:\n\n", to);
     settings_print_help(COMMON_OPTIONS, OPTION_COMMON_COUNT, to);
     (void)fputs(
-        "\nSizes take K, M, G; durations ms, s, m, h, d, and are ms without. Exit status: 0 done,\n"
-        "1 failed, 2 wrong usage, 3 nobody reachable.\n",
+        "\nSizes take K, M, G; durations are of ms, s, m, h, d. Exit status: 0 done, 1 failed,\n"
+        "2 wrong usage, 3 nobody reachable.\n",
         to);
 }
 
@@ -165,12 +165,41 @@ static bool is_given(int argc, char **argv, const char *flag, const char *alias)
     return false;
 }
 
+static int print_version(void)
+{
+    (void)printf("ternmq " TERNMQ_VERSION "\n");
+    return EXIT_DONE;
+}
+
+/* `help`, `help topic`, `help topic create`: the words are from argv[at] on. */
+static int run_help(int argc, char **argv, int at)
+{
+    const char *word = next_word(argc, argv, &at);
+    const char *second = word == NULL ? NULL : next_word(argc, argv, &at);
+    bool is_group = word != NULL && group_exists(word);
+    if (word == NULL) {
+        print_overview(stdout);
+        return EXIT_DONE;
+    }
+    if (is_group && second == NULL) {
+        print_group(word, stdout);
+        return EXIT_DONE;
+    }
+    const struct command *command = find_command(is_group ? word : NULL, is_group ? second : word);
+    if (command == NULL) {
+        (void)fprintf(stderr, "ternmq: there is no command '%s%s%s'; see ternmq help\n", word,
+                      is_group ? " " : "", is_group ? second : "");
+        return EXIT_WRONG_USAGE;
+    }
+    print_command(command, stdout);
+    return EXIT_DONE;
+}
+
 /* Without a command: help, version, or wrong usage. */
 static int run_without_command(int argc, char **argv)
 {
     if (is_given(argc, argv, "--version", NULL)) {
-        (void)printf("ternmq " TERNMQ_VERSION "\n");
-        return EXIT_DONE;
+        return print_version();
     }
     bool help = is_given(argc, argv, "--help", "-h");
     print_overview(help ? stdout : stderr);
@@ -210,8 +239,13 @@ static int prepare(struct invocation *invocation, const struct command *command,
         return EXIT_DONE;
     }
     if (invocation_common(invocation, OPTION_VERSION)->given) {
-        (void)printf("ternmq " TERNMQ_VERSION "\n");
-        return EXIT_DONE;
+        return print_version();
+    }
+    const struct setting_value *timeout = invocation_common(invocation, OPTION_TIMEOUT);
+    if (timeout->given && timeout->text[strspn(timeout->text, "0123456789")] == '\0') {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "--timeout %s needs a unit, as in %ss or %sms", timeout->text,
+                               timeout->text, timeout->text);
     }
     invocation->json = invocation_common(invocation, OPTION_JSON)->given;
     int own_words = command->group == NULL ? 1 : 2;
@@ -253,8 +287,10 @@ int main(int argc, char **argv)
     int at = 1;
     const char *word = next_word(argc, argv, &at);
     if (word != NULL && strcmp(word, "help") == 0) {
-        print_overview(stdout);
-        return EXIT_DONE;
+        return run_help(argc, argv, at);
+    }
+    if (word != NULL && strcmp(word, "version") == 0) {
+        return print_version();
     }
     if (word == NULL) {
         return run_without_command(argc, argv);

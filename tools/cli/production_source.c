@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int production_open_source(struct production *production)
@@ -28,6 +29,15 @@ int production_open_source(struct production *production)
         file = open(path, O_RDONLY | O_CLOEXEC);
         if (file < 0) {
             return invocation_fail(invocation, EXIT_FAILED, "--file %s: %s", path, strerror(errno));
+        }
+        struct stat status;
+        if (fstat(file, &status) == 0 && S_ISDIR(status.st_mode)) {
+            (void)close(file);
+            return invocation_fail(
+                invocation, EXIT_FAILED,
+                "--file %s: is a directory; give one file, or - and pipe several "
+                "into it",
+                path);
         }
         (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
     }

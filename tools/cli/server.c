@@ -41,6 +41,7 @@ static void print_answer(const struct invocation *invocation, struct bytes answe
 static int run_ping(struct invocation *invocation)
 {
     struct ternmq_call call = call_of_words(invocation, "hello");
+    invocation->unreachable_ms = 1; /* whether somebody is there now is what was asked */
     char what[300];
     (void)snprintf(what, sizeof(what), "%s",
                    invocation->word_count > 0 ? invocation->words[0]
@@ -249,6 +250,24 @@ static void print_route_json(const char *topic, const struct ternmq_route *route
     json_close(&object);
 }
 
+/* A broker that is asked itself has the whole topic, and says in its hello who it is. */
+static int ask_broker_name(struct invocation *invocation, char *name_out, size_t name_bytes,
+                           uint64_t *epoch_out)
+{
+    struct ternmq_call call = {.to = TERNMQ_TO_ANY_BROKER, .method = "hello"};
+    struct ternmq_answer answer;
+    int status = invocation_call(invocation, &call, &answer, invocation_target(invocation));
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    struct bytes hello = bytes_make(answer.result.data, answer.result.length);
+    struct bytes name = BYTES_OF("?");
+    (void)result_find_number(hello, "epoch", epoch_out);
+    (void)result_find_text(hello, "name", &name);
+    (void)snprintf(name_out, name_bytes, "%.*s", (int)name.length, (const char *)name.data);
+    return EXIT_DONE;
+}
+
 static int run_route(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
@@ -257,10 +276,27 @@ static int run_route(struct invocation *invocation)
     if (client == NULL) {
         return status;
     }
+    const char *broker = invocation_common(invocation, OPTION_BROKER)->text;
+    char name[BROKER_NAME_BYTES_MAX + 1] = "";
+    uint64_t epoch = 0;
+    if (broker != NULL) {
+        status = ask_broker_name(invocation, name, sizeof(name), &epoch);
+        if (status != EXIT_DONE) {
+            return status;
+        }
+    }
     struct ternmq_route route;
     struct ternmq_error error;
     if (ternmq_route(client, topic, &route, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", topic);
+    }
+    struct ternmq_route_span whole;
+    if (broker != NULL && route.span_count == 1) {
+        whole = route.spans[0];
+        whole.broker = name;
+        whole.address = broker;
+        whole.epoch = epoch;
+        route.spans = &whole;
     }
     if (invocation->json) {
         print_route_json(topic, &route);

@@ -114,7 +114,7 @@ static bool setting_is(struct bytes topic, const char *name, const struct settin
 static void print_put(const char *name, uint64_t id, uint64_t version)
 {
     struct json_object object = json_open(stdout);
-    json_pair_text(&object, "topic", name);
+    json_pair_text(&object, "name", name);
     json_pair_number(&object, "id", id);
     json_pair_number(&object, "version", version);
     json_close(&object);
@@ -360,7 +360,9 @@ static int run_delete(struct invocation *invocation)
     }
     if (invocation->json) {
         struct json_object object = json_open(stdout);
-        json_pair_text(&object, "deleted", name);
+        json_pair_text(&object, "name", name);
+        json_key(&object, "deleted");
+        (void)fputs("true", stdout);
         json_close(&object);
     } else {
         (void)printf("topic %s deleted\n", name);
