@@ -26,6 +26,8 @@ struct worker {
     enum disk_worker kind;
     struct disk_job *first;
     struct disk_job **last;
+    struct disk_job *worked; /* its work is done, it is not yet home */
+    uint64_t rest_ns;        /* from its work until it is home */
     bool is_scheduled;
 };
 
@@ -282,7 +284,8 @@ static void job_home(struct op *op, int64_t result)
     job->done(job);
 }
 
-static void run_first(struct worker *worker)
+/* Takes the first job and does its work. */
+static struct disk_job *work_first(struct worker *worker)
 {
     struct disk_job *job = worker->first;
     worker->first = job->next;
@@ -290,6 +293,11 @@ static void run_first(struct worker *worker)
         worker->last = &worker->first;
     }
     job->work(job);
+    return job;
+}
+
+static void send_home(struct disk_job *job)
+{
     job->op.done = job_home;
     reactor_post(job->reactor, &job->op, 0);
 }
@@ -304,16 +312,38 @@ static void wake_up(void *context)
     if (disk != NULL) {
         list_remove(&wake->link);
         worker->is_scheduled = false;
-        run_first(worker);
+        if (worker->worked == NULL) {
+            worker->worked = work_first(worker);
+        } else {
+            struct disk_job *job = worker->worked;
+            worker->worked = NULL;
+            send_home(job);
+        }
         schedule(disk, worker);
     }
     free(wake);
 }
 
-static void schedule(struct simulated_disk *disk, struct worker *worker)
+/* When the worker goes on: with the first job's work, at a random moment of the time that the job
+ * takes, or when that time is over. What is written between the two a sync does not cover. */
+static uint64_t next_step_ns(const struct simulated_disk *disk, struct worker *worker)
 {
     const struct disk_simulated_options *options = &disk->options;
-    if (options->simulation == NULL || worker->first == NULL || worker->is_scheduled) {
+    if (worker->worked != NULL) {
+        return worker->rest_ns;
+    }
+    uint64_t range = options->job_ns_most - options->job_ns_least + 1;
+    uint64_t takes_ns = options->job_ns_least + simulation_random(options->simulation) % range;
+    uint64_t work_ns = simulation_random(options->simulation) % (takes_ns + 1);
+    worker->rest_ns = takes_ns - work_ns;
+    return work_ns;
+}
+
+static void schedule(struct simulated_disk *disk, struct worker *worker)
+{
+    struct simulation *simulation = disk->options.simulation;
+    bool is_idle = worker->first == NULL && worker->worked == NULL;
+    if (simulation == NULL || is_idle || worker->is_scheduled) {
         return;
     }
     struct wake *wake = calloc(1, sizeof(*wake));
@@ -322,9 +352,7 @@ static void schedule(struct simulated_disk *disk, struct worker *worker)
     wake->worker = worker;
     list_append(&disk->wakes, &wake->link);
     worker->is_scheduled = true;
-    uint64_t range = options->job_ns_most - options->job_ns_least + 1;
-    uint64_t takes_ns = options->job_ns_least + simulation_random(options->simulation) % range;
-    simulation_at(options->simulation, simulation_now_ns(options->simulation) + takes_ns, wake_up,
+    simulation_at(simulation, simulation_now_ns(simulation) + next_step_ns(disk, worker), wake_up,
                   wake);
 }
 
@@ -368,7 +396,7 @@ bool disk_simulated_run_job(struct disk *disk)
     uint64_t chosen = random_below(&own->random, waiting);
     for (uint32_t i = 0; i < own->worker_count; i++) {
         if (own->workers[i].first != NULL && chosen-- == 0) {
-            run_first(&own->workers[i]);
+            send_home(work_first(&own->workers[i]));
             break;
         }
     }
@@ -391,7 +419,7 @@ static void simulated_close(struct disk *disk)
     struct simulated_disk *own = simulated(disk);
     ASSERT(list_is_empty(&own->files));
     for (uint32_t i = 0; i < own->worker_count; i++) {
-        ASSERT(own->workers[i].first == NULL);
+        ASSERT(own->workers[i].first == NULL && own->workers[i].worked == NULL);
     }
     free_disk(own);
 }

@@ -16,8 +16,9 @@
  *     are torn at 512 bytes
  *   - what a sync that failed should have synced is never kept by a later sync
  *
- * Jobs run at a later simulated moment, one after the other for a reactor and worker; without a
- * simulation disk_simulated_run_job() runs one.
+ * Jobs take simulated time, one after the other for a reactor and worker. A job's work happens at a
+ * random moment of that time: what is written before it a sync covers, what is written between it and
+ * the job's end it does not. Without a simulation disk_simulated_run_job() runs one.
  *
  * Memory:  the image owns files and events: a copy of all that was written, while it remembers.
  * Threads: one.
