@@ -439,9 +439,13 @@ class Restart(unittest.TestCase):
         self.cluster = cluster.Cluster()
         self.cluster.__enter__()
         self.addCleanup(self.cluster.__exit__, None, None, None)
-        self.cluster.ternmq("topic", "create", "roll", "--queues", "1")
+        client = self.cluster.broker_client()
+        client.call("topic.put", name="roll", queues=1, settings={})
+        client.close()
 
     def test_a_restart_of_the_broker_ends_neither_produce_nor_follow(self):
+        # Makes it wait until the nameserver is warm: what that does not know then is not there.
+        self.cluster.ternmq("topic", "create", "warm")
         producer = self.start("produce", "roll", "--file", "-", stdin=subprocess.PIPE)
         consumer = self.start("consume", "roll", "--follow")
         unborn = self.start("consume", "roll", "--follow", "--from", "last")
@@ -476,6 +480,41 @@ class Restart(unittest.TestCase):
         said = consumer.stderr.read()
         self.assertEqual(said.count(self.AWAY), 2, said)
         self.assertIsNone(unborn.poll())
+
+    def lose_a_call(self, *more):
+        """A producer whose third message was on its way when the broker died."""
+        producer = self.start("produce", "roll", *more, stdin=subprocess.PIPE)
+        consumer = self.start("consume", "roll", "--follow")
+        producer.stdin.write(b"one\ntwo\n")
+        producer.stdin.flush()
+        self.assertEqual(consumer.stdout.readline() + consumer.stdout.readline(), b"one\ntwo\n")
+        time.sleep(0.5)
+        self.cluster.broker.popen.send_signal(signal.SIGSTOP)
+        producer.stdin.write(b"three\n")
+        producer.stdin.flush()
+        time.sleep(1)
+        self.cluster.broker.kill()
+        self.cluster.start_broker()
+        return producer
+
+    def test_a_lost_call_ends_produce_and_it_says_where_to_go_on(self):
+        producer = self.lose_a_call()
+        self.assertEqual(producer.wait(30), FAILED)
+        said = producer.stderr.read()
+        self.assertIn(b"2 messages stored, then", said)
+        self.assertIn(b"(LOST); message 3 is the first that may be stored or not", said)
+        self.assertEqual(said.count(b"\n"), 1, said)
+
+    def test_a_lost_call_is_sent_again_by_who_wants_that(self):
+        producer = self.lose_a_call("--on-lost", "resend", "--json")
+        producer.stdin.write(b"four\n")
+        producer.stdin.close()
+        self.assertEqual(producer.wait(30), DONE)
+        self.assertIn(b"sending 1 message from message 3 on again", producer.stderr.read())
+        answer = json.loads(producer.stdout.read())
+        self.assertEqual((answer["messages"], answer["resent"]), (4, 1))
+        stored = self.cluster.ternmq("consume", "roll").stdout.split()
+        self.assertEqual(stored, [b"one", b"two", b"three", b"four"])
 
     def test_a_deleted_topic_ends_follow_and_produce(self):
         producer = self.start("produce", "roll", "--file", "-", stdin=subprocess.PIPE)

@@ -28,7 +28,7 @@ _ternmq() {
         ;;
     esac
     case "${words[*]}" in
-    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume broker route ping stats inspect help" -- "$word") ;;
+    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume broker route ping stats inspect help version" -- "$word") ;;
     topic) mapfile -t COMPREPLY < <(compgen -W "create set list show delete" -- "$word") ;;
     broker) mapfile -t COMPREPLY < <(compgen -W "list show" -- "$word") ;;
     "inspect "*) mapfile -t COMPREPLY < <(compgen -W "verify records" -- "$word") ;;

@@ -38,6 +38,13 @@ static const struct setting PRODUCE_ROWS[] = {
                             .type = SETTING_CHOICE,
                             .choices = "memory|disk",
                             .help = "Wait for more than the topic asks for"},
+    [PRODUCE_ON_LOST] = {.name = "on-lost",
+                         .type = SETTING_CHOICE,
+                         .fallback = "stop",
+                         .choices = "stop|resend",
+                         .help =
+                             "When a server goes away before it has answered: end, or send those "
+                             "messages again, which may store them twice"},
 };
 
 /* ------------------------------------------------------------ the options */
@@ -168,12 +175,27 @@ static void print_json(const struct production *production, uint64_t took_ms)
     json_pair_number(&object, "messages", production->stored);
     json_pair_number(&object, "bytes", production->stored_bytes);
     json_pair_real(&object, "seconds", (double)took_ms / 1000);
+    if (production->resends) {
+        json_pair_number(&object, "resent", production->resent);
+    }
     if (production->calls > 0 && !production->several_queues) {
         json_pair_number(&object, "queue", production->queue);
         json_pair_number(&object, "first", production->first);
         json_pair_number(&object, "last", production->last);
     }
     json_close(&object);
+}
+
+/* The answer to a call never came: says which message is the first that may be stored or not. */
+static int fail_unsure(struct production *production, const char *stored)
+{
+    const struct ternmq_error *error = &production->error;
+    return invocation_fail(
+        production->invocation, EXIT_FAILED,
+        "topic %s: %s stored, then: %s (%s); message %llu is the first that may be stored or not: "
+        "look, then go on there; --on-lost resend goes on by itself",
+        production->topic, stored, error->message, error->name,
+        (unsigned long long)production->stored + 1);
 }
 
 static int report(struct production *production)
@@ -194,6 +216,9 @@ static int report(struct production *production)
         print_json(production, took_ms);
     }
     const char *stored = text_of_count(production->stored, "message");
+    if (production->failed && production->error.stored == TERNMQ_STORED_MAYBE) {
+        return fail_unsure(production, stored);
+    }
     if (production->failed || production->source_failed) {
         return production->stored == 0
                    ? invocation_fail_with(invocation, &production->error, "topic %s",
@@ -258,6 +283,7 @@ static int run_produce(struct invocation *invocation)
         production->invocation = invocation;
         production->topic = invocation->words[0];
         production->batch = batch;
+        production->resends = invocation_option(invocation, PRODUCE_ON_LOST)->number == 1;
         status = run_with(production);
         ternmq_producer_close(production->producer);
         production_close_source(production);
@@ -269,17 +295,26 @@ static int run_produce(struct invocation *invocation)
 
 const struct command PRODUCE_COMMAND = {
     .name = "produce",
-    .arguments = "TOPIC [BODY...] [--file PATH|-] [--tag T] [--key K].. [--property NAME=VALUE]..",
+    .arguments = "TOPIC [BODY...] [--file PATH|-] [--tag T] [--key K].. [--property NAME=VALUE].. "
+                 "[--on-lost stop|resend]",
     .summary = "Produce messages from arguments, a file, or standard input",
     .help =
         "  ternmq produce orders 'one message' 'another'\n"
         "  ternmq produce orders --file orders.jsonl       a message a line\n"
-        "  tail -f app.log | ternmq produce logs           as they come\n"
+        "  tail -f app.log | ternmq produce logs --on-lost resend\n"
+        "                                                  as they come, over restarts too\n"
+        "  tail -n +1201 orders.jsonl | ternmq produce orders\n"
+        "                                                  go on at message 1201\n"
         "  ternmq produce orders --key 4711 --tag paid --property source=shop '{\"id\":4711}'\n"
         "  ternmq produce orders -- --file                 a body that looks like an option\n"
         "\n"
         "Messages keep their order in a queue; in a topic of one queue, the order of the file. Any\n"
-        "length of input is streamed. An error ends it, with how many messages were stored before.\n",
+        "length of input is streamed. An error ends it, with how many messages were stored before.\n"
+        "\n"
+        "A broker that is away is waited for until --timeout. Messages that were on their way when it\n"
+        "went may be stored or not (LOST, TIMED_OUT): that ends it, and it says which message is the\n"
+        "first of them. With --on-lost resend they are sent again instead: none is lost, and some may\n"
+        "be there twice.\n",
     .rows = PRODUCE_ROWS,
     .row_count = sizeof(PRODUCE_ROWS) / sizeof(PRODUCE_ROWS[0]),
     .words_least = 1,

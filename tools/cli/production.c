@@ -32,7 +32,7 @@ static void on_produced(void *context, const struct ternmq_produced *produced,
             production->error = *error;
         }
         production->ended = true;
-    } else {
+    } else if (!production->failed) { /* what comes after a gap is no part of the first so many */
         bool is_first = production->calls == 0;
         invocation_stop_waiting(production->invocation);
         production->several_queues |= !is_first && production->queue != produced->queue;
@@ -60,15 +60,41 @@ void production_show_progress(struct production *production)
                         text_of_number(took_ms > 0 ? production->stored * 1000 / took_ms : 0));
 }
 
-/* Gives the batch to the client, waiting while its window is full. */
-static void send_batch(struct production *production)
+static bool is_lost(const struct ternmq_error *error)
 {
-    struct sent_batch *sent = malloc(sizeof(*sent));
-    if (sent == NULL) {
-        fail(production, TERNMQ_NO_MEMORY, "no memory for a call");
-        return;
+    return error->code == TERNMQ_LOST || error->code == TERNMQ_TIMED_OUT;
+}
+
+/* Sends the batch until it is answered. */
+static void send_until_answered(struct production *production, struct sent_batch *sent)
+{
+    struct ternmq_produced produced;
+    struct ternmq_error error;
+    bool is_unsure = false;
+    int code;
+    while ((code = ternmq_produce(production->producer, production->batch, production->batch_count,
+                                  &produced, &error)) != TERNMQ_OK &&
+           !interrupted && is_lost(&error) && error.stored == TERNMQ_STORED_MAYBE) {
+        invocation_say(production->invocation,
+                       "sending %s from message %llu on again, which may store them twice: %s (%s)",
+                       text_of_count(production->batch_count, "message"),
+                       (unsigned long long)production->stored + 1, error.message, error.name);
+        production->resent += production->batch_count;
+        is_unsure = true;
     }
-    *sent = (struct sent_batch){production, production->body_bytes};
+    if (code == TERNMQ_OK) {
+        on_produced(sent, &produced, NULL);
+    } else if (interrupted) {
+        free(sent);
+    } else {
+        error.stored = is_unsure ? TERNMQ_STORED_MAYBE : error.stored;
+        on_produced(sent, NULL, &error);
+    }
+}
+
+/* Gives the batch to the client, waiting while its window is full. */
+static void give_batch(struct production *production, struct sent_batch *sent)
+{
     struct ternmq_error error;
     int code;
     while ((code = ternmq_produce_batch_async(production->producer, production->batch,
@@ -84,6 +110,21 @@ static void send_batch(struct production *production)
             production->failed = true;
             production->error = error;
         }
+    }
+}
+
+static void send_batch(struct production *production)
+{
+    struct sent_batch *sent = malloc(sizeof(*sent));
+    if (sent == NULL) {
+        fail(production, TERNMQ_NO_MEMORY, "no memory for a call");
+        return;
+    }
+    *sent = (struct sent_batch){production, production->body_bytes};
+    if (production->resends) {
+        send_until_answered(production, sent);
+    } else {
+        give_batch(production, sent);
     }
     production->batch_count = 0;
     production->batch_bytes = 0;

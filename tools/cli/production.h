@@ -8,6 +8,9 @@
  * One call is under way at a time, so that the order holds even where one is tried again; meanwhile the
  * next grows. What the source gives is sent as soon as nothing is under way.
  *
+ * A call whose answer never came may be stored or not. It ends the command; with --on-lost resend the
+ * batch, kept until its answer is there, is sent again: nothing grows meanwhile.
+ *
  * Memory:  a batch of message heads, the line buffer, and the producer's window of some MiB.
  * Threads: one.
  */
@@ -40,7 +43,8 @@ enum {
     PRODUCE_KEY,
     PRODUCE_PROPERTY,
     PRODUCE_QUEUE,
-    PRODUCE_DURABILITY
+    PRODUCE_DURABILITY,
+    PRODUCE_ON_LOST
 };
 
 /* A produce command under way. */
@@ -75,13 +79,15 @@ struct production {
 
     /* What has become of the messages. */
     uint64_t taken;
-    uint64_t stored;
+    uint64_t stored; /* all of the first so many are */
     uint64_t stored_bytes;
     uint64_t calls;
     uint32_t queue;
     uint64_t first;
     uint64_t last;
     bool several_queues;
+    bool resends;              /* --on-lost resend */
+    uint64_t resent;           /* messages, once for each time */
     bool failed;               /* a call was: nothing more is sent */
     bool source_failed;        /* what was read before is still sent */
     struct ternmq_error error; /* of the first call that failed, else of the source */
