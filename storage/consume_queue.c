@@ -92,7 +92,7 @@ void commit_log_queue_remove(struct commit_log *log, uint32_t topic_id, uint16_t
     if (list_is_empty(&queue->appends)) {
         queue_free(queue);
     } else {
-        log->messages_first = true;
+        log->removed_first = true;
     }
 }
 

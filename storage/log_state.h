@@ -168,9 +168,9 @@ struct commit_log {
     /* The turn. */
     struct list touched; /* queues with appends not yet staged, in the order of their first */
     uint64_t pending_bytes;
-    bool messages_first; /* a queue was removed while its appends wait for a roll */
-    bool roll_waits;     /* what is pending waits for the next segment */
-    bool at_start;       /* no loop runs yet: jobs are done in place */
+    bool removed_first; /* a queue was removed while its appends wait for a roll */
+    bool roll_waits;    /* what is pending waits for the next segment */
+    bool at_start;      /* no loop runs yet: jobs are done in place */
     struct operations operations;
     struct stage stage;
     struct list moved;  /* queues written to by this write */

@@ -308,11 +308,15 @@ bool log_has_pending(const struct commit_log *log)
     return log->operations.count > 0 || !list_is_empty(&log->touched);
 }
 
-static bool put_messages(struct commit_log *log)
+/* Of all queues, or of those alone that were removed meanwhile. */
+static bool put_messages(struct commit_log *log, bool removed_only)
 {
-    struct list *link;
-    while ((link = list_first(&log->touched)) != NULL) {
-        if (!put_queue(log, CONTAINER_OF(link, struct queue, touched))) {
+    LIST_FOREACH (link, &log->touched) {
+        struct queue *queue = CONTAINER_OF(link, struct queue, touched);
+        if (removed_only && !queue->removed) {
+            continue;
+        }
+        if (!put_queue(log, queue)) {
             return false;
         }
         list_remove(link);
@@ -359,11 +363,9 @@ void log_write_pending(struct commit_log *log)
     log_set_time(log);
     add_durable_mark(log);
     uint64_t before = log->end;
-    bool is_put = (log->messages_first || write_operations(log)) && put_messages(log);
-    if (is_put && log->messages_first) {
-        log->messages_first = false;
-        is_put = write_operations(log);
-    }
+    bool is_put = !log->removed_first || put_messages(log, true);
+    log->removed_first = log->removed_first && !is_put;
+    is_put = is_put && write_operations(log) && put_messages(log, false);
     if (!log_write_staged(log)) {
         return;
     }

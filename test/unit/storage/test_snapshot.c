@@ -219,6 +219,56 @@ START_TEST(a_snapshot_ends_though_messages_always_wait_for_a_segment)
 }
 END_TEST
 
+static uint32_t operations_told;
+
+static void operation_told(struct log_operation *operation)
+{
+    (void)operation;
+    operations_told++;
+}
+
+START_TEST(an_operation_is_written_though_messages_wait_and_a_queue_was_removed_among_them)
+{
+    enum { ROUNDS = 120, REMOVED_AT = 4, LENGTH = 4000 };
+    world_init(&world, 1, NULL);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world_begin_epoch(&world));
+    world_put_queues(&world, LOG_DISK);
+    uint8_t bytes[64];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    struct log_operation operation = {.done = operation_told};
+    writer_put_array(&writer, 3);
+    writer_put_uint(&writer, TALLY_SET);
+    writer_put_uint(&writer, 1);
+    writer_put_u64_fixed(&writer, 7);
+    operations_told = 0;
+    uint32_t told_at = 0;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        enum error error;
+        for (uint16_t queue = 0; queue < 2; queue++) {
+            uint16_t number = i < REMOVED_AT ? queue : 0;
+            produces[produce_count++] =
+                world_produce(&world, number, PRODUCE_COUNT_MAX, LENGTH, i, true, &error);
+            ck_assert_int_eq(error, OK);
+        }
+        if (i == REMOVED_AT - 1) {
+            commit_log_queue_remove(world.log, 1, 1); /* its appends wait */
+            ck_assert_int_eq(commit_log_operate(world.log, writer_bytes(&writer), &operation), OK);
+        }
+        world_run(&world, 1, NULL, NULL);
+        told_at = operations_told > 0 && told_at == 0 ? i : told_at;
+    }
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_lt(counters.roll_waits, 5); /* It has waited nearly all the time. */
+    ck_assert_uint_eq(operations_told, 1);
+    ck_assert_uint_lt(told_at, ROUNDS - 1);
+    world_run(&world, LATER_MS, NULL, NULL);
+    world_close(&world);
+    free_log();
+}
+END_TEST
+
 static bool is_full;
 
 static int full_fault(void *context, enum disk_call call)
@@ -287,6 +337,8 @@ static Suite *snapshot_suite(void)
     tcase_add_test(equation, chunks_lie_between_the_records_of_other_turns);
     tcase_add_test(equation, a_snapshot_is_due_only_when_the_log_has_grown);
     tcase_add_test(equation, a_snapshot_ends_though_messages_always_wait_for_a_segment);
+    tcase_add_test(equation,
+                   an_operation_is_written_though_messages_wait_and_a_queue_was_removed_among_them);
     tcase_add_test(equation, a_snapshot_that_has_no_room_waits_asleep_and_goes_on);
     suite_add_tcase(suite, equation);
     return suite;
