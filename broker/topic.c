@@ -62,3 +62,15 @@ uint64_t topic_shards(const struct topic *topic)
     }
     return shards;
 }
+
+void topic_write_settings(const struct topic *topic, struct writer *writer)
+{
+    const struct topic_settings settings = {
+        .has_route = true,
+        .has_durability = true,
+        .route = topic->route,
+        .durability = topic->durability,
+    };
+    writer_put_string(writer, "settings");
+    topic_settings_write(&settings, writer);
+}

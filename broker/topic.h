@@ -52,6 +52,9 @@ void topic_unref(struct topic *topic);        /* NULL is allowed */
  * knows all topics. */
 uint64_t topic_shards(const struct topic *topic);
 
+/* Writes the key "settings" and the settings in force, as answers show them. */
+void topic_write_settings(const struct topic *topic, struct writer *writer);
+
 /* The shard that has `queue`, which is below queue_count. */
 static inline uint32_t topic_shard(const struct topic *topic, uint32_t queue)
 {

@@ -19,19 +19,12 @@ enum {
 
 static void write_row(struct writer *writer, const struct topic *topic)
 {
-    const struct topic_settings settings = {
-        .has_route = true,
-        .has_durability = true,
-        .route = topic->route,
-        .durability = topic->durability,
-    };
     writer_put_map(writer, 5);
     writer_put_key_str(writer, "name", topic->name);
     writer_put_key_uint(writer, "id", topic->id);
     writer_put_key_uint(writer, "version", topic->version);
     writer_put_key_uint(writer, "queues", topic->queue_count);
-    writer_put_string(writer, "settings");
-    topic_settings_write(&settings, writer);
+    topic_write_settings(topic, writer);
 }
 
 /* The rows from place `first` to `end`. `next` is there where more follow: the last name here. */

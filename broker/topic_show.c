@@ -59,18 +59,11 @@ static void write_queue(struct writer *writer, const struct topic_show *show, ui
 static void write_topic(struct writer *writer, const struct topic_show *show)
 {
     const struct topic *topic = show->topic;
-    const struct topic_settings settings = {
-        .has_route = true,
-        .has_durability = true,
-        .route = topic->route,
-        .durability = topic->durability,
-    };
     writer_put_map(writer, 5);
     writer_put_key_str(writer, "name", topic->name);
     writer_put_key_uint(writer, "id", topic->id);
     writer_put_key_uint(writer, "version", topic->version);
-    writer_put_string(writer, "settings");
-    topic_settings_write(&settings, writer);
+    topic_write_settings(topic, writer);
     writer_put_string(writer, "queues");
     writer_put_array(writer, topic->queue_count);
     for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
