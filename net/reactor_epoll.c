@@ -13,19 +13,14 @@
 #include "proto/base/contract.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     EVENTS_MAX = 256,      /* a wait: more are taken by the next turn */
-    DESCRIPTORS_KEPT = 64, /* for the process's own files: segments, indexes, snapshots, logs */
     SOCKETS_LEAST = 64
 };
 
@@ -328,33 +323,22 @@ static void epoll_cancel(struct reactor *common, struct op *op)
 
 /* ------------------------------------------------------------------- life */
 
-static uint64_t read_clock(clockid_t clock)
-{
-    struct timespec now;
-    (void)clock_gettime(clock, &now); /* it cannot fail for these clocks */
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t epoll_clock_ns(const struct reactor *reactor)
+static int epoll_listen(struct reactor *reactor, const struct address *address,
+                        struct address *bound_out)
 {
     (void)reactor;
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-static uint64_t epoll_wall_ms(const struct reactor *reactor)
-{
-    (void)reactor;
-    return read_clock(CLOCK_REALTIME) / 1000000;
+    return socket_listen(address, bound_out);
 }
 
 static void epoll_free(struct epoll_reactor *reactor)
 {
-    int descriptors[] = {reactor->epoll, reactor->wake, reactor->spare};
+    int descriptors[] = {reactor->epoll, reactor->wake};
     for (size_t i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++) {
         if (descriptors[i] >= 0) {
             (void)close(descriptors[i]);
         }
     }
+    descriptor_reserve_close(&reactor->descriptors);
     free(reactor->sockets);
     free(reactor);
 }
@@ -373,8 +357,8 @@ static void epoll_destroy(struct reactor *common)
 
 static const struct reactor_backend epoll_backend = {
     .destroy = epoll_destroy,
-    .clock_ns = epoll_clock_ns,
-    .wall_ms = epoll_wall_ms,
+    .clock_ns = kernel_clock_ns,
+    .wall_ms = kernel_wall_ms,
     .wait = epoll_backend_wait,
     .rouse = epoll_rouse,
     .complete = epoll_complete,
@@ -392,53 +376,31 @@ static const struct reactor_backend epoll_backend = {
     .close = epoll_close,
 };
 
-/* Accepted sockets may use all descriptors but DESCRIPTORS_KEPT, or but a quarter of a few. */
-static int descriptors_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) {
-        return INT32_MAX;
-    }
-    int most = (int)limit.rlim_cur;
-    int kept = most / 4 < DESCRIPTORS_KEPT ? most / 4 : DESCRIPTORS_KEPT;
-    return most - kept;
-}
-
-static uint64_t seed_from_system(void)
-{
-    uint64_t seed = 0;
-    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
-        seed = read_clock(CLOCK_MONOTONIC) ^ (uint64_t)getpid() << 32;
-    }
-    return seed;
-}
-
 struct reactor *reactor_create_epoll(size_t buffers_bytes_max)
 {
     struct epoll_reactor *reactor = aligned_alloc(alignof(struct epoll_reactor), sizeof(*reactor));
     if (reactor == NULL) {
         return NULL;
     }
-    *reactor = (struct epoll_reactor){.epoll = -1, .wake = -1, .spare = -1};
+    *reactor = (struct epoll_reactor){.epoll = -1, .wake = -1, .descriptors = {.spare = -1}};
     reactor->epoll = epoll_create1(EPOLL_CLOEXEC);
     reactor->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    reactor->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.ptr = NULL}};
-    if (reactor->epoll < 0 || reactor->wake < 0 || reactor->spare < 0 ||
+    if (reactor->epoll < 0 || reactor->wake < 0 ||
+        !descriptor_reserve_open(&reactor->descriptors) ||
         epoll_ctl(reactor->epoll, EPOLL_CTL_ADD, reactor->wake, &event) != 0) {
         int error = errno;
         epoll_free(reactor);
         errno = error;
         return NULL;
     }
-    reactor->descriptors_max = descriptors_limit();
     reactor->accept_retry.fired = epoll_accept_retry;
     list_init(&reactor->ready);
     list_init(&reactor->working);
     list_init(&reactor->starved);
     reactor_init(&reactor->common, &epoll_backend, REACTOR_EPOLL, buffers_bytes_max,
-                 seed_from_system());
-    reactor->common.now_ns = epoll_clock_ns(&reactor->common);
-    reactor->common.wall_ms = epoll_wall_ms(&reactor->common);
+                 kernel_seed());
+    reactor->common.now_ns = kernel_clock_ns(&reactor->common);
+    reactor->common.wall_ms = kernel_wall_ms(&reactor->common);
     return &reactor->common;
 }

@@ -10,6 +10,7 @@
 #define NET_REACTOR_EPOLL_H
 
 #include "net/reactor_backend.h"
+#include "net/socket.h"
 
 enum {
     READY_IN = 1,  /* a receive or an accept may succeed */
@@ -33,9 +34,8 @@ struct epoll_reactor {
     struct reactor common;
     int epoll;
     int wake;  /* an eventfd, edge-triggered: it need never be read */
-    int spare; /* a descriptor to give up when there is none left to accept with */
+    struct descriptor_reserve descriptors;
     int sockets_max;
-    int descriptors_max; /* accepted sockets lie below this number */
     struct timer accept_retry;
     bool coarse_wait;              /* the kernel refuses epoll_pwait2 */
     struct epoll_socket **sockets; /* by descriptor */
@@ -68,13 +68,9 @@ void epoll_connect_some(struct epoll_reactor *reactor, struct epoll_socket *sock
 void epoll_accept_retry(struct timer *timer);
 
 /* Operations of the backend's table that have a file of their own. */
-int epoll_listen(struct reactor *reactor, const struct address *address, struct address *bound_out);
 void epoll_connect(struct reactor *reactor, struct connect_op *connect,
                    const struct address *address, uint32_t timeout_ms);
 void epoll_connect_cancel(struct epoll_reactor *reactor, struct connect_op *connect,
                           int64_t result);
-
-/* TCP_NODELAY, keepalive 30/10/3, TCP_USER_TIMEOUT 30 s; nothing on a unix socket. */
-void epoll_socket_set_up(int socket, int family);
 
 #endif

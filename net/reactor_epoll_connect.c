@@ -7,10 +7,10 @@
 #include "net/address.h"
 #include "net/reactor.h"
 #include "net/reactor_epoll.h"
+#include "net/socket.h"
 #include "proto/base/contract.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,27 +44,12 @@ static void connect_timed_out(struct timer *timer)
 void epoll_connect_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
 {
     struct connect_op *connect = socket->connect;
-    struct pollfd state = {.fd = socket->socket, .events = POLLOUT};
-    if (poll(&state, 1, 0) == 0) {
+    int outcome = socket_connect_outcome(socket->socket);
+    if (outcome == -EINPROGRESS) {
         socket->ready = 0; /* an edge will tell */
         return;
     }
-    int error = 0;
-    socklen_t length = sizeof(error);
-    if (getsockopt(socket->socket, SOL_SOCKET, SO_ERROR, &error, &length) != 0) {
-        error = errno;
-    }
-    connect_ended(reactor, connect, error == 0 ? connect->socket : -error);
-}
-
-/* 0: connected at once; -EINPROGRESS: an edge will tell; else it has failed. */
-static int begin_connect(int socket, const struct address *address)
-{
-    if (connect(socket, (const struct sockaddr *)&address->socket, address->length) == 0) {
-        return 0;
-    }
-    /* Interrupted, a connect goes on by itself. */
-    return errno == EINTR ? -EINPROGRESS : -errno;
+    connect_ended(reactor, connect, outcome == 0 ? connect->socket : outcome);
 }
 
 void epoll_connect(struct reactor *common, struct connect_op *connect,
@@ -79,8 +64,8 @@ void epoll_connect(struct reactor *common, struct connect_op *connect,
     }
     connect->socket = made;
     connect->reactor = common;
-    epoll_socket_set_up(made, family);
-    int result = begin_connect(made, address);
+    socket_set_up(made, family);
+    int result = socket_connect(made, address);
     if (result == 0) {
         reactor_finish(common, &connect->op, made);
         return;

@@ -10,17 +10,11 @@
 #include "net/buffer.h"
 #include "net/reactor.h"
 #include "net/reactor_epoll.h"
+#include "net/socket.h"
 #include "proto/base/contract.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-
-enum {
-    SENDFILE_BYTES_MAX = 256 * 1024,     /* a call: longer ones hold the loop */
-    SENDFILE_TURN_BYTES_MAX = 512 * 1024 /* a socket and a turn */
-};
 
 /* ---------------------------------------------------------------- receive */
 
@@ -115,82 +109,16 @@ void epoll_receive_some(struct epoll_reactor *reactor, struct epoll_socket *sock
 
 /* ------------------------------------------------------------------- send */
 
-/* sendfile() has no MSG_NOSIGNAL: a process that sends files ignores SIGPIPE, unless it has a
- * handler of its own. */
-static void ignore_broken_pipes(void)
-{
-    static atomic_bool ignored;
-    if (!atomic_load_explicit(&ignored, memory_order_relaxed)) {
-        struct sigaction now;
-        if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) {
-            (void)signal(SIGPIPE, SIG_IGN);
-        }
-        atomic_store_explicit(&ignored, true, memory_order_relaxed);
-    }
-}
-
-/* Takes `count` bytes off the front of the ranges. */
-static void ranges_advance(struct send_op *send, size_t count)
-{
-    send->sent += count;
-    while (send->count > 0 && count >= send->iov->iov_len) {
-        count -= send->iov->iov_len;
-        send->iov++;
-        send->count--;
-    }
-    if (send->count > 0) {
-        send->iov->iov_base = (char *)send->iov->iov_base + count;
-        send->iov->iov_len -= count;
-    }
-}
-
-/* One system call. The bytes that went, or -1 with errno. */
-static ssize_t send_once(struct epoll_socket *socket, struct send_op *send)
-{
-    if (send->file >= 0) {
-        size_t left = send->file_bytes - send->sent;
-        off_t offset = (off_t)(send->file_offset + send->sent);
-        ssize_t count = sendfile(socket->socket, send->file, &offset,
-                                 left < SENDFILE_BYTES_MAX ? left : SENDFILE_BYTES_MAX);
-        if (count == 0) {
-            errno = EIO; /* the file is shorter than what was named */
-            return -1;
-        }
-        send->sent += count > 0 ? (size_t)count : 0;
-        return count;
-    }
-    ssize_t count;
-    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (send->more ? MSG_MORE : 0);
-    if (send->count == 1) {
-        count = sendto(socket->socket, send->iov->iov_base, send->iov->iov_len, flags, NULL, 0);
-    } else {
-        struct msghdr header = {.msg_iov = send->iov, .msg_iovlen = (size_t)send->count};
-        count = sendmsg(socket->socket, &header, flags);
-    }
-    if (count >= 0) {
-        ranges_advance(send, (size_t)count);
-    }
-    return count;
-}
-
-static bool send_is_complete(const struct send_op *send)
-{
-    return send->file >= 0 ? send->sent == send->file_bytes : send->count == 0;
-}
-
 void epoll_send_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
 {
     struct send_op *send = socket->send;
-    if (send->file >= 0) {
-        ignore_broken_pipes();
-    }
     size_t begun_at = send->sent;
     while (!send_is_complete(send)) {
         if (send->file >= 0 && send->sent - begun_at >= SENDFILE_TURN_BYTES_MAX) {
             epoll_socket_again(reactor, socket);
             return;
         }
-        if (send_once(socket, send) >= 0 || errno == EINTR) {
+        if (socket_send(send) >= 0 || errno == EINTR) {
             continue;
         }
         if (errno == EAGAIN) {
