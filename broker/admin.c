@@ -177,9 +177,10 @@ static void stats_answer(struct call *call, struct core *at)
     ASSERT(result != NULL);
     struct writer writer = writer_over(result, bytes);
     uint64_t now_ms = reactor_wall_ms(at->reactor);
-    writer_put_map(&writer, 5);
+    writer_put_map(&writer, 6);
     writer_put_key_string(&writer, "name", cores->name);
     writer_put_key_uint(&writer, "epoch", cores->epoch);
+    writer_put_key_string(&writer, "io", reactor_kind_name(reactor_kind(at->reactor)));
     writer_put_key_uint(&writer, "up_ms",
                         now_ms > cores->started_wall_ms ? now_ms - cores->started_wall_ms : 0);
     writer_put_string(&writer, "cores");

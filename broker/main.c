@@ -11,6 +11,7 @@
 #include "broker/limits.h"
 #include "broker/settings.h"
 #include "net/reactor.h"
+#include "net/reactor_choice.h"
 #include "proto/base/log.h"
 #include "storage/disk.h"
 
@@ -185,12 +186,15 @@ static bool count_cores(struct daemon *daemon)
 
 static bool make_reactors(struct daemon *daemon)
 {
-    for (uint32_t i = 0; i < daemon->core_count; i++) {
-        daemon->reactors[i] = reactor_create_epoll(CORE_BUFFER_BYTES_MAX);
-        if (daemon->reactors[i] == NULL) {
-            log_error("cannot start: the loop of core %u cannot be made: %s", i, strerror(errno));
-            return false;
-        }
+    char refusal[REACTOR_REFUSAL_BYTES_MAX];
+    if (!reactors_create(daemon->reactors, daemon->core_count, daemon->settings.io,
+                         CORE_BUFFER_BYTES_MAX, refusal)) {
+        log_error("cannot start: the loops of %u cores cannot be made: %s", daemon->core_count,
+                  strerror(errno));
+        return false;
+    }
+    if (refusal[0] != '\0') {
+        log_warn("--io: %s", refusal);
     }
     return true;
 }

@@ -151,6 +151,7 @@ static void take_values(struct broker_settings *settings, const struct setting_v
     settings->durability = (enum durability)values[BROKER_SETTING_DURABILITY].number;
     settings->retain_bytes = values[BROKER_SETTING_RETAIN_BYTES].number;
     settings->segment_bytes = values[BROKER_SETTING_SEGMENT_BYTES].number;
+    settings->io = (enum reactor_wish)values[BROKER_SETTING_IO].number;
     settings->log_level = log_level_from_choice(values[BROKER_SETTING_LOG_LEVEL].number);
 }
 

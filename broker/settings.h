@@ -13,6 +13,7 @@
 
 #include "broker/limits.h"
 #include "net/address.h"
+#include "net/reactor_choice.h"
 #include "proto/arguments.h"
 #include "proto/base/contract.h"
 #include "proto/base/log.h"
@@ -47,6 +48,7 @@ struct broker_settings {
     enum durability durability;
     uint64_t retain_bytes;
     uint64_t segment_bytes;
+    enum reactor_wish io;
     enum log_level log_level;
     char error[BROKER_SETTINGS_ERROR_BYTES_MAX]; /* when broker_settings_read() gives false */
 };

@@ -79,6 +79,19 @@ enum reactor_kind reactor_kind(const struct reactor *reactor)
     return reactor->kind;
 }
 
+const char *reactor_kind_name(enum reactor_kind kind)
+{
+    switch (kind) {
+    case REACTOR_EPOLL:
+        return "epoll";
+    case REACTOR_URING:
+        return "io_uring";
+    case REACTOR_SIMULATED:
+        break;
+    }
+    return "simulated";
+}
+
 /* ------------------------------------------------------------- operations */
 
 void reactor_start(struct op *op, enum op_kind kind)

@@ -66,13 +66,20 @@ struct op {
 
 /* ------------------------------------------------------------------ life */
 
-enum reactor_kind { REACTOR_EPOLL, REACTOR_SIMULATED };
+enum reactor_kind { REACTOR_EPOLL, REACTOR_URING, REACTOR_SIMULATED };
 
 /*
  * Makes an epoll reactor. `buffers_bytes_max` bounds its receive buffers. Returns NULL with
  * errno set where the kernel refuses (descriptors, memory).
  */
 struct reactor *reactor_create_epoll(size_t buffers_bytes_max);
+
+/*
+ * The same on io_uring (Linux 6.1 on). The first thread that waits in it, by reactor_run() or
+ * reactor_run_once(), is the only one that may from then on. A kernel, a container or a limit may
+ * refuse it: net/reactor_choice.h falls back to epoll.
+ */
+struct reactor *reactor_create_uring(size_t buffers_bytes_max);
 
 /* Makes a reactor of a simulated world (net/simulation.h). Never fails. */
 struct reactor *reactor_create_simulated(struct simulation *simulation, const char *name);
@@ -81,6 +88,9 @@ struct reactor *reactor_create_simulated(struct simulation *simulation, const ch
 void reactor_destroy(struct reactor *reactor);
 
 enum reactor_kind reactor_kind(const struct reactor *reactor);
+
+/* "epoll", "io_uring" or "simulated", for people and stats. */
+const char *reactor_kind_name(enum reactor_kind kind);
 
 /* Runs turns until reactor_stop(). A simulated reactor is run by its simulation instead. */
 void reactor_run(struct reactor *reactor);

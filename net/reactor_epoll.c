@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-    EVENTS_MAX = 256,      /* a wait: more are taken by the next turn */
+    EVENTS_MAX = 256, /* a wait: more are taken by the next turn */
     SOCKETS_LEAST = 64
 };
 
@@ -398,8 +398,7 @@ struct reactor *reactor_create_epoll(size_t buffers_bytes_max)
     list_init(&reactor->ready);
     list_init(&reactor->working);
     list_init(&reactor->starved);
-    reactor_init(&reactor->common, &epoll_backend, REACTOR_EPOLL, buffers_bytes_max,
-                 kernel_seed());
+    reactor_init(&reactor->common, &epoll_backend, REACTOR_EPOLL, buffers_bytes_max, kernel_seed());
     reactor->common.now_ns = kernel_clock_ns(&reactor->common);
     reactor->common.wall_ms = kernel_wall_ms(&reactor->common);
     return &reactor->common;

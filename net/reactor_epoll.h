@@ -33,7 +33,7 @@ struct epoll_socket {
 struct epoll_reactor {
     struct reactor common;
     int epoll;
-    int wake;  /* an eventfd, edge-triggered: it need never be read */
+    int wake; /* an eventfd, edge-triggered: it need never be read */
     struct descriptor_reserve descriptors;
     int sockets_max;
     struct timer accept_retry;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net_world.h - a reactor of either backend for a test, and a way to let time pass in it: what a
- * header of net/ promises is tested once and holds for both.
+ * net_world.h - a reactor of any backend for a test, and a way to let time pass in it: what a
+ * header of net/ promises is tested once and holds for all.
  */
 #ifndef TEST_UNIT_NET_NET_WORLD_H
 #define TEST_UNIT_NET_NET_WORLD_H
@@ -18,7 +18,8 @@
 #include <time.h>
 
 enum {
-    NET_WORLD_KINDS = 2, /* the `_i` of a loop test is an enum reactor_kind */
+    NET_WORLD_KERNEL_KINDS = 2, /* the `_i` of a loop test is an enum reactor_kind */
+    NET_WORLD_KINDS = 3,        /* the simulated one is the last */
     NET_WORLD_BUFFERS_BYTES = 32 * 1024 * 1024,
     NET_WORLD_PATIENCE_MS = 10000
 };
@@ -45,7 +46,8 @@ static inline void net_world_init_sized(struct net_world *world, int kind, size_
         world->simulation = simulation_create(&options);
         world->reactor = reactor_create_simulated(world->simulation, "one");
     } else {
-        world->reactor = reactor_create_epoll(buffers_bytes);
+        world->reactor = kind == REACTOR_URING ? reactor_create_uring(buffers_bytes)
+                                               : reactor_create_epoll(buffers_bytes);
     }
     ck_assert_ptr_nonnull(world->reactor);
 }

@@ -178,7 +178,7 @@ END_TEST
 
 START_TEST(a_part_of_a_file_leaves_in_its_place)
 {
-    begin(REACTOR_EPOLL);
+    begin(_i);
     released = 0;
     char path[] = "/tmp/ternmq-test-connection-XXXXXX";
     int file = mkstemp(path);
@@ -216,7 +216,7 @@ static uint32_t segments_sent(int socket)
 
 START_TEST(the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it)
 {
-    begin(REACTOR_EPOLL);
+    begin(_i);
     char path[] = "/tmp/ternmq-test-connection-XXXXXX";
     int file = mkstemp(path);
     (void)unlink(path);
@@ -238,7 +238,7 @@ END_TEST
 
 START_TEST(a_file_that_is_too_short_ends_the_connection_with_EIO)
 {
-    begin(REACTOR_EPOLL);
+    begin(_i);
     released = 0;
     char path[] = "/tmp/ternmq-test-connection-XXXXXX";
     int file = mkstemp(path);
@@ -259,7 +259,7 @@ END_TEST
 /* The peer has gone, and sendfile has no way to leave the signal out. */
 START_TEST(sending_to_a_peer_that_has_gone_is_an_error_and_no_signal)
 {
-    begin(REACTOR_EPOLL);
+    begin(_i);
     char path[] = "/tmp/ternmq-test-connection-XXXXXX";
     int file = mkstemp(path);
     (void)unlink(path);
@@ -451,10 +451,13 @@ static Suite *connection_output_suite(void)
         out, borrowed_ranges_are_released_once_when_the_connection_is_closed_over_them, 0, kinds);
     tcase_add_loop_test(out, drained_is_told_once_after_the_mark_was_passed, 0, kinds);
     tcase_add_loop_test(out, what_is_written_to_a_closed_connection_is_dropped, 0, kinds);
-    tcase_add_test(out, a_part_of_a_file_leaves_in_its_place);
-    tcase_add_test(out, the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it);
-    tcase_add_test(out, a_file_that_is_too_short_ends_the_connection_with_EIO);
-    tcase_add_test(out, sending_to_a_peer_that_has_gone_is_an_error_and_no_signal);
+    tcase_add_loop_test(out, a_part_of_a_file_leaves_in_its_place, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(out, the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(out, a_file_that_is_too_short_ends_the_connection_with_EIO, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(out, sending_to_a_peer_that_has_gone_is_an_error_and_no_signal, 0,
+                        NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(ends, a_finished_connection_sends_what_is_queued_before_it_closes, 0,
                         kinds);
     tcase_add_test(ends, a_finish_does_not_wait_for_ever_for_a_peer_that_does_not_read);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of what only a real kernel shows: options of sockets, descriptors that run out, stale unix
+ * Tests of what only a real kernel shows, on both of its backends: options of sockets, descriptors that run out, stale unix
  * paths, sendfile, sleeping and waking, what an idle reactor costs.
  */
 
@@ -47,9 +47,9 @@ static void accept_done(struct op *op, int64_t result)
     accept_is_done = true;
 }
 
-static void listen_at(const char *text)
+static void listen_at(int kind, const char *text)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, kind);
     accepted_count = 0;
     accept_is_done = false;
     memset(&accept_op, 0, sizeof(accept_op));
@@ -104,7 +104,7 @@ static int option_of(int socket, int level, int option)
 
 START_TEST(accepted_sockets_are_set_up_as_promised)
 {
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int client = connect_blocking();
     await_accepted(1);
     int socket = accepted_sockets[0];
@@ -125,7 +125,7 @@ END_TEST
 
 START_TEST(many_connections_at_once_are_all_accepted)
 {
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int clients[200];
     for (int i = 0; i < 200; i++) {
         clients[i] = connect_blocking();
@@ -168,7 +168,7 @@ static void receive_done(struct op *op, int64_t result)
 /* One edge tells of both: after the read that was shorter than its room there will be no other. */
 START_TEST(bytes_and_the_end_that_come_together_are_both_seen)
 {
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int client = connect_blocking();
     await_accepted(1);
     received_bytes = 0;
@@ -188,7 +188,7 @@ END_TEST
 
 START_TEST(a_read_that_drained_a_socket_is_not_followed_by_another)
 {
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int client = connect_blocking();
     await_accepted(1);
     received_bytes = 0;
@@ -227,7 +227,7 @@ START_TEST(descriptors_are_kept_back_for_files)
 {
     struct rlimit limit = {.rlim_cur = 120, .rlim_max = 120};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int clients[25];
     int count = 0;
     while (accept_op.refused == 0 && accepted_count < 90) {
@@ -268,7 +268,7 @@ START_TEST(without_any_descriptor_a_peer_is_turned_away_and_later_ones_are_accep
 {
     struct rlimit limit = {.rlim_cur = 100, .rlim_max = 100};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     int client = socket(AF_INET, SOCK_STREAM, 0);
     int opened[100];
     int count = 0;
@@ -297,12 +297,12 @@ END_TEST
 START_TEST(a_stale_unix_path_is_replaced_and_one_in_use_is_not)
 {
     char path[100];
-    (void)snprintf(path, sizeof(path), "unix:/tmp/ternmq-test-epoll-%d", (int)getpid());
-    listen_at(path);
+    (void)snprintf(path, sizeof(path), "unix:/tmp/ternmq-test-kernel-%d", (int)getpid());
+    listen_at(_i, path);
     end_listening();
     ck_assert_int_eq(access(path + 5, F_OK), 0);
 
-    listen_at(path);
+    listen_at(_i, path);
     ck_assert_int_eq(reactor_listen(world.reactor, &address, NULL), -EADDRINUSE);
     int client = connect_blocking();
     await_accepted(1);
@@ -315,12 +315,12 @@ END_TEST
 
 START_TEST(a_file_that_is_no_socket_is_not_removed)
 {
-    char path[] = "/tmp/ternmq-test-epoll-XXXXXX";
+    char path[] = "/tmp/ternmq-test-kernel-XXXXXX";
     int file = mkstemp(path);
     (void)close(file);
     char text[100];
     (void)snprintf(text, sizeof(text), "unix:%s", path);
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     address = net_world_address(text);
 
     ck_assert_int_eq(reactor_listen(world.reactor, &address, NULL), -EADDRINUSE);
@@ -333,7 +333,7 @@ END_TEST
 
 START_TEST(an_address_of_another_machine_cannot_be_listened_at)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     address = net_world_address("192.0.2.1:9");
     ck_assert_int_eq(reactor_listen(world.reactor, &address, NULL), -EADDRNOTAVAIL);
     net_world_deinit(&world);
@@ -371,12 +371,12 @@ static void *drain(void *context)
 
 START_TEST(a_part_of_a_file_is_sent_whole_however_small_the_sockets_buffer_is)
 {
-    listen_at("127.0.0.1:0");
+    listen_at(_i, "127.0.0.1:0");
     struct sink sink = {.socket = connect_blocking(), .bytes = malloc(FILE_BYTES + 1)};
     await_accepted(1);
     int small = 8192;
     (void)setsockopt(accepted_sockets[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-    char path[] = "/tmp/ternmq-test-epoll-XXXXXX";
+    char path[] = "/tmp/ternmq-test-kernel-XXXXXX";
     int file = mkstemp(path);
     (void)unlink(path);
     uint8_t *bytes = malloc(FILE_BYTES);
@@ -418,7 +418,7 @@ static void *run_reactor(void *context)
 
 START_TEST(an_idle_reactor_sleeps_and_costs_nothing)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, run_reactor, world.reactor), 0);
     (void)usleep(500 * 1000);
@@ -435,7 +435,7 @@ END_TEST
 
 START_TEST(a_stop_before_the_run_is_not_forgotten)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     reactor_stop(world.reactor);
     reactor_run(world.reactor);
     net_world_deinit(&world);
@@ -450,7 +450,7 @@ static void stop_from_signal(int signal)
 
 START_TEST(a_signal_handler_stops_a_sleeping_reactor)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     (void)signal(SIGALRM, stop_from_signal);
     (void)ualarm(50 * 1000, 0);
     reactor_run(world.reactor);
@@ -471,7 +471,7 @@ static bool timer_is_over(void *context)
 /* The kernel's default slack alone would be 50 us. */
 START_TEST(a_short_timer_is_not_rounded_up_to_a_millisecond)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     uint64_t least_ns = UINT64_MAX;
     for (int i = 0; i < 20; i++) {
         struct timer timer = {.fired = fired};
@@ -490,7 +490,7 @@ END_TEST
 
 START_TEST(a_wait_for_nothing_ends_after_its_time)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     uint64_t begun_ms = net_world_clock_ms();
     reactor_run_once(world.reactor, 30);
     ck_assert_uint_ge(net_world_clock_ms() - begun_ms, 29);
@@ -507,7 +507,7 @@ static void dawdle(struct turn_hook *hook)
 
 START_TEST(a_turn_that_takes_long_is_counted_as_a_stall)
 {
-    net_world_init(&world, REACTOR_EPOLL);
+    net_world_init(&world, _i);
     struct turn_hook hook = {.run = dawdle};
     reactor_hook_add(world.reactor, TURN_WRITE, &hook);
 
@@ -519,34 +519,46 @@ START_TEST(a_turn_that_takes_long_is_counted_as_a_stall)
 }
 END_TEST
 
-static Suite *reactor_epoll_suite(void)
+static Suite *reactor_kernel_suite(void)
 {
-    Suite *suite = suite_create("net/reactor_epoll");
+    Suite *suite = suite_create("net/reactor_kernel");
     TCase *sockets = tcase_create("sockets");
     TCase *files = tcase_create("files");
     TCase *sleep = tcase_create("sleep");
 
-    tcase_add_test(sockets, accepted_sockets_are_set_up_as_promised);
-    tcase_add_test(sockets, many_connections_at_once_are_all_accepted);
-    tcase_add_test(sockets, bytes_and_the_end_that_come_together_are_both_seen);
-    tcase_add_test(sockets, a_read_that_drained_a_socket_is_not_followed_by_another);
-    tcase_add_test(sockets, descriptors_are_kept_back_for_files);
-    tcase_add_test(sockets,
-                   without_any_descriptor_a_peer_is_turned_away_and_later_ones_are_accepted);
-    tcase_add_test(sockets, a_stale_unix_path_is_replaced_and_one_in_use_is_not);
-    tcase_add_test(sockets, a_file_that_is_no_socket_is_not_removed);
-    tcase_add_test(sockets, an_address_of_another_machine_cannot_be_listened_at);
-    tcase_add_test(files, a_part_of_a_file_is_sent_whole_however_small_the_sockets_buffer_is);
-    tcase_add_test(sleep, an_idle_reactor_sleeps_and_costs_nothing);
-    tcase_add_test(sleep, a_stop_before_the_run_is_not_forgotten);
-    tcase_add_test(sleep, a_signal_handler_stops_a_sleeping_reactor);
-    tcase_add_test(sleep, a_short_timer_is_not_rounded_up_to_a_millisecond);
-    tcase_add_test(sleep, a_wait_for_nothing_ends_after_its_time);
-    tcase_add_test(sleep, a_turn_that_takes_long_is_counted_as_a_stall);
+    tcase_add_loop_test(sockets, accepted_sockets_are_set_up_as_promised, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, many_connections_at_once_are_all_accepted, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, bytes_and_the_end_that_come_together_are_both_seen, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, a_read_that_drained_a_socket_is_not_followed_by_another, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, descriptors_are_kept_back_for_files, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets,
+                        without_any_descriptor_a_peer_is_turned_away_and_later_ones_are_accepted, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, a_stale_unix_path_is_replaced_and_one_in_use_is_not, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, a_file_that_is_no_socket_is_not_removed, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sockets, an_address_of_another_machine_cannot_be_listened_at, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(files, a_part_of_a_file_is_sent_whole_however_small_the_sockets_buffer_is,
+                        0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, an_idle_reactor_sleeps_and_costs_nothing, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, a_stop_before_the_run_is_not_forgotten, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, a_signal_handler_stops_a_sleeping_reactor, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, a_short_timer_is_not_rounded_up_to_a_millisecond, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, a_wait_for_nothing_ends_after_its_time, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(sleep, a_turn_that_takes_long_is_counted_as_a_stall, 0,
+                        NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, sockets);
     suite_add_tcase(suite, files);
     suite_add_tcase(suite, sleep);
     return suite;
 }
 
-TEST_MAIN(reactor_epoll_suite)
+TEST_MAIN(reactor_kernel_suite)
