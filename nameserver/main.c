@@ -19,7 +19,14 @@ enum { EXIT_USAGE = 2 };
 /* How long what was answered may take to leave when the process is asked to end. */
 #define STOP_MS_MAX 2000
 
-enum { SETTING_LISTEN, SETTING_IO, SETTING_LOG_LEVEL, SETTING_HELP, SETTING_VERSION, SETTING_COUNT };
+enum {
+    SETTING_LISTEN,
+    SETTING_IO,
+    SETTING_LOG_LEVEL,
+    SETTING_HELP,
+    SETTING_VERSION,
+    SETTING_COUNT
+};
 
 static const struct setting SETTINGS[] = {
     [SETTING_LISTEN] = {.name = "listen",

@@ -109,11 +109,22 @@ static inline bool uring_is_in_kernel(const struct uring_socket *socket, enum ur
 /* Has the socket worked on in the next turn (or in this one, if it is not over yet). */
 void uring_socket_again(struct uring_reactor *reactor, struct uring_socket *socket);
 
+/* Works on whatever of the socket is not in the kernel. Callbacks run: from complete() only. */
+void uring_socket_work(struct uring_reactor *reactor, struct uring_socket *socket);
+
 /* The socket's entry, made if there is none; NULL where there is no memory. */
 struct uring_socket *uring_socket_open(struct uring_reactor *reactor, int socket);
 
 /* The socket's entry, or NULL. */
 struct uring_socket *uring_socket_find(struct uring_reactor *reactor, int socket);
+
+/* Nothing of it is in the kernel. */
+void uring_socket_free(struct uring_socket *socket);
+
+/* -------------------------------------------------- reactor_uring_ring.c */
+
+/* False, with errno: refused. */
+bool uring_ring_open(struct uring_reactor *reactor);
 
 /*
  * A request of `socket`, which has none of that kind in the kernel, to be prepared at once; NULL
@@ -129,6 +140,15 @@ void uring_poll(struct uring_reactor *reactor, struct uring_socket *socket,
 /* Asks the kernel for an early end of a request, if it is there. */
 void uring_cancel_request(struct uring_reactor *reactor, struct uring_socket *socket,
                           enum uring_request request);
+
+/* The same for those of `to_cancel`, which the queue had no room for. */
+void uring_cancel_due(struct uring_reactor *reactor, struct uring_socket *socket);
+
+/* For the backend's table: hands everything queued to the kernel, and waits. */
+void uring_wait(struct reactor *reactor, int64_t wait_ns);
+
+/* Works on what has completed, as much as a turn may. */
+void uring_take_completions(struct uring_reactor *reactor);
 
 /* ------------------------------------------------ reactor_uring_stream.c */
 

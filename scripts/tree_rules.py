@@ -52,7 +52,7 @@ EXCEPTIONS = {
 }
 # A foreign header that one file alone may include: the reason why it can be replaced.
 ONLY_IN = [
-    (re.compile(r"liburing(\.h|/)"), re.compile(r"net/reactor_uring\.c")),
+    (re.compile(r"liburing(\.h|/)"), re.compile(r"net/reactor_uring(_\w+)?\.[ch]")),
     (re.compile(r"msgpack(\.h|/)"), re.compile(r"test/.*")),
     (re.compile(r"jemalloc/"), re.compile(r"proto/base/.*\.c")),
     (re.compile(r"(isa-l(\.h|/)|crc\.h)"), re.compile(r"proto/base/crc32c\.c")),

@@ -39,6 +39,12 @@ def program_path(name):
     raise SystemExit(f"{name} is not in {build_folder()}")
 
 
+def io_arguments():
+    """How the servers of a test wait for sockets: TERNMQ_IO, or as they do by themselves."""
+    io = os.environ.get("TERNMQ_IO")
+    return ["--io", io] if io else []
+
+
 def free_address():
     """HOST:PORT on loopback that nobody listens on."""
     while True:
@@ -52,14 +58,20 @@ def free_address():
 
 
 class Process:
-    """One server: started at once, killed or stopped by the test, logging to a file."""
+    """One server: started at once, killed or stopped by the test, logging to a file.
 
-    def __init__(self, name, arguments, address, log):
+    `before` is a command that runs it, with other rights or limits.
+    """
+
+    def __init__(self, name, arguments, address, log, before=()):
         self.address = address
         self.log = pathlib.Path(log)
         with open(self.log, "ab") as out:
             self.popen = subprocess.Popen(
-                [program_path(name), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                [*before, program_path(name), *arguments, *io_arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
 
     def alive(self):

@@ -81,7 +81,7 @@ START_TEST(what_is_wrong_is_said_with_its_flag_and_value)
     refuses("--store s --shards 0", "--shards", "0");
     refuses("--store s --shards 65", "--shards", "65");
     refuses("--store s --durability replicas", "--durability", "replicas");
-    refuses("--store s --io uring", "--io", "uring");
+    refuses("--store s --io select", "--io", "select");
     refuses("--store s --segment-bytes 1K", "--segment-bytes", "1K");
     refuses("--store s --segment-bytes 2G", "--segment-bytes", "2G");
     refuses("--store s --retain-bytes -1", "--retain-bytes", "-1");

@@ -11,6 +11,7 @@
 #include "proto/request.h"
 #include "storage/disk.h"
 #include "test/lib/check_main.h"
+#include "test/unit/net/net_world.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -60,15 +61,14 @@ static void *run_reactor(void *reactor)
     return NULL;
 }
 
-static void start_broker(struct real_broker *real, const char *store)
+static void start_broker(struct real_broker *real, int kind, const char *store)
 {
     char error[512];
     log_set_level(LOG_LEVEL_ERROR);
     *real = (struct real_broker){.stop = {.done = stop_posted}};
     ck_assert_msg(disk_open(&real->disk, store, error, sizeof(error)), "%s", error);
     for (int i = 0; i < CORES; i++) {
-        real->reactors[i] = reactor_create_epoll(64U << 20);
-        ck_assert_ptr_nonnull(real->reactors[i]);
+        real->reactors[i] = net_world_reactor(kind, 64U << 20);
     }
     struct address listener;
     ck_assert_msg(address_parse("127.0.0.1:0", 0, &listener, error, sizeof(error)), "%s", error);
@@ -269,7 +269,7 @@ START_TEST(clients_of_two_cores_use_two_shards_at_once)
     char store[] = "/tmp/ternmq-two-shards-XXXXXX";
     ck_assert_ptr_nonnull(mkdtemp(store));
     struct real_broker real;
-    start_broker(&real, store);
+    start_broker(&real, _i, store);
     static struct blocking_client admin;
     client_connect(&admin, &real.address);
     put_topic(&admin, "shared", QUEUES);
@@ -289,7 +289,7 @@ START_TEST(clients_of_two_cores_use_two_shards_at_once)
     stop_broker(&real);
 
     /* Both shards are found again, each by a thread of its own. */
-    start_broker(&real, store);
+    start_broker(&real, _i, store);
     ck_assert_uint_eq(broker_epoch(real.broker), 2);
     client_connect(&admin, &real.address);
     for (uint32_t queue = 0; queue < QUEUES; queue++) {
@@ -308,7 +308,8 @@ static Suite *two_shards_suite(void)
 {
     Suite *suite = suite_create("two_shards");
     TCase *cases = tcase_create("two_shards");
-    tcase_add_test(cases, clients_of_two_cores_use_two_shards_at_once);
+    tcase_add_loop_test(cases, clients_of_two_cores_use_two_shards_at_once, 0,
+                        NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -33,6 +33,15 @@ struct net_world {
     struct reactor *reactor;
 };
 
+/* A reactor on the kernel, of a kind below NET_WORLD_KERNEL_KINDS. */
+static inline struct reactor *net_world_reactor(int kind, size_t buffers_bytes)
+{
+    struct reactor *reactor = kind == REACTOR_URING ? reactor_create_uring(buffers_bytes)
+                                                    : reactor_create_epoll(buffers_bytes);
+    ck_assert_ptr_nonnull(reactor);
+    return reactor;
+}
+
 static inline void net_world_init_sized(struct net_world *world, int kind, size_t buffers_bytes)
 {
     world->kind = (enum reactor_kind)kind;
@@ -46,8 +55,7 @@ static inline void net_world_init_sized(struct net_world *world, int kind, size_
         world->simulation = simulation_create(&options);
         world->reactor = reactor_create_simulated(world->simulation, "one");
     } else {
-        world->reactor = kind == REACTOR_URING ? reactor_create_uring(buffers_bytes)
-                                               : reactor_create_epoll(buffers_bytes);
+        world->reactor = net_world_reactor(kind, buffers_bytes);
     }
     ck_assert_ptr_nonnull(world->reactor);
 }

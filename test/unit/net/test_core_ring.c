@@ -55,7 +55,7 @@ static void *run_core(void *context)
     return NULL;
 }
 
-static void make_cores(uint32_t count)
+static void make_cores(int kind, uint32_t count)
 {
     struct reactor *reactors[CORES];
     void *contexts[CORES];
@@ -63,7 +63,7 @@ static void make_cores(uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         cores[i].number = i;
         cores[i].target = UINT64_MAX;
-        cores[i].reactor = reactor_create_epoll(BUFFERS_BYTES);
+        cores[i].reactor = net_world_reactor(kind, BUFFERS_BYTES);
         ck_assert_ptr_nonnull(cores[i].reactor);
         reactors[i] = cores[i].reactor;
         contexts[i] = &cores[i];
@@ -114,7 +114,7 @@ static void ping(const struct core_message *message, void *context)
 /* Both sleep after nearly every message: a wake-up that is lost would end it here. */
 START_TEST(a_message_to_and_fro_wakes_whoever_sleeps_every_time)
 {
-    make_cores(2);
+    make_cores(_i, 2);
     struct core_message first = {.deliver = ping};
     core_send(mesh, 1, 0, &first);
     start_cores(2);
@@ -161,7 +161,7 @@ static void flood(struct turn_hook *hook)
 /* More than a ring a turn: most of it goes through the overflow list. */
 START_TEST(a_flood_arrives_whole_and_in_order)
 {
-    make_cores(2);
+    make_cores(_i, 2);
     cores[0].left = FLOOD;
     cores[0].send_to = 1;
     cores[0].hook.run = flood;
@@ -209,7 +209,7 @@ static void burst_answer(const struct core_message *message, void *context)
 /* The sender sleeps on a full ring between bursts: the receiver has to tell it of room. */
 START_TEST(bursts_longer_than_a_ring_go_on_when_the_receiver_has_made_room)
 {
-    make_cores(2);
+    make_cores(_i, 2);
     burst_send(&cores[0]);
     start_cores(2);
     join_cores(2);
@@ -254,7 +254,7 @@ static void send_to_all(struct turn_hook *hook)
 
 START_TEST(all_cores_send_to_all_themselves_included)
 {
-    make_cores(CORES);
+    make_cores(_i, CORES);
     atomic_store(&cores_done, 0);
     for (uint32_t i = 0; i < CORES; i++) {
         cores[i].hook.run = send_to_all;
@@ -314,7 +314,7 @@ static void *post_all(void *context)
 
 START_TEST(posts_of_several_threads_all_arrive_each_threads_in_order)
 {
-    make_cores(1);
+    make_cores(_i, 1);
     memset(posted, 0, sizeof(posted));
     memset(posts_expected, 0, sizeof(posts_expected));
     posts_taken = 0;
@@ -353,7 +353,7 @@ static void take_race(struct op *op, int64_t result)
  * step of falling asleep. */
 START_TEST(a_post_while_the_reactor_falls_asleep_is_seen)
 {
-    make_cores(1);
+    make_cores(_i, 1);
     atomic_store(&race_taken, 0);
     struct op op = {.done = take_race};
     start_cores(1);
@@ -384,7 +384,7 @@ static void look_at_flag(struct turn_hook *hook)
 /* reactor_wake() alone must make the next turn see what was written before it. */
 START_TEST(a_wake_is_followed_by_a_turn_that_sees_what_came_before_it)
 {
-    make_cores(1);
+    make_cores(_i, 1);
     atomic_store(&flag, 0);
     atomic_store(&flag_seen, 0);
     cores[0].hook.run = look_at_flag;
@@ -409,13 +409,19 @@ static Suite *core_ring_suite(void)
     TCase *rings = tcase_create("rings");
     TCase *threads = tcase_create("threads");
 
-    tcase_add_test(rings, a_message_to_and_fro_wakes_whoever_sleeps_every_time);
-    tcase_add_test(rings, a_flood_arrives_whole_and_in_order);
-    tcase_add_test(rings, bursts_longer_than_a_ring_go_on_when_the_receiver_has_made_room);
-    tcase_add_test(rings, all_cores_send_to_all_themselves_included);
-    tcase_add_test(threads, posts_of_several_threads_all_arrive_each_threads_in_order);
-    tcase_add_test(threads, a_post_while_the_reactor_falls_asleep_is_seen);
-    tcase_add_test(threads, a_wake_is_followed_by_a_turn_that_sees_what_came_before_it);
+    tcase_add_loop_test(rings, a_message_to_and_fro_wakes_whoever_sleeps_every_time, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(rings, a_flood_arrives_whole_and_in_order, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(rings, bursts_longer_than_a_ring_go_on_when_the_receiver_has_made_room, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(rings, all_cores_send_to_all_themselves_included, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(threads, posts_of_several_threads_all_arrive_each_threads_in_order, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(threads, a_post_while_the_reactor_falls_asleep_is_seen, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(threads, a_wake_is_followed_by_a_turn_that_sees_what_came_before_it, 0,
+                        NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, rings);
     suite_add_tcase(suite, threads);
     return suite;

@@ -482,6 +482,56 @@ START_TEST(nothing_is_reported_while_a_receive_is_paused)
 }
 END_TEST
 
+/* What was on its way when the pause came: nothing of it is lost, or told too soon. */
+START_TEST(what_comes_during_a_pause_is_reported_after_it)
+{
+    pair_open(_i);
+    receive_start();
+    net_world_pass(&world, 5);
+    pair.receiver.awaited = 10;
+
+    reactor_receive_pause(world.reactor, &pair.receiver.op);
+    send_start("first", 5);
+    net_world_await(&world, &pair.sender.is_done);
+    net_world_pass(&world, 20);
+    ck_assert_uint_eq(pair.receiver.length, 0);
+    send_start("later", 5);
+    net_world_await(&world, &pair.sender.is_done);
+    reactor_shutdown_send(world.reactor, pair.client);
+    net_world_pass(&world, 20);
+    ck_assert_uint_eq(pair.receiver.length, 0);
+    ck_assert_int_eq(pair.receiver.done, 0);
+
+    inside_call = true;
+    reactor_receive_resume(world.reactor, &pair.receiver.op);
+    inside_call = false;
+    net_world_await(&world, &pair.receiver.is_done);
+    ck_assert_uint_eq(pair.receiver.length, 10);
+    ck_assert_mem_eq(pair.receiver.bytes, "firstlater", 10);
+    ck_assert_int_eq(pair.receiver.result, 0);
+    pair_close();
+}
+END_TEST
+
+START_TEST(an_end_that_comes_during_a_pause_is_told_after_it)
+{
+    pair_open(_i);
+    receive_start();
+    net_world_pass(&world, 5);
+
+    reactor_receive_pause(world.reactor, &pair.receiver.op);
+    reactor_shutdown_send(world.reactor, pair.client);
+    net_world_pass(&world, 20);
+    ck_assert_int_eq(pair.receiver.done, 0);
+
+    reactor_receive_resume(world.reactor, &pair.receiver.op);
+    net_world_await(&world, &pair.receiver.is_done);
+    ck_assert_int_eq(pair.receiver.done, 1);
+    ck_assert_int_eq(pair.receiver.result, 0);
+    pair_close();
+}
+END_TEST
+
 START_TEST(bytes_go_where_the_receiver_prefers_or_into_a_lent_buffer)
 {
     pair_open(_i);
@@ -722,6 +772,8 @@ static Suite *reactor_suite(void)
     tcase_add_loop_test(streams, a_shutdown_brings_everything_in_flight_home, 0, kinds);
     tcase_add_loop_test(streams, an_end_of_sending_only_lets_answers_come_back, 0, kinds);
     tcase_add_loop_test(streams, nothing_is_reported_while_a_receive_is_paused, 0, kinds);
+    tcase_add_loop_test(streams, what_comes_during_a_pause_is_reported_after_it, 0, kinds);
+    tcase_add_loop_test(streams, an_end_that_comes_during_a_pause_is_told_after_it, 0, kinds);
     tcase_add_loop_test(streams, bytes_go_where_the_receiver_prefers_or_into_a_lent_buffer, 0,
                         kinds);
     tcase_add_loop_test(streams, a_receiver_without_a_buffer_goes_on_when_one_comes_home, 0,
