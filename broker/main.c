@@ -165,14 +165,21 @@ static void broker_failed(void *owner, const char *what)
     _exit(EXIT_FAILURE);
 }
 
+/* One processor is left to what works for the broker beside its loops: the kernel's side of the network, the
+ * helper threads, often the clients. Measured: see "Decisions" in ARCHITECTURE.md. */
+static uint32_t shards_by_default(uint32_t processors)
+{
+    uint32_t loops = processors > 1 ? processors - 1 : 1;
+    return loops < SHARDS_DEFAULT_MAX ? loops : SHARDS_DEFAULT_MAX;
+}
+
 /* As many shards as the store has or is to have, and a core for each while there are processors. */
 static bool count_cores(struct daemon *daemon)
 {
     char error[BROKER_SETTINGS_ERROR_BYTES_MAX];
     uint32_t asked = daemon->settings.shards;
     uint32_t processors = count_processors();
-    uint32_t most = processors < SHARDS_DEFAULT_MAX ? processors : SHARDS_DEFAULT_MAX;
-    uint32_t wanted = asked > 0 ? asked : most;
+    uint32_t wanted = asked > 0 ? asked : shards_by_default(processors);
     if (!broker_count_shards(daemon->disk, wanted, &daemon->shard_count, error, sizeof(error))) {
         log_error("%s", error);
         return false;
