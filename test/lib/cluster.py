@@ -110,7 +110,9 @@ class Cluster:
         self.store = self.folder / "store"
         self.nameserver_address = free_address()
         self.broker_address = free_address()
-        self.broker_arguments = list(broker_arguments)
+        # More than one log whatever the machine, since most of what can go wrong needs two.
+        several = [] if "--shards" in broker_arguments else ["--shards", "2"]
+        self.broker_arguments = [*several, *broker_arguments]
         self.keep_on_failure = keep_on_failure
         self.nameserver = None
         self.broker = None

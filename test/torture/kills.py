@@ -291,9 +291,7 @@ class Torture:
 
     def __init__(self, plan, shards, segment_bytes):
         self.plan = plan
-        arguments = ["--segment-bytes", segment_bytes]
-        if shards:
-            arguments += ["--shards", str(shards)]
+        arguments = ["--segment-bytes", segment_bytes, "--shards", str(shards)]
         self.cluster = cluster.Cluster(arguments, keep_on_failure=True)
         self.producers = []
         for number, settings in enumerate(plan.producers):
@@ -402,7 +400,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--shards", type=int, default=0, help="0: the broker's default")
+    parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--segment-bytes", default="1M")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     arguments = parser.parse_args()
