@@ -11,26 +11,8 @@ static void release_segment(void *segment)
     segment_unref(segment);
 }
 
-/* A copy, by a read: a page that the disk cannot give is then an error of this connection, while the
- * kernel would kill a process that touched it in the mapping. */
-static void copy_run(struct connection *connection, struct run *run)
-{
-    uint8_t *to = connection_reserve(connection, run->bytes);
-    if (segment_read(run->segment, run->place, to, run->bytes)) {
-        connection_commit(connection, run->bytes);
-    } else {
-        connection_commit(connection, 0);
-        connection_close(connection);
-    }
-    segment_unref(run->segment);
-}
-
 static void write_run(struct connection *connection, struct run *run)
 {
-    if (run->bytes <= DELIVERY_COPY_BYTES) {
-        copy_run(connection, run);
-        return;
-    }
     const uint8_t *bytes = segment_bytes(run->segment) + run->place;
     struct output_hold hold = {.release = release_segment, .owner = run->segment};
     int file = segment_file(run->segment);

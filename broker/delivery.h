@@ -3,8 +3,8 @@
  * delivery.h - runs of a log, out to a connection, as they lie.
  *
  * A run is adjacent bytes of one segment. Long ones go from the page cache to the socket by
- * sendfile, shorter ones are gathered from the segment's mapping into one sendmsg, the shortest
- * are copied. None of it is touched in the mapping: what the disk cannot give ends the connection.
+ * sendfile, shorter ones are gathered from the segment's mapping into one sendmsg. The kernel alone
+ * reads them: what the disk cannot give ends the connection, and no byte goes through a buffer.
  *
  * Memory:  none; each run's reference to its segment is given back when its bytes are sent or the
  *          connection drops them.
@@ -20,7 +20,6 @@ struct core;
 struct run_list;
 
 enum {
-    DELIVERY_COPY_BYTES = 1024,         /* up to here a copy costs less than a range of its own */
     DELIVERY_SENDFILE_BYTES = 16 * 1024 /* from here sendfile costs less than a copy */
 };
 

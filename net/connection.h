@@ -127,9 +127,8 @@ struct connection {
 
 /*
  * Given with borrowed memory or a file: `release` (may be NULL) runs once, on the connection's
- * thread, when the bytes are no longer needed: given to the kernel, dropped at close, or, where
- * they are so few that copying is cheaper than borrowing, before the call returns. It must not
- * use the connection.
+ * thread, when the bytes are no longer needed: given to the kernel, dropped at close, or, on a
+ * connection that is closing, before the call returns. It must not use the connection.
  */
 struct output_hold {
     void (*release)(void *owner);
@@ -151,8 +150,8 @@ void connection_commit(struct connection *connection, size_t bytes);
 /* Queues a copy of any number of bytes. */
 void connection_write(struct connection *connection, const void *bytes, size_t length);
 
-/* Queues borrowed memory: read when sent, so it must not change. `hold` is copied. At most 1 KiB
- * is copied at once instead. */
+/* Queues borrowed memory: read by the kernel alone, when it is sent, so it must not change. `hold`
+ * is copied. */
 void connection_write_range(struct connection *connection, const void *bytes, size_t length,
                             struct output_hold hold);
 

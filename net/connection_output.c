@@ -13,7 +13,6 @@
 #include <string.h>
 
 enum {
-    COPY_BYTES_MAX = 1024,       /* up to here a copy costs less than a range of its own */
     SEND_BYTES_MAX = 512 * 1024, /* a connection and a turn: then others have theirs */
     SEND_LEFT_OVER_LEAST = 16384 /* less than this is not cut off for the next turn */
 };
@@ -109,10 +108,7 @@ void connection_write(struct connection *connection, const void *bytes, size_t l
 void connection_write_range(struct connection *connection, const void *bytes, size_t length,
                             struct output_hold hold)
 {
-    if (connection->state != CONNECTION_OPEN || length <= COPY_BYTES_MAX) {
-        if (connection->state == CONNECTION_OPEN) {
-            connection_write(connection, bytes, length);
-        }
+    if (connection->state != CONNECTION_OPEN || length == 0) {
         release(hold);
         return;
     }
