@@ -8,10 +8,14 @@
  * cancels, or its connection closes.
  *
  *     home: READ ---> owner: SERVED ----------------------------> home: answered
- *                      |   ^                                         |  ^
+ *                      |   ^  |  ^                                   |  ^
+ *                      |   |  v  | it is in the page cache now       |  |
+ *                      |   |  COLD                                   |  |
  *                      v   | visible, time-out, cancel               v  | socket took some
  *                     PARKED                                         HELD (unsent answers above
  *                                                                          UNSENT_BYTES_MAX)
+ *
+ * COLD is no waiting for messages: it is as long as a disk needs, and nothing ends it early.
  *
  * A poll, a pull that may wait, counts as waiting from when it parks at home or leaves home until
  * it is answered.
@@ -53,6 +57,11 @@ struct pull_call {
     struct queue_waiter waiter; /* while parked */
     struct timer timer;         /* while parked */
     struct list woken;          /* core->woken */
+    struct warm_waiter warm;    /* while what it reads is brought into the page cache */
+    void (*again)(struct call *call, struct core *at); /* goes on with it then */
+    struct cold_range cold;                            /* what that was, to be compared only */
+    uint32_t cold_tries;                               /* so often in a row it was the same */
+    bool unreadable;                                   /* the disk could not give it */
 
     /* Whose the call is. */
     struct shard *shard;
@@ -91,9 +100,11 @@ void pull_serve_woken(struct core *core);
 bool pull_release(struct call *call);
 
 /* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads its runs
- * on the owner; answers its error, at home, with what there is to know about it. */
+ * on the owner into `runs` and `error`, or, where the disk is needed first, answers false and runs
+ * `again` later; answers its error, at home, with what there is to know about it. */
 void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
-enum error pull_read(struct call *call, struct core *at);
+bool pull_read(struct call *call, struct core *at,
+               void (*again)(struct call *call, struct core *at));
 void pull_refuse(struct call *call);
 
 #endif

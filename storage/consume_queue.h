@@ -37,12 +37,13 @@ struct queue {
     uint64_t last_stored_ms;
     uint64_t mark;           /* the number of its newest durable mark */
     struct index_part *part; /* of the open segment; NULL: none yet */
-    struct segment *hint;    /* where it was last read, while that is there */
-    struct list appends;     /* not yet staged, in order */
-    uint32_t appended;       /* messages of the first of them that are staged already */
-    struct list touched;     /* in log->touched */
-    struct list moved;       /* in log->moved */
-    struct list waking;      /* in log->waking */
+    struct segment *hint;    /* where it was last read, while that is there, if it has its file */
+    struct index_span hint_span;
+    struct list appends; /* not yet staged, in order */
+    uint32_t appended;   /* messages of the first of them that are staged already */
+    struct list touched; /* in log->touched */
+    struct list moved;   /* in log->moved */
+    struct list waking;  /* in log->waking */
     struct list waiters;
     struct list all; /* in log->queue_list */
 };
