@@ -82,6 +82,11 @@ void disk_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t byte
     file->disk->operations->file_read_ahead(file, offset, bytes);
 }
 
+void disk_file_prefetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    file->disk->operations->file_prefetch(file, offset, bytes);
+}
+
 int disk_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
 {
     return file->disk->operations->file_fetch(file, offset, bytes);

@@ -86,9 +86,13 @@ void disk_file_drop_cache(struct disk_file *file);
  * read by a job first. Any thread. */
 bool disk_file_is_resident(struct disk_file *file, uint64_t offset, uint64_t bytes);
 
-/* Has a range read into the page cache and waits for none of it: what cannot be read is found out by who
- * wants it. For jobs: asking alone takes a quarter of a millisecond a MiB. */
+/* Reads a range, which somebody reads in order, into the page cache, and may have the system read on
+ * behind it: what cannot be read is found out by who wants it. For jobs. */
 void disk_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t bytes);
+
+/* Asks for a range, and for nothing behind it, and waits for none of it. For jobs: asking alone takes a quarter
+ * of a millisecond a MiB. */
+void disk_file_prefetch(struct disk_file *file, uint64_t offset, uint64_t bytes);
 
 /* Waits until a range is in the page cache, reading what nobody asked for yet. 0 or -errno. For jobs. */
 int disk_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes);

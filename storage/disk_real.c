@@ -38,6 +38,7 @@ struct real_disk {
     struct disk disk;
     int directory;
     int lock; /* -1: opened to read */
+    int sink; /* /dev/null, or -1 */
     struct disk_workers *workers;
     _Atomic int open_files;
 };
@@ -232,7 +233,14 @@ static bool real_file_is_resident(struct disk_file *file, uint64_t offset, uint6
 
 static void real_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t bytes)
 {
-    descriptor_read_ahead(descriptor_of(file), offset, bytes);
+    if (!descriptor_read_ahead(descriptor_of(file), real_disk(file->disk)->sink, offset, bytes)) {
+        descriptor_prefetch(descriptor_of(file), offset, bytes);
+    }
+}
+
+static void real_file_prefetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    descriptor_prefetch(descriptor_of(file), offset, bytes);
 }
 
 static int real_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
@@ -355,6 +363,9 @@ static void real_close(struct disk *disk)
     struct real_disk *real = real_disk(disk);
     ASSERT(real->open_files == 0);
     disk_workers_destroy(real->workers);
+    if (real->sink >= 0) {
+        (void)close(real->sink);
+    }
     if (real->lock >= 0) {
         (void)close(real->lock); /* Which gives the lock back. */
     }
@@ -377,6 +388,7 @@ static const struct disk_operations real_operations = {
     .file_drop_cache = real_file_drop_cache,
     .file_is_resident = real_file_is_resident,
     .file_read_ahead = real_file_read_ahead,
+    .file_prefetch = real_file_prefetch,
     .file_fetch = real_file_fetch,
     .file_drop_range = real_file_drop_range,
     .file_descriptor = real_file_descriptor,
@@ -479,6 +491,7 @@ static bool open_directory(struct disk **disk_out, const char *path, bool to_rea
     disk->disk.operations = &real_operations;
     disk->directory = directory;
     disk->lock = lock;
+    disk->sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
     disk->workers = disk_workers_create();
     *disk_out = &disk->disk;
     return true;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -88,7 +89,7 @@ bool descriptor_is_resident(int descriptor, uint64_t offset, uint64_t bytes)
            (has_all_pages(descriptor, offset, bytes) && probe(descriptor, offset, bytes));
 }
 
-void descriptor_read_ahead(int descriptor, uint64_t offset, uint64_t bytes)
+void descriptor_prefetch(int descriptor, uint64_t offset, uint64_t bytes)
 {
     for (uint64_t at = 0; at < bytes; at += READ_AHEAD_STEP_BYTES) {
         uint64_t left = bytes - at;
@@ -96,6 +97,19 @@ void descriptor_read_ahead(int descriptor, uint64_t offset, uint64_t bytes)
                             (off_t)(left < READ_AHEAD_STEP_BYTES ? left : READ_AHEAD_STEP_BYTES),
                             POSIX_FADV_WILLNEED);
     }
+}
+
+bool descriptor_read_ahead(int descriptor, int sink, uint64_t offset, uint64_t bytes)
+{
+    off_t at = (off_t)offset;
+    off_t end = (off_t)(offset + bytes);
+    while (sink >= 0 && at < end) {
+        ssize_t count = sendfile(sink, descriptor, &at, (size_t)(end - at));
+        if (count == 0 || (count < 0 && errno != EINTR)) {
+            break;
+        }
+    }
+    return at >= end;
 }
 
 int descriptor_fetch(int descriptor, uint64_t offset, uint64_t bytes)

@@ -25,7 +25,15 @@
 bool descriptor_is_resident(int descriptor, uint64_t offset, uint64_t bytes);
 
 /* Has the kernel read [offset, offset + bytes), and waits for none of it. */
-void descriptor_read_ahead(int descriptor, uint64_t offset, uint64_t bytes);
+void descriptor_prefetch(int descriptor, uint64_t offset, uint64_t bytes);
+
+/*
+ * Reads [offset, offset + bytes), waits for it, and lets the kernel read on behind it in its own way. By
+ * sendfile to `sink`, /dev/null: what comes by itself, ahead of one who reads in order, comes in large
+ * folios, which take a tenth of the processor's time of what is asked for page by page (0.02 against
+ * 0.22 ms a MiB), and half of it again when they are sent. False: there is no sink, or it takes none.
+ */
+bool descriptor_read_ahead(int descriptor, int sink, uint64_t offset, uint64_t bytes);
 
 /* Waits until each page of [offset, offset + bytes) is there, without copying it anywhere. 0 or -errno. */
 int descriptor_fetch(int descriptor, uint64_t offset, uint64_t bytes);

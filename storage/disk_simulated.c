@@ -496,6 +496,7 @@ static const struct disk_operations simulated_operations = {
     .file_drop_cache = simulated_file_drop_cache,
     .file_is_resident = simulated_file_is_resident,
     .file_read_ahead = simulated_file_read_ahead,
+    .file_prefetch = simulated_file_read_ahead,
     .file_fetch = simulated_file_fetch,
     .file_drop_range = simulated_file_drop_range,
     .file_descriptor = simulated_file_descriptor,

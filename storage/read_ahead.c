@@ -24,7 +24,6 @@ struct chunk {
     uint64_t end;
 };
 
-/* Neighbouring chunks of one segment that are read, or dropped, together. */
 struct chunk_job {
     struct disk_job job;
     struct commit_log *log;
@@ -57,18 +56,18 @@ static void chunk_done(struct disk_job *job)
     free(chunks);
 }
 
-/* Has [begin, end) of the log, which lies in one segment, read or dropped. */
-static void submit(struct commit_log *log, struct segment *segment, uint64_t begin, uint64_t end,
-                   bool drops)
+/* Has a chunk read or dropped. */
+static void submit(struct commit_log *log, const struct chunk *chunk, bool drops)
 {
+    struct segment *segment = chunk->segment;
     struct chunk_job *chunks = calloc(1, sizeof(*chunks));
-    ASSERT(chunks != NULL && begin >= segment->base && end <= segment_end(segment));
+    ASSERT(chunks != NULL);
     *chunks = (struct chunk_job){.job = {.work = chunk_work, .done = chunk_done},
                                  .log = log,
                                  .segment = segment,
                                  .drops = drops,
-                                 .offset = begin - segment->base,
-                                 .bytes = end - begin};
+                                 .offset = chunk->begin - segment->base,
+                                 .bytes = chunk->end - chunk->begin};
     segment_ref(segment);
     log->jobs++;
     if (drops) {
@@ -121,35 +120,35 @@ static bool is_cold(const struct chunk *chunk)
                                   chunk->end - chunk->begin);
 }
 
-/* Moves the front of a window up to the chunk that `to` lies in. */
+static void count_in(const struct chunk *chunk)
+{
+    uint8_t *count = &counts_of(chunk->segment)[chunk->number];
+    *count = *count < COUNT_MAX ? (uint8_t)(*count + 1) : COUNT_MAX;
+}
+
+/* Counts the reader in the chunks up to the one that `to` lies in: those that are cold, and those that
+ * were so to others. */
 static void enter(struct commit_log *log, struct cold_reader *reader, uint64_t to)
 {
-    struct chunk chunk = chunk_at(log, reader->ahead);
-    struct segment *segment = chunk.segment;
-    uint64_t wanted = chunk.begin; /* from here on, as far as seen, all is to be read */
-    uint64_t seen = chunk.begin;
-    while (chunk.segment != NULL && chunk.begin <= to) {
-        uint8_t *count = &counts_of(chunk.segment)[chunk.number];
-        bool is_full = log->ahead_bytes + (chunk.begin - wanted) >= READ_AHEAD_BYTES_MAX;
-        if (*count == 0 && is_full) {
-            break; /* with the next one of his reads, or when he misses it */
+    for (struct chunk chunk = chunk_at(log, reader->entered);
+         chunk.segment != NULL && chunk.begin <= to; chunk = chunk_at(log, chunk.end)) {
+        if (counts_of(chunk.segment)[chunk.number] > 0 || is_cold(&chunk)) {
+            count_in(&chunk);
         }
-        bool is_wanted = *count == 0 && is_cold(&chunk);
-        if ((!is_wanted || chunk.segment != segment) && wanted < chunk.begin) {
-            submit(log, segment, wanted, chunk.begin, false);
-            wanted = chunk.begin;
-        }
-        segment = chunk.segment;
-        wanted = is_wanted ? wanted : chunk.end;
-        if (is_wanted || (*count > 0 && *count < COUNT_MAX)) {
-            (*count)++;
-        }
-        seen = chunk.end;
-        reader->ahead = seen;
-        chunk = chunk_at(log, seen);
+        reader->entered = chunk.end;
     }
-    if (wanted < seen) {
-        submit(log, segment, wanted, seen, false);
+}
+
+/* Has those that count somebody read, up to the one that `to` lies in. */
+static void read_up_to(struct commit_log *log, struct cold_reader *reader, uint64_t to)
+{
+    for (struct chunk chunk = chunk_at(log, reader->ahead);
+         chunk.segment != NULL && chunk.begin <= to && log->ahead_bytes < READ_AHEAD_BYTES_MAX;
+         chunk = chunk_at(log, chunk.end)) {
+        if (counts_of(chunk.segment)[chunk.number] > 0) {
+            submit(log, &chunk, false);
+        }
+        reader->ahead = chunk.end;
     }
 }
 
@@ -160,7 +159,7 @@ static void leave(struct commit_log *log, struct cold_reader *reader, uint64_t t
     while (chunk.segment != NULL && chunk.end <= to) {
         uint8_t *count = &counts_of(chunk.segment)[chunk.number];
         if (*count > 0 && --*count == 0 && drops) {
-            submit(log, chunk.segment, chunk.begin, chunk.end, true);
+            submit(log, &chunk, true);
         }
         reader->behind = chunk.end;
         chunk = chunk_at(log, chunk.end);
@@ -171,7 +170,7 @@ static void leave(struct commit_log *log, struct cold_reader *reader, uint64_t t
 
 static void forget(struct commit_log *log, struct cold_reader *reader)
 {
-    leave(log, reader, reader->ahead, true);
+    leave(log, reader, reader->entered, true);
     *reader = (struct cold_reader){.seen_ns = 0};
 }
 
@@ -214,14 +213,15 @@ uint64_t read_ahead_missed(struct commit_log *log, const struct cold_range *rang
         log->has_cold_readers = true;
     }
     reader->seen_ns = now_ns;
-    reader->ahead = reader->ahead > first ? reader->ahead : first;
-    for (struct chunk chunk = chunk_at(log, reader->ahead);
+    reader->entered = reader->entered > first ? reader->entered : first;
+    for (struct chunk chunk = chunk_at(log, reader->entered);
          chunk.segment != NULL && chunk.begin < end; chunk = chunk_at(log, chunk.end)) {
-        uint8_t *count = &counts_of(chunk.segment)[chunk.number];
-        *count = *count < COUNT_MAX ? (uint8_t)(*count + 1) : COUNT_MAX;
-        reader->ahead = chunk.end;
+        count_in(&chunk);
+        reader->entered = chunk.end;
     }
-    return chunk_at(log, end - 1).end - end;
+    uint64_t last = chunk_at(log, end - 1).end;
+    reader->ahead = reader->ahead > last ? reader->ahead : last;
+    return last - end;
 }
 
 void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
@@ -238,7 +238,7 @@ void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
     if (log->written - end < READ_CHUNK_BYTES) {
         /* He has come to the tail: what lies before him stays. */
         leave(log, reader, end, true);
-        leave(log, reader, reader->ahead, false);
+        leave(log, reader, reader->entered, false);
         *reader = (struct cold_reader){.seen_ns = 0};
         return;
     }
@@ -247,8 +247,11 @@ void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
         uint64_t step = reader->step_bytes == 0 ? READ_CHUNK_BYTES : 2 * reader->step_bytes;
         reader->step_bytes = step < READ_AHEAD_BYTES ? step : READ_AHEAD_BYTES;
         /* What he jumped over is not read. */
-        reader->ahead = reader->ahead > end ? reader->ahead : chunk_at(log, end - 1).begin;
-        enter(log, reader, end + reader->step_bytes);
+        uint64_t here = chunk_at(log, end - 1).begin;
+        reader->entered = reader->entered > here ? reader->entered : here;
+        reader->ahead = reader->ahead > here ? reader->ahead : here;
+        enter(log, reader, end + reader->step_bytes + READ_UNASKED_BYTES);
+        read_up_to(log, reader, end + reader->step_bytes);
     }
     if (end > READ_BEHIND_BYTES) {
         leave(log, reader, end - READ_BEHIND_BYTES, true);

@@ -40,7 +40,7 @@ static void warming_work(struct disk_job *job)
 {
     struct warming *warming = CONTAINER_OF(job, struct warming, job);
     const struct cold_range *range = &warming->range;
-    disk_file_read_ahead(file_of(range), range->offset, range->bytes + warming->behind_bytes);
+    disk_file_prefetch(file_of(range), range->offset, range->bytes + warming->behind_bytes);
     warming->error = disk_file_fetch(file_of(range), range->offset, range->bytes);
 }
 
