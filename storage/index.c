@@ -15,7 +15,7 @@
 
 enum {
     INDEX_FORMAT = 1,
-    PART_ENTRIES_LEAST = 16,
+    PART_ENTRIES_LEAST = 4, /* many queues have few messages in a segment */
     PARTS_LEAST = 16,
     SECTIONS_WRITTEN = 3,
     SECTIONS_MAX = 64, /* far above what will ever be; bounds what a damaged header claims */

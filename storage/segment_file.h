@@ -53,10 +53,10 @@ struct segment {
     struct index index;
     struct index *damaged; /* what `index` was before it was made again; NULL: never */
     bool unchecked;        /* entries of `index` were not read for their checksum yet */
-    bool named;   /* has its name, and everything before it is synced */
-    bool settled; /* at start: what is read of it is what the disk holds */
-    bool busy;    /* a job works on its files */
-    struct op op; /* brings the last reference home */
+    bool named;            /* has its name, and everything before it is synced */
+    bool settled;          /* at start: what is read of it is what the disk holds */
+    bool busy;             /* a job works on its files */
+    struct op op;          /* brings the last reference home */
     struct disk_job job;
 };
 
