@@ -249,6 +249,7 @@ void reactor_turn(struct reactor *reactor)
     reactor->counters.turns++;
     reactor->in_turn = true;
     reactor->again = false;
+    reactor->turn_bytes = 0;
     if (atomic_load_explicit(&reactor->buffer_came_home, memory_order_relaxed)) {
         atomic_store(&reactor->buffer_came_home, false);
         reactor->homecomings++;

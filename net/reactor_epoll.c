@@ -200,9 +200,12 @@ static void epoll_complete(struct reactor *common)
     struct epoll_reactor *reactor = epoll_reactor_of(common);
     list_move_all(&reactor->working, &reactor->ready);
     struct list *link;
-    while ((link = list_take_first(&reactor->working)) != NULL) {
+    while (!reactor_turn_is_full(common) && (link = list_take_first(&reactor->working)) != NULL) {
         work_on(reactor, CONTAINER_OF(link, struct epoll_socket, link));
     }
+    /* What is left goes before what became ready meanwhile. */
+    list_move_all(&reactor->working, &reactor->ready);
+    list_move_all(&reactor->ready, &reactor->working);
 }
 
 static bool epoll_is_busy(const struct reactor *common)

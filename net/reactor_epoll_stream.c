@@ -80,6 +80,7 @@ static size_t receive_once(struct epoll_reactor *reactor, struct epoll_socket *s
     if (buffer != NULL) {
         buffer->used += (uint32_t)count;
     }
+    reactor_note_bytes(&reactor->common, (size_t)count);
     struct receive_op *receive = socket->receive;
     receive->received(receive, buffer, room.iov_base, (size_t)count);
     return (size_t)count;
@@ -109,7 +110,7 @@ void epoll_receive_some(struct epoll_reactor *reactor, struct epoll_socket *sock
 
 /* ------------------------------------------------------------------- send */
 
-void epoll_send_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
+static void send_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
 {
     struct send_op *send = socket->send;
     size_t begun_at = send->sent;
@@ -131,4 +132,12 @@ void epoll_send_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
     }
     socket->send = NULL;
     reactor_finish(&reactor->common, &send->op, (int64_t)send->sent);
+}
+
+void epoll_send_some(struct epoll_reactor *reactor, struct epoll_socket *socket)
+{
+    const struct send_op *send = socket->send;
+    size_t begun_at = send->sent;
+    send_some(reactor, socket);
+    reactor_note_bytes(&reactor->common, send->sent - begun_at);
 }

@@ -149,9 +149,12 @@ static void uring_complete(struct reactor *common)
     struct uring_reactor *reactor = uring_reactor_of(common);
     list_move_all(&reactor->working, &reactor->again);
     struct list *link;
-    while ((link = list_take_first(&reactor->working)) != NULL) {
+    while (!reactor_turn_is_full(common) && (link = list_take_first(&reactor->working)) != NULL) {
         uring_socket_work(reactor, CONTAINER_OF(link, struct uring_socket, link));
     }
+    /* What is left goes before what became ready meanwhile. */
+    list_move_all(&reactor->working, &reactor->again);
+    list_move_all(&reactor->again, &reactor->working);
     uring_take_completions(reactor);
 }
 

@@ -180,7 +180,7 @@ static void socket_completed(struct uring_reactor *reactor, uint64_t user_data, 
 void uring_take_completions(struct uring_reactor *reactor)
 {
     struct io_uring_cqe *completion;
-    for (int i = 0; i < URING_COMPLETIONS_A_TURN; i++) {
+    for (int i = 0; i < URING_COMPLETIONS_A_TURN && !reactor_turn_is_full(&reactor->common); i++) {
         if (io_uring_peek_cqe(&reactor->ring, &completion) != 0) {
             return;
         }

@@ -74,6 +74,7 @@ static bool receive_preferred(struct uring_reactor *reactor, struct uring_socket
     reactor->common.counters.receives++;
     if (count > 0) {
         *left -= (size_t)count;
+        reactor_note_bytes(&reactor->common, (size_t)count);
         receive->received(receive, NULL, at, (size_t)count);
     } else if (count == 0) {
         receive_finish(reactor, socket, 0);
@@ -160,6 +161,7 @@ static void received_bytes(struct uring_reactor *reactor, struct uring_socket *s
                            const struct uring_received *received)
 {
     reactor->common.counters.receives++;
+    reactor_note_bytes(&reactor->common, received->bytes);
     if (socket->receive->paused) {
         keep(reactor, socket, received);
         return;

@@ -305,6 +305,7 @@ bool commit_log_open(struct commit_log **log_out, const struct commit_log_option
     log->hook.run = turn_write;
     log->hook.pending = turn_pending;
     reactor_hook_add(log->reactor, TURN_WRITE, &log->hook);
+    log_check_indexes(log);
     *report_out = report;
     *log_out = log;
     return true;

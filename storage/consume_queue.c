@@ -242,6 +242,14 @@ void queues_leave_segment(struct segment *segment)
     }
 }
 
+void queues_forget_index(struct commit_log *log, const struct segment *segment)
+{
+    LIST_FOREACH (link, &log->queue_list) {
+        struct queue *queue = CONTAINER_OF(link, struct queue, all);
+        queue->hint = queue->hint == segment ? NULL : queue->hint;
+    }
+}
+
 void queues_drop_segment(struct commit_log *log, const struct segment *segment)
 {
     for (uint32_t i = 0; i < index_span_count(&segment->index); i++) {

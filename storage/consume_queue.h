@@ -87,6 +87,9 @@ void queues_settle(struct commit_log *log);
 /* A segment is about to be sealed: its queues push to it no more. */
 void queues_leave_segment(struct segment *segment);
 
+/* A segment has another index: nobody goes on in the one that it had. */
+void queues_forget_index(struct commit_log *log, const struct segment *segment);
+
 /* A segment goes: its queues begin behind what they had in it. */
 void queues_drop_segment(struct commit_log *log, const struct segment *segment);
 

@@ -15,11 +15,12 @@
 
 enum {
     INDEX_FORMAT = 1,
-    PART_ENTRIES_LEAST = 16,
+    PART_ENTRIES_LEAST = 4, /* many queues have few messages in a segment */
     PARTS_LEAST = 16,
     SECTIONS_WRITTEN = 3,
     SECTIONS_MAX = 64, /* far above what will ever be; bounds what a damaged header claims */
-    WRITE_RANGES = 256
+    WRITE_RANGES = 256,
+    CHECK_BYTES = 256 * 1024 /* read at once */
 };
 
 enum section_number { SECTION_QUEUES = 1, SECTION_ENTRIES = 2, SECTION_TIMES = 3 };
@@ -319,15 +320,29 @@ int index_write(const struct index *index, struct disk *disk, const struct index
 
 /* --------------------------------------------------------------- loading */
 
+/* Header and table; a table beyond it is refused. */
+enum { FRONT_BYTES = sizeof(struct index_header) + SECTIONS_MAX * sizeof(struct index_section) };
+
+struct front {
+    struct index_header header;
+    struct index_section sections[SECTIONS_MAX];
+};
+
+/*
+ * What is checked is read, and not looked at through the mapping: the kernel reads far ahead of a page that
+ * is missed there, which at a cold start is the whole of every index. And what cannot be read is an error.
+ */
+static bool read_at(struct disk_file *file, void *to, uint64_t length, uint64_t offset)
+{
+    return disk_file_read(file, to, length, offset) == (int64_t)length;
+}
+
 /* The section, if it lies within the file and is a whole number of elements. */
-static const struct index_section *find_section(const uint8_t *map, uint64_t bytes,
+static const struct index_section *find_section(const struct front *front, uint64_t bytes,
                                                 enum section_number number, size_t element_bytes)
 {
-    struct index_header header;
-    memcpy(&header, map, sizeof(header));
-    const struct index_section *sections = (const void *)(map + sizeof(header));
-    for (uint32_t i = 0; i < header.section_count; i++) {
-        const struct index_section *section = &sections[i];
+    for (uint32_t i = 0; i < front->header.section_count; i++) {
+        const struct index_section *section = &front->sections[i];
         if (section->number == number) {
             bool fits = section->offset % 8 == 0 && section->offset <= bytes &&
                         section->bytes <= bytes - section->offset &&
@@ -338,31 +353,22 @@ static const struct index_section *find_section(const uint8_t *map, uint64_t byt
     return NULL;
 }
 
-static bool header_is_whole(const uint8_t *map, uint64_t bytes, uint64_t base, uint32_t used)
+static bool read_front(const struct index *index, uint64_t base, uint32_t used, struct front *front)
 {
-    struct index_header header;
-    if (bytes < sizeof(header)) {
+    uint64_t bytes = index->map_bytes < FRONT_BYTES ? index->map_bytes : FRONT_BYTES;
+    if (bytes < sizeof(front->header) || !read_at(index->file, front, bytes, 0) ||
+        memcmp(front->header.magic, index_magic, sizeof(index_magic)) != 0 ||
+        front->header.format != INDEX_FORMAT || front->header.section_count > SECTIONS_MAX ||
+        front->header.base != base || front->header.used != used) {
         return false;
     }
-    memcpy(&header, map, sizeof(header));
-    if (memcmp(header.magic, index_magic, sizeof(index_magic)) != 0 ||
-        header.format != INDEX_FORMAT || header.section_count > SECTIONS_MAX ||
-        header.base != base || header.used != used) {
+    uint64_t table_bytes = front->header.section_count * sizeof(struct index_section);
+    if (table_bytes > bytes - sizeof(front->header)) {
         return false;
     }
-    uint64_t table_bytes = header.section_count * sizeof(struct index_section);
-    if (table_bytes > bytes - sizeof(header)) {
-        return false;
-    }
-    uint32_t crc = header.crc;
-    header.crc = 0;
-    return crc ==
-           crc32c_continue(crc32c(&header, sizeof(header)), map + sizeof(header), table_bytes);
-}
-
-static bool section_crc_is_right(const uint8_t *map, const struct index_section *section)
-{
-    return crc32c(map + section->offset, section->bytes) == section->crc;
+    uint32_t crc = front->header.crc;
+    front->header.crc = 0;
+    return crc == crc32c(front, sizeof(front->header) + table_bytes);
 }
 
 /* Sorted, and within the entries. */
@@ -381,36 +387,46 @@ static bool rows_are_whole(const struct index_row *rows, uint64_t row_count, uin
     return true;
 }
 
-/* Fills in what the file says. False: damaged. */
-static bool read_map(struct index *index, uint64_t base, uint32_t used, bool check_entries)
+static bool check_rows(const struct index *index, const struct index_section *queues)
 {
-    const uint8_t *map = index->map;
+    struct index_row *rows = malloc(queues->bytes + 1);
+    ASSERT(rows != NULL);
+    bool is_whole = read_at(index->file, rows, queues->bytes, queues->offset) &&
+                    crc32c(rows, queues->bytes) == queues->crc &&
+                    rows_are_whole(rows, index->row_count, index->entry_count);
+    free(rows);
+    return is_whole;
+}
+
+/* Fills in what the file says. False: damaged. */
+static bool read_file(struct index *index, uint64_t base, uint32_t used, bool check_entries)
+{
+    struct front front;
+    struct index_times read_times;
     uint64_t bytes = index->map_bytes;
-    if (!header_is_whole(map, bytes, base, used)) {
+    if (!read_front(index, base, used, &front)) {
         return false;
     }
     const struct index_section *queues =
-        find_section(map, bytes, SECTION_QUEUES, sizeof(struct index_row));
+        find_section(&front, bytes, SECTION_QUEUES, sizeof(struct index_row));
     const struct index_section *entries =
-        find_section(map, bytes, SECTION_ENTRIES, sizeof(struct index_entry));
+        find_section(&front, bytes, SECTION_ENTRIES, sizeof(struct index_entry));
     const struct index_section *times =
-        find_section(map, bytes, SECTION_TIMES, sizeof(struct index_times));
-    if (queues == NULL || entries == NULL || times == NULL ||
-        times->bytes != sizeof(struct index_times) || !section_crc_is_right(map, queues) ||
-        !section_crc_is_right(map, times) ||
-        (check_entries && !section_crc_is_right(map, entries))) {
+        find_section(&front, bytes, SECTION_TIMES, sizeof(struct index_times));
+    if (queues == NULL || entries == NULL || times == NULL || times->bytes != sizeof(read_times) ||
+        !read_at(index->file, &read_times, sizeof(read_times), times->offset) ||
+        crc32c(&read_times, sizeof(read_times)) != times->crc) {
         return false;
     }
-    struct index_times read_times;
-    memcpy(&read_times, map + times->offset, sizeof(read_times));
     index->first_stored_ms = read_times.first_stored_ms;
     index->last_stored_ms = read_times.last_stored_ms;
-    index->rows = (const void *)(map + queues->offset);
+    index->rows = (const void *)(index->map + queues->offset);
     index->row_count = (uint32_t)(queues->bytes / sizeof(struct index_row));
-    index->entries = (const void *)(map + entries->offset);
+    index->entries = (const void *)(index->map + entries->offset);
     index->entry_count = entries->bytes / sizeof(struct index_entry);
-    return index->entry_count <= UINT32_MAX &&
-           rows_are_whole(index->rows, index->row_count, index->entry_count);
+    index->entries_crc = entries->crc;
+    return index->entry_count <= UINT32_MAX && check_rows(index, queues) &&
+           (!check_entries || index_check_entries(index) == 0);
 }
 
 bool index_load(struct index *index, struct disk *disk, const char *path, uint64_t base,
@@ -429,11 +445,32 @@ bool index_load(struct index *index, struct disk *disk, const char *path, uint64
         disk_file_close(loaded.file);
         return false;
     }
-    if (!read_map(&loaded, base, used, check_entries)) {
+    if (!read_file(&loaded, base, used, check_entries)) {
         index_deinit(&loaded);
         return false;
     }
     free_parts(index);
     *index = loaded;
     return true;
+}
+
+int index_check_entries(const struct index *index)
+{
+    ASSERT(index->file != NULL);
+    uint64_t place = (uint64_t)((const uint8_t *)index->entries - index->map);
+    uint64_t left = index->entry_count * sizeof(struct index_entry);
+    uint32_t crc = 0;
+    int result = 0;
+    uint8_t *bytes = malloc(CHECK_BYTES);
+    ASSERT(bytes != NULL);
+    while (left > 0 && result == 0) {
+        size_t now = left < CHECK_BYTES ? (size_t)left : CHECK_BYTES;
+        int64_t got = disk_file_read(index->file, bytes, now, place);
+        result = got < 0 ? (int)got : got < (int64_t)now ? -EBADMSG : 0;
+        crc = result == 0 ? crc32c_continue(crc, bytes, now) : crc;
+        place += now;
+        left -= now;
+    }
+    free(bytes);
+    return result == 0 && crc != index->entries_crc ? -EBADMSG : result;
 }

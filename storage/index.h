@@ -70,6 +70,7 @@ struct index {
     const struct index_row *rows;
     uint32_t row_count;
     const struct index_entry *entries;
+    uint32_t entries_crc; /* as the file says */
 };
 
 /* Of an index that is a file: where its rows end, which are looked at to find a queue. */
@@ -133,6 +134,10 @@ int index_write(const struct index *index, struct disk *disk, const struct index
  */
 bool index_load(struct index *index, struct disk *disk, const char *path, uint64_t base,
                 uint32_t used, bool check_entries);
+
+/* Reads the entries of an index that is a file for their checksum, not through the mapping: what cannot
+ * be read is an error. 0, -EBADMSG where they are damaged, or -errno. Blocks; for the helper threads. */
+int index_check_entries(const struct index *index);
 
 /* Bytes of the file; 0 while in memory. */
 static inline uint64_t index_file_bytes(const struct index *index)

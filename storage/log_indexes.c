@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * log_indexes.c - at a start: the index of every sealed segment, from its file, or what the replay
- * made, or made again from the segment.
+ * log_indexes.c - the index of every sealed segment, from its file, or what the replay made, or made
+ * again from the segment.
+ *
+ * At the start a file is checked but for its entries, which grow with the store: those of segments
+ * that were not replayed are read by a job behind the start, one segment at a time. A read before
+ * that may be led to a wrong place by a damaged entry, as one of an older index may: to bytes of the
+ * same segment, whose checksums and positions tell.
  */
 
 #include "proto/base/contract.h"
+#include "proto/base/log.h"
 #include "storage/log_replay.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
-    /* Index entries that are read for their checksum at a start, newest segments first: bounds the
-     * time. Older indexes are checked but for their entries. */
+    /* Entries of indexes that are read for their checksum after a start, newest segments first:
+     * bounds what it takes from everybody else's disk and cache. */
     INDEX_CHECK_BYTES = 256 * 1024 * 1024
 };
+
+/* --------------------------------------------------------------- the start */
 
 /* One range is named, from the first byte that is not whole. */
 static void note_corrupt(struct commit_log *log, uint64_t from, uint64_t to)
@@ -39,8 +49,8 @@ static int settle_index(struct commit_log *log, uint32_t number, bool was_replay
         segment->used = (uint32_t)log_segment_limit(log, number);
     }
     segment_path(path, log->directory, segment->base, SEGMENT_INDEX);
-    bool is_checked = *budget > 0;
-    if (index_load(&segment->index, log->disk, path, segment->base, segment->used, is_checked)) {
+    if (index_load(&segment->index, log->disk, path, segment->base, segment->used, was_replayed)) {
+        segment->unchecked = !was_replayed && *budget > 0;
         *budget -= segment->index.map_bytes < *budget ? segment->index.map_bytes : *budget;
         return 0;
     }
@@ -80,4 +90,123 @@ bool log_settle_indexes(struct commit_log *log, uint32_t replayed_from, char *er
         }
     }
     return true;
+}
+
+/* ------------------------------------------------------------- behind the start */
+
+struct index_check {
+    struct disk_job job;
+    struct commit_log *log;
+    struct segment *segment;
+    struct segment again; /* what is made of the segment where its index is damaged: an index */
+    bool keeps_files;     /* nothing is written or removed */
+    bool is_damaged;
+    bool is_made;
+};
+
+/* A file that cannot be made again is removed, so that the next start finds what is not whole. */
+static void make_again(struct index_check *check)
+{
+    struct commit_log *log = check->log;
+    const struct segment *segment = check->segment;
+    struct segment *again = &check->again;
+    char path[SEGMENT_PATH_BYTES];
+    char temporary[SEGMENT_PATH_BYTES];
+    int error;
+    segment_path(path, log->directory, segment->base, SEGMENT_INDEX);
+    segment_path(temporary, log->directory, segment->base, SEGMENT_INDEX_NEW);
+    *again = (struct segment){.file = segment->file, .base = segment->base, .used = segment->used};
+    check->is_made = replay_rebuild_index(log, again, &error) && error == 0;
+    if (!check->is_made) {
+        index_deinit(&again->index);
+    }
+    if (check->keeps_files) {
+        return;
+    }
+    if (!check->is_made) {
+        (void)disk_remove(log->disk, path); /* Left, it is found damaged at the next start. */
+        return;
+    }
+    struct index_names names = {log->directory, path, temporary};
+    if (index_write(&again->index, log->disk, &names, segment->base, segment->used) == 0) {
+        (void)index_load(&again->index, log->disk, path, segment->base, segment->used, false);
+    }
+}
+
+static void check_work(struct disk_job *job)
+{
+    struct index_check *check = CONTAINER_OF(job, struct index_check, job);
+    check->is_damaged = index_check_entries(&check->segment->index) < 0;
+    if (check->is_damaged) {
+        make_again(check);
+    }
+}
+
+/* The damaged one stays mapped while its segment is there: somebody may be reading it. */
+static void take_index(struct segment *segment, const struct index *made)
+{
+    segment->damaged = malloc(sizeof(*segment->damaged));
+    ASSERT(segment->damaged != NULL);
+    *segment->damaged = segment->index;
+    segment->index = *made;
+}
+
+static void say_damaged(const struct index_check *check)
+{
+    uint32_t shard = check->log->options.shard;
+    uint64_t base = check->segment->base;
+    if (check->is_made) {
+        log_warn("shard %u: the index of segment %" PRIu64 " was damaged and was made again: look "
+                 "at the disk",
+                 shard, base);
+    } else {
+        log_error("shard %u: segment %" PRIu64 " and its index are damaged from position %" PRIu64
+                  " on: the next start will take no writes; restore the store from a copy",
+                  shard, base, segment_end(&check->again));
+    }
+}
+
+static void check_done(struct disk_job *job)
+{
+    struct index_check *check = CONTAINER_OF(job, struct index_check, job);
+    struct commit_log *log = check->log;
+    struct segment *segment = check->segment;
+    if (check->is_damaged) {
+        say_damaged(check);
+    }
+    if (check->is_made) {
+        take_index(segment, &check->again.index);
+        queues_forget_index(log, segment);
+    }
+    free(check);
+    log->jobs--;
+    segment->unchecked = false;
+    segment->busy = false;
+    segment_unref(segment);
+    if (!log->fenced) {
+        log_retain(log);
+        log_check_indexes(log);
+    }
+}
+
+void log_check_indexes(struct commit_log *log)
+{
+    uint32_t number = log->segment_count;
+    while (number > 0 && !log->segments[number - 1]->unchecked) {
+        number--;
+    }
+    if (number == 0 || log->phase != LOG_RUNNING) {
+        return;
+    }
+    struct index_check *check = calloc(1, sizeof(*check));
+    ASSERT(check != NULL);
+    check->log = log;
+    check->segment = log->segments[number - 1];
+    check->keeps_files = log->read_only;
+    check->job.work = check_work;
+    check->job.done = check_done;
+    check->segment->busy = true;
+    segment_ref(check->segment);
+    log->jobs++;
+    disk_submit(log->disk, log->reactor, DISK_WORKER_FILES, &check->job);
 }

@@ -316,6 +316,9 @@ uint32_t log_segment_number(const struct commit_log *log, const struct segment *
 bool log_settle_indexes(struct commit_log *log, uint32_t replayed_from, char *error,
                         size_t error_bytes);
 
+/* Has the newest index whose entries were not read yet checked by a job, and then the next. */
+void log_check_indexes(struct commit_log *log);
+
 /* log_fresh.c */
 bool log_make_fresh(struct commit_log *log, char *error, size_t error_bytes);
 

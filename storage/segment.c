@@ -43,6 +43,10 @@ struct segment *segment_create(const struct segment_owner *owner, struct disk_fi
 static void close_files(struct segment *segment)
 {
     index_deinit(&segment->index);
+    if (segment->damaged != NULL) {
+        index_deinit(segment->damaged);
+        free(segment->damaged);
+    }
     disk_file_unmap(segment->file, segment->map, segment->map_bytes);
     disk_file_close(segment->file);
     pthread_mutex_destroy(&segment->sync_mutex);

@@ -51,6 +51,8 @@ struct segment {
     pthread_mutex_t sync_mutex; /* of segment_sync() */
     int sync_error;             /* of the first that failed; 0 */
     struct index index;
+    struct index *damaged; /* what `index` was before it was made again; NULL: never */
+    bool unchecked;        /* entries of `index` were not read for their checksum yet */
     bool named;            /* has its name, and everything before it is synced */
     bool settled;          /* at start: what is read of it is what the disk holds */
     bool busy;             /* a job works on its files */

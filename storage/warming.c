@@ -24,6 +24,7 @@ struct warming {
     struct list link;        /* log->warmings */
     struct list waiters;     /* struct warm_waiter */
     struct cold_range range; /* its segment is a reference */
+    struct disk_file *file;  /* that of the segment, or of the index that it had */
     uint64_t behind_bytes;   /* right behind the range: asked for, not waited for */
     uint64_t started_ns;
     int error;
@@ -31,17 +32,12 @@ struct warming {
 
 /* ------------------------------------------------------------------- jobs */
 
-static struct disk_file *file_of(const struct cold_range *range)
-{
-    return range->of_index ? range->segment->index.file : range->segment->file;
-}
-
 static void warming_work(struct disk_job *job)
 {
     struct warming *warming = CONTAINER_OF(job, struct warming, job);
     const struct cold_range *range = &warming->range;
-    disk_file_prefetch(file_of(range), range->offset, range->bytes + warming->behind_bytes);
-    warming->error = disk_file_fetch(file_of(range), range->offset, range->bytes);
+    disk_file_prefetch(warming->file, range->offset, range->bytes + warming->behind_bytes);
+    warming->error = disk_file_fetch(warming->file, range->offset, range->bytes);
 }
 
 static void warming_done(struct disk_job *job)
@@ -77,6 +73,7 @@ static struct warming *submit(struct commit_log *log, const struct cold_range *r
     ASSERT(warming != NULL);
     warming->log = log;
     warming->range = *range;
+    warming->file = range->of_index ? range->segment->index.file : range->segment->file;
     warming->behind_bytes = behind_bytes;
     warming->started_ns = reactor_now_ns(log->reactor);
     warming->job.work = warming_work;

@@ -9,6 +9,7 @@
 #include "storage/index.h"
 #include "test/lib/check_main.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,6 +148,27 @@ START_TEST(any_byte_that_is_damaged_is_noticed)
 }
 END_TEST
 
+START_TEST(entries_are_read_for_their_checksum_alone)
+{
+    struct index memory;
+    struct index file;
+    uint64_t bytes;
+    fill(&memory, QUEUES);
+    ck_assert_int_eq(index_write(&memory, disk, &names, BASE, USED), 0);
+    index_init(&file);
+    ck_assert(index_load(&file, disk, names.path, BASE, USED, false));
+    ck_assert_int_eq(index_check_entries(&file), 0);
+    uint64_t first = (uint64_t)((const uint8_t *)file.entries - file.map);
+    for (uint64_t i = 0; i < file.entry_count * sizeof(struct index_entry); i++) {
+        disk_image_bytes(image, names.path, &bytes)[first + i] ^= 1;
+        ck_assert_int_eq(index_check_entries(&file), -EBADMSG);
+        disk_image_bytes(image, names.path, &bytes)[first + i] ^= 1;
+    }
+    index_deinit(&file);
+    index_deinit(&memory);
+}
+END_TEST
+
 START_TEST(a_file_cut_anywhere_or_of_random_bytes_is_refused)
 {
     struct index memory;
@@ -207,6 +229,7 @@ static Suite *index_suite(void)
     tcase_add_test(files, spans_are_in_the_order_of_topic_and_queue);
     tcase_add_test(files, a_file_of_other_bytes_is_not_taken);
     tcase_add_test(files, any_byte_that_is_damaged_is_noticed);
+    tcase_add_test(files, entries_are_read_for_their_checksum_alone);
     tcase_add_test(files, a_file_cut_anywhere_or_of_random_bytes_is_refused);
     tcase_add_test(files, a_file_has_its_name_only_when_it_is_whole_on_disk);
     suite_add_tcase(suite, files);

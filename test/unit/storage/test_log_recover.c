@@ -548,6 +548,12 @@ START_TEST(an_index_made_again_is_the_one_that_was_written)
 }
 END_TEST
 
+/* Lets the jobs behind a start come to their end. */
+static void run_behind_start(struct log_world *opened)
+{
+    (void)world_run(opened, 2000, NULL, NULL);
+}
+
 START_TEST(a_damaged_index_is_made_again_whichever_byte_it_is)
 {
     char path[PATH_BYTES];
@@ -564,6 +570,7 @@ START_TEST(a_damaged_index_is_made_again_whichever_byte_it_is)
         struct log_world other;
         world_init(&other, 2, image);
         ck_assert_msg(world_open(&other), "%s", other.error);
+        run_behind_start(&other);
         uint32_t count = 0;
         ck_assert_int_eq(world_read_all(&other, 0, skip_record, &count), OK);
         ck_assert_uint_eq(count, MANY / TALLY_QUEUES);
@@ -573,6 +580,50 @@ START_TEST(a_damaged_index_is_made_again_whichever_byte_it_is)
         world_deinit(&other);
         disk_image_destroy(image);
     }
+}
+END_TEST
+
+START_TEST(an_index_damaged_with_its_segment_is_found_by_the_next_start)
+{
+    char path[PATH_BYTES];
+    uint64_t bytes;
+    write_many();
+    world_close(&world);
+    uint8_t *segment = segment_of(world.image, 0, &bytes);
+    find_places(segment, bytes, 0, &places);
+    segment[places.place[places.count / 2] + RECORD_BYTES_MIN - 1] ^= 0x10;
+    (void)snprintf(path, sizeof(path), "0/%020d.idx", 0);
+    uint8_t *index = disk_image_bytes(world.image, path, &bytes);
+    index[bytes / 2] ^= 0x10; /* Of an entry. */
+
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(!world.report.corrupt);
+    run_behind_start(&world);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+
+    ck_assert(world.report.corrupt);
+    ck_assert_uint_eq(world.report.corrupt_from, places.place[places.count / 2]);
+}
+END_TEST
+
+START_TEST(a_start_reads_no_entries_of_segments_that_it_does_not_replay)
+{
+    char path[PATH_BYTES];
+    uint64_t bytes;
+    write_many();
+    world_close(&world);
+    (void)snprintf(path, sizeof(path), "0/%020d.idx", 0);
+    uint8_t *index = disk_image_bytes(world.image, path, &bytes);
+    index[bytes / 2] ^= 0x10; /* Of an entry. */
+    uint8_t *as_damaged = malloc(bytes);
+    ck_assert_ptr_nonnull(as_damaged);
+    memcpy(as_damaged, index, bytes);
+
+    ck_assert_msg(world_open(&world), "%s", world.error);
+
+    ck_assert_mem_eq(disk_image_bytes(world.image, path, &bytes), as_damaged, bytes);
+    free(as_damaged);
 }
 END_TEST
 
@@ -672,6 +723,8 @@ static Suite *log_recover_suite(void)
     tcase_add_test(recovery, an_older_epoch_behind_a_newer_one_is_no_record_of_this_log);
     tcase_add_test(recovery, an_index_made_again_is_the_one_that_was_written);
     tcase_add_test(recovery, a_damaged_index_is_made_again_whichever_byte_it_is);
+    tcase_add_test(recovery, an_index_damaged_with_its_segment_is_found_by_the_next_start);
+    tcase_add_test(recovery, a_start_reads_no_entries_of_segments_that_it_does_not_replay);
     tcase_add_test(recovery, recovering_twice_is_recovering_once);
     tcase_add_test(recovery, work_at_a_start_does_not_grow_with_the_store);
     tcase_add_test(recovery, an_operation_that_is_not_known_refuses_to_open_unless_it_is_optional);
