@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import cluster
+import machine
 import wire
 
 TOPIC = "bench"
@@ -43,12 +44,13 @@ class Variant:
 class Broker:
     """One broker process; use it in a `with`. Its log is a file beside the store."""
 
-    def __init__(self, programs, folder, variant, arguments=(), before=()):
+    def __init__(self, programs, folder, variant, arguments=(), nameserver=NO_NAMESERVER, before=()):
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(folder)
         self.store = self.folder / "store"
         self.variant = variant
         self.arguments = list(arguments)
+        self.nameserver = nameserver
         self.before = list(before)
         self.address = cluster.free_address()
         self.popen = None
@@ -70,7 +72,7 @@ class Broker:
             *self.before,
             str(self.programs / "ternmq-broker"),
             *("--store", str(self.store), "--listen", self.address),
-            *("--nameserver", NO_NAMESERVER, "--log-level", "warn"),
+            *("--nameserver", self.nameserver, "--log-level", "warn"),
             *self.variant.arguments,
             *self.arguments,
         ]
@@ -91,6 +93,20 @@ class Broker:
     def kill(self):
         self.popen.kill()
         self.popen.wait()
+
+    def restart(self):
+        """Ends it in order and starts it on the same store: nothing is mapped then but what a start needs."""
+        self.stop()
+        self.start()
+
+    def segments(self):
+        """The segment files of its store, the oldest first."""
+        return sorted(self.store.glob("*/[0-9]*.log"))
+
+    def drop_from_cache(self):
+        """Everything of its store out of the page cache, but for what the broker itself has touched since it was
+        started."""
+        machine.drop_from_cache(path for path in self.store.rglob("*") if path.is_file())
 
     def stop(self):
         if self.popen is not None and self.popen.poll() is None:

@@ -3,6 +3,7 @@
 
 import statistics
 
+import rows_alone
 import rows_beside
 
 NOT_MEASURED = "not measured"
@@ -96,6 +97,29 @@ def beside_table(results):
     return lines
 
 
+ALONE_HEAD = ["row", "broker", "figure", "measured", "beside", "reach", "reached"]
+
+
+def alone_table(results):
+    """The lines of the second table; `results` is {row: [{party: {figure: value}}..]}."""
+    lines = [ALONE_HEAD]
+    for row in rows_alone.ROWS:
+        rounds = results.get(row.name, [])
+        for party in dict.fromkeys(party for each in rounds for party in each):
+            for line in row.lines:
+                values = taken(rounds, party, line.figure)
+                beside, reach = "", ""
+                if line.beside and values:
+                    figure, form = line.beside
+                    beside = form.format(statistics.median(taken(rounds, party, figure)))
+                if line.reach is not None:
+                    reach = ("at least " if line.at_least else "at most ") + line.form.format(line.reach)
+                held = "" if line.reach is None else verdict(rows_alone.reached(line, values))
+                measured = with_spread(values, line.form)
+                lines.append([f"{row.name}: {row.what}", party, line.what, measured, beside, reach, held])
+    return lines
+
+
 def markdown(lines):
     if len(lines) < 2:
         return ""
@@ -104,10 +128,18 @@ def markdown(lines):
 
 
 def plain(lines):
-    """The same for a terminal: a block a line, so that nothing is cut off."""
-    head, *body = lines
-    blocks = []
-    for line in body:
-        named = [f"    {name:28} {value}" for name, value in zip(head[1:], line[1:]) if value]
-        blocks.append("\n".join([line[0], *named]))
-    return "\n".join(blocks) + ("\n" if blocks else "")
+    """The same for a terminal: below each row's name, and each broker's, a line a figure."""
+    written, row = [], None
+    for line in lines[1:]:
+        if line[0] != row:
+            row = line[0]
+            written.append(row)
+        if lines[0] is ALONE_HEAD:
+            _, party, what, value, beside, reach, held = line
+            notes = ", ".join(note for note in (beside, reach and f"{reach}: {held}") if note)
+            written.append(f"  {party}: {what}: {value}{notes and f'  [{notes}]'}")
+        else:
+            written.append(f"  {line[1]}")
+            named = zip(lines[0][2:], line[2:])
+            written += [f"    {name:28} {value}" for name, value in named if value]
+    return "\n".join(written) + "\n"
