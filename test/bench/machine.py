@@ -60,13 +60,13 @@ def drop_from_cache(files):
 
 
 def file_system(folder):
-    """The type of the file system below a folder, and its options."""
-    best = ("", "unknown", "")
+    """The type of the file system below a folder."""
+    best = ("", "unknown file system")
     for line in pathlib.Path("/proc/mounts").read_text().splitlines():
-        _, point, kind, options = line.split()[:4]
+        _, point, kind = line.split()[:3]
         if str(pathlib.Path(folder).resolve()).startswith(point) and len(point) > len(best[0]):
-            best = (point, kind, options)
-    return f"{best[1]} ({best[2]})"
+            best = (point, kind)
+    return best[1]
 
 
 def describe(folder):
