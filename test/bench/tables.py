@@ -123,8 +123,20 @@ def alone_table(results):
 def markdown(lines):
     if len(lines) < 2:
         return ""
-    head, *body = ["| " + " | ".join(line) + " |" for line in lines]
+    head, *body = [
+        "| " + " | ".join("**no**" if cell == "no" else cell for cell in line) + " |" for line in lines
+    ]
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
+
+
+def put_into_page(page, name, text):
+    """Replaces what stands between the marks of `name` in a page."""
+    begin, end = f"<!-- figures: {name} -->\n", "<!-- end -->"
+    written = page.read_text()
+    head, mark, rest = written.partition(begin)
+    if not mark or end not in rest:
+        raise ValueError(f"{page}: has no place for {name}")
+    page.write_text(f"{head}{begin}\n{text.strip()}\n\n{end}{rest.partition(end)[2]}")
 
 
 def plain(lines):
