@@ -251,15 +251,19 @@ class Row:
     lines: tuple
 
 
-P99_BESIDE = "from {:.0f} us alone"
+P99_ALONE = "from {:.0f} us alone"
+TAIL_LINES = (
+    Line("produce p99, over without", "ack_ratio", "{:.1f} x", 2, False, ("alone_ack_p99", P99_ALONE)),
+    Line("delivery p99, over without", "delivery_ratio", "{:.1f} x", 2, False, ("alone_delivery_p99", P99_ALONE)),
+    Line("read beside it", "read_mb_s", "{:.0f} MB/s"),
+)
 ROWS = [
     Row(
         "TAIL",
         "5,000/s at the tail while one consumer reads 4 GB from page cache",
         tail_warm,
         (
-            Line("produce p99, over without", "ack_ratio", "{:.1f} x", 2, False, ("alone_ack_p99", P99_BESIDE)),
-            Line("delivery p99, over without", "delivery_ratio", "{:.1f} x", 2, False, ("alone_delivery_p99", P99_BESIDE)),
+            *TAIL_LINES,
         ),
     ),
     Row(
@@ -267,8 +271,7 @@ ROWS = [
         "5,000/s at the tail while one consumer reads 4 GB dropped from page cache",
         tail_cold,
         (
-            Line("produce p99, over without", "ack_ratio", "{:.1f} x", 2, False, ("alone_ack_p99", P99_BESIDE)),
-            Line("delivery p99, over without", "delivery_ratio", "{:.1f} x", 2, False, ("alone_delivery_p99", P99_BESIDE)),
+            *TAIL_LINES,
             Line("of it read from the disk", "disk_share", "{:.2f}"),
         ),
     ),
