@@ -92,9 +92,14 @@ void pull_refuse(struct call *call)
 static void drop_runs(struct call *call, struct core *at)
 {
     struct run_list *runs = call->pull.runs;
+    struct core *owner = call->pull.shard->core; /* where it was taken */
     if (runs != NULL) {
         delivery_drop(runs);
-        pool_give(&at->run_lists, runs);
+        if (owner == at) {
+            pool_give(&at->run_lists, runs);
+        } else {
+            pool_give_back(&owner->run_lists, runs);
+        }
         call->pull.runs = NULL;
     }
 }
