@@ -2,7 +2,8 @@
 """test_allocations.py - a broker that is warm serves messages without asking the allocator for memory.
 
 The broker is linked with a counter before malloc and its kin (allocation_count.c). What may still be
-asked for belongs to no message: the next segment, a chunk of a snapshot, a table that doubles.
+asked for belongs to no message: the next segment, a chunk of a snapshot, a table that doubles, a buffer
+for a frame that two receives have cut.
 """
 
 import os
@@ -20,8 +21,9 @@ MESSAGES = 100_000
 WARM_UP = 20_000
 WINDOW = 64
 BODY = bytes(256)
-# Of 100,000 messages: none of them may cost one, and a growing table doubles less often than that.
-ALLOCATIONS_MAX = 100
+# Of 100,000 messages. Epoll needs 20 to 30; io_uring, whose buffers cut more frames, 180. One a pull would
+# be 1,560, one a call 1,000 or more.
+ALLOCATIONS_MAX = 500
 
 
 class Allocations(unittest.TestCase):
