@@ -96,9 +96,14 @@ void pull_refuse(struct call *call)
 static void drop_runs(struct call *call, struct core *at)
 {
     struct run_list *runs = call->pull.runs;
+    struct core *owner = call->pull.shard->core; /* where it was taken */
     if (runs != NULL) {
         delivery_drop(runs);
-        pool_give(&at->run_lists, runs);
+        if (owner == at) {
+            pool_give(&at->run_lists, runs);
+        } else {
+            pool_give_back(&owner->run_lists, runs);
+        }
         call->pull.runs = NULL;
     }
 }
@@ -115,7 +120,7 @@ static void pull_home(struct call *call, struct core *at)
          * goes on from the place that was resolved; unless it was cancelled meanwhile, since nobody
          * would cancel it again. */
         drop_runs(call, at);
-        if (pull->cancel_under_way) {
+        if (pull->cancel_under_way || pull->cancelled) {
             answer_ok(call);
             return;
         }
@@ -202,6 +207,7 @@ static uint64_t error_detail(const struct pull_call *pull, enum error error,
 static void warmed(struct warm_waiter *waiter, int error)
 {
     struct call *call = CONTAINER_OF(waiter, struct call, pull.warm);
+    call->pull.is_cold = false;
     call->pull.unreadable = error != 0;
     call->pull.again(call, call->pull.shard->core);
 }
@@ -214,6 +220,7 @@ static void have_warmed(struct pull_call *pull, const struct cold_range *cold)
     pull->cold_tries = is_same ? pull->cold_tries + 1 : 1;
     pull->cold = *cold;
     pull->warm.warmed = warmed;
+    pull->is_cold = true;
     commit_log_warm(pull->shard->log, cold, &pull->warm);
 }
 
@@ -277,18 +284,26 @@ static void unpark(struct call *call)
     }
     pull->parked = false;
     timer_stop(pull->shard->core->reactor, &pull->timer);
-    if (!list_is_empty(&pull->woken)) {
-        list_remove(&pull->woken);
-    } else {
-        queue_waiter_cancel(&pull->waiter);
-    }
+    queue_waiter_cancel(&pull->waiter);
 }
 
 /* Waiting is over without a message. */
 static void stop_waiting(struct call *call)
 {
+    list_remove(&call->pull.woken);
     unpark(call);
     call_return(call, call->pull.shard->core, pull_home);
+}
+
+/* At the owner, for a call that may have gone home. One that has just come is served in its turn. */
+static void cancel_here(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    if (pull->parked) {
+        stop_waiting(call);
+    } else if (!list_is_empty(&pull->woken) || pull->is_cold) {
+        pull->cancelled = true;
+    }
 }
 
 static void waiter_woken(struct queue_waiter *waiter)
@@ -314,10 +329,6 @@ static void park(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
     struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
-    if (call->home == at && !pull->waits) {
-        count_as_waiting(call);
-    }
-    core_hook_woken(at);
     pull->parked = true;
     pull->waiter.offset = pull->first;
     queue_wait(queue, &pull->waiter);
@@ -331,11 +342,24 @@ static void pull_serve(struct call *call, struct core *at)
     if (!pull_read(call, at, pull_serve)) {
         return;
     }
-    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns && !at->draining) {
+    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns &&
+        !pull->cancelled && !at->draining) {
         park(call, at);
         return;
     }
     call_return(call, at, pull_home);
+}
+
+/* A pull from an offset is served when the logs have written: messages that came in the same turn are
+ * among what it finds, instead of waiting for the next pull. What begins elsewhere means now. */
+static void pull_arrive(struct call *call, struct core *at)
+{
+    core_hook_woken(at);
+    if (call->pull.place != PULL_OFFSET) {
+        pull_serve(call, at);
+        return;
+    }
+    list_append(&at->woken, &call->pull.woken);
 }
 
 void pull_serve_woken(struct core *core)
@@ -346,6 +370,7 @@ void pull_serve_woken(struct core *core)
     struct list *link;
     while ((link = list_first(&woken)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, pull.woken);
+        list_remove(link);
         unpark(call);
         pull_serve(call, core);
     }
@@ -363,16 +388,13 @@ static void deliver_cancel_done(const struct core_message *message, void *core)
     }
 }
 
-/* At the owner. The call came here before its cancel did, so it is parked here, about to be served, or
- * gone home. */
+/* At the owner. The call came here before its cancel did, so it is here or gone home. */
 static void deliver_cancel(const struct core_message *message, void *object)
 {
     struct core *at = object;
     struct call *call = message->object;
     struct core *home = call->home;
-    if (call->pull.parked) {
-        stop_waiting(call);
-    }
+    cancel_here(call);
     struct core_message done = {.deliver = deliver_cancel_done, .object = call};
     core_send_to(at, home, &done);
 }
@@ -389,9 +411,7 @@ void pull_cancel(struct call *call)
         list_remove(&pull->held);
         answer_ok(call);
     } else if (owner == home) {
-        if (pull->parked) {
-            stop_waiting(call);
-        }
+        cancel_here(call);
     } else {
         pull->cancel_under_way = true;
         struct core_message message = {.deliver = deliver_cancel, .object = call};
@@ -514,8 +534,8 @@ void pull_run(struct call *call, const struct arguments *arguments)
     call_drop_buffer(call);
     struct core *home = call->home;
     struct core *owner = pull->shard->core;
-    if (may_wait && owner != home) {
+    if (may_wait) {
         count_as_waiting(call);
     }
-    call_forward(call, home, owner, pull_serve);
+    call_forward(call, home, owner, pull_arrive);
 }

@@ -161,6 +161,7 @@ struct commit_log {
 
     /* Queues, by key and in the order in which they were made. */
     struct number_map queues;
+    struct queue *queue_found; /* last: appends and reads stay with their queue */
     struct list queue_list;
     uint64_t queue_serial;
     struct queues_view queues_view;
