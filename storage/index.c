@@ -8,6 +8,7 @@
 
 #include "proto/base/contract.h"
 #include "proto/base/crc32c.h"
+#include "storage/index_entries.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -75,7 +76,7 @@ static void free_parts(struct index *index)
 {
     for (uint32_t i = 0; i < index->part_count; i++) {
         ASSERT(index->parts[i]->owner == NULL);
-        free(index->parts[i]->entries);
+        index_entries_free(index->parts[i]->entries, index->parts[i]->capacity);
         free(index->parts[i]);
     }
     free(index->parts);
@@ -114,9 +115,9 @@ struct index_part *index_part_add(struct index *index, uint32_t topic, uint16_t 
 
 void index_part_grow(struct index_part *part)
 {
-    part->capacity = part->capacity == 0 ? PART_ENTRIES_LEAST : part->capacity * 2;
-    part->entries = realloc(part->entries, part->capacity * sizeof(*part->entries));
-    ASSERT(part->entries != NULL);
+    uint32_t capacity = part->capacity == 0 ? PART_ENTRIES_LEAST : part->capacity * 2;
+    part->entries = index_entries_grow(part->entries, part->capacity, capacity);
+    part->capacity = capacity;
 }
 
 static int compare_keys(uint32_t topic_a, uint16_t queue_a, uint32_t topic_b, uint16_t queue_b)

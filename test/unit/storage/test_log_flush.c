@@ -127,6 +127,21 @@ START_TEST(an_idle_log_writes_one_mark_and_syncs_nothing)
 }
 END_TEST
 
+START_TEST(a_removed_queue_has_no_mark_left_however_many_it_had)
+{
+    /* A mark that a sync in flight covers stays, and the next append makes another. */
+    for (int i = 0; i < APPENDS; i++) {
+        produce(i, (uint16_t)(i % 2));
+        simulation_step(world.simulation);
+    }
+    commit_log_queue_remove(world.log, 1, 0);
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[APPENDS - 1]));
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[APPENDS - 2]));
+    ck_assert_uint_eq(queue_state(commit_log_queue_find(world.log, 1, 1)).visible, APPENDS);
+    ck_assert_ptr_null(commit_log_queue_find(world.log, 1, 0));
+}
+END_TEST
+
 static bool has_failed(void *context)
 {
     return ((struct log_world *)context)->failures > 0;
@@ -182,6 +197,7 @@ static Suite *log_flush_suite(void)
     tcase_add_test(syncs, what_a_disk_queue_shows_survives_a_power_cut);
     tcase_add_test(syncs, one_sync_serves_everybody_who_came_while_the_last_one_ran);
     tcase_add_test(syncs, an_idle_log_writes_one_mark_and_syncs_nothing);
+    tcase_add_test(syncs, a_removed_queue_has_no_mark_left_however_many_it_had);
     tcase_add_test(syncs, a_failed_sync_fences_the_log_and_is_never_tried_again);
     tcase_add_test(syncs, after_a_failed_sync_recovery_sees_what_the_disk_holds_not_the_cache);
     suite_add_tcase(suite, syncs);
