@@ -5,6 +5,7 @@ offset 0 and ends with an error when a message is lost, repeated, out of order o
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -215,10 +216,14 @@ def read_figures(line):
     messages, and quantiles in microseconds."""
     words = line.split()
     figures = {}
-    for name in ("in", "out", "bcpu", "bcore", "idle", "steal"):
+    for name in ("in", "out", "bcpu", "bcore", "lcore", "idle", "steal"):
         figures[name] = float(words[words.index(name) + 1])
     for name in ("ack", "e2e"):
         at = words.index(name)
         for step, quantile in enumerate(("p50", "p99", "p99_9", "max"), 1):
             figures[f"{name}_{quantile}"] = float(words[at + step])
+    # The load says idle and steal as of two processors. What nobody of ours was, somebody else was.
+    processors = os.cpu_count()
+    busy = processors * (1 - (figures["idle"] + figures["steal"]) / 2)
+    figures["others"] = max(0.0, busy - figures["bcore"] - figures["lcore"])
     return figures

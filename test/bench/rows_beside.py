@@ -24,6 +24,8 @@ class Row:
     gate: bool = False  # part of the short form
 
 
+# Of one processor: the kernel's own threads take up to this beside a broker that writes.
+OTHERS_MOST = 0.4
 OWN_C = "both --queues 1 --durability memory --batch 100 --window 8"
 OWN_E = "produce --queues 1 --batch 1 --window 1 --connections 64 --size 256"
 OWN_G = "latency --queues 1 --connections 4 --size 256"
@@ -146,9 +148,10 @@ def own_figures(row, figures):
 
 def product_figures(row, figures):
     """What of the reference load's figures a row is about."""
+    others = {"others": figures["others"]}
     if row.kind == "latency":
-        return {"p50": figures["e2e_p50"], "p99": figures["e2e_p99"]}
-    return {"rate": figures[row.kind], "cpu": figures["bcpu"]}
+        return others | {"p50": figures["e2e_p50"], "p99": figures["e2e_p99"]}
+    return others | {"rate": figures[row.kind], "cpu": figures["bcpu"]}
 
 
 def measure_round(row, variants, context):
@@ -186,6 +189,18 @@ def ratios(rounds, party, figure):
         for each in rounds
         if each.get("reference", {}).get(figure) and each.get(party, {}).get(figure) is not None
     ]
+
+
+def disturbed(results):
+    """(runs by the reference load during which others took more than OTHERS_MOST of a processor, all of them)."""
+    others = [
+        figures["others"]
+        for rounds in results.values()
+        for each in rounds
+        for figures in each.values()
+        if "others" in figures
+    ]
+    return sum(share > OTHERS_MOST for share in others), len(others)
 
 
 def reached(row, rounds, party):

@@ -2,6 +2,7 @@
 """./scripts/bench without measuring: what it makes of figures, its gate, its exit status."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -118,6 +119,7 @@ class BenchScript(unittest.TestCase):
     def test_the_reference_load_s_line_is_read(self):
         figures = measured.read_figures(REFERENCE_LINE)
         self.assertEqual((figures["in"], figures["out"], figures["bcpu"]), (1000, 900, 0.25))
+        self.assertAlmostEqual(figures["others"], max(0, os.cpu_count() * 0.95 - 1.7))
         self.assertEqual((figures["ack_max"], figures["e2e_p50"], figures["e2e_p99"]), (4, 5, 6))
 
     def test_a_table_goes_to_its_place_in_a_page(self):
