@@ -31,7 +31,7 @@ static const char *const detail_keys[REFUSAL_DETAIL_COUNT] = {
     [REFUSAL_RESUME] = "resume",   [REFUSAL_FIRST] = "first",
     [REFUSAL_QUEUE] = "queue",     [REFUSAL_OFFSET] = "offset",
     [REFUSAL_VERSION] = "version", [REFUSAL_EXPECTED] = "expected",
-    [REFUSAL_NEXT] = "next",
+    [REFUSAL_NEXT] = "next",       [REFUSAL_COLUMN] = "column",
 };
 
 /* ---- the table ---- */

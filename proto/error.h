@@ -72,6 +72,7 @@ enum refusal_detail {
     REFUSAL_VERSION,        /* "version": CONFLICT, the current one */
     REFUSAL_EXPECTED,       /* "expected": OUT_OF_SEQUENCE */
     REFUSAL_NEXT,           /* "next": CORRUPT, the offset after what is broken */
+    REFUSAL_COLUMN,         /* "column": BAD_FILTER, the byte that is wrong, from 1 */
     REFUSAL_DETAIL_COUNT,
 };
 

@@ -42,6 +42,7 @@
 #define PULL_BYTES_DEFAULT (256U << 10) /* some ms of a 1 Gb/s link */
 #define PULL_BYTES_MAX     (4U << 20)   /* half a frame, so that one more message fits */
 #define WAIT_MS_MAX        60000        /* half of the idle close */
+#define FILTER_BYTES_MAX   4096         /* of its text: 128 tags of 29 letters */
 #define TIMEOUT_MS_DEFAULT 5000         /* of a produce: several slow fsyncs */
 #define DURATION_MS_MAX    86400000     /* one day: deadline_ms, timeout_ms, lease_ms */
 #define LIST_ROWS_DEFAULT  1000         /* topic.list, broker.list */

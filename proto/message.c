@@ -282,6 +282,51 @@ bool message_read_stored(struct bytes element, struct message_view *view_out)
     return true;
 }
 
+/* Moves past so many texts. */
+static bool skip_texts(struct cursor *cursor, uint32_t count)
+{
+    struct bytes text;
+    bool is_taken = true;
+    for (uint32_t i = 0; i < count && is_taken; i++) {
+        is_taken = cursor_take_text(cursor, &text);
+    }
+    return is_taken;
+}
+
+bool message_read_labels(struct bytes beginning, struct message_labels *labels_out)
+{
+    struct cursor cursor = cursor_over(beginning);
+    struct message_labels labels = {.has_tag = false};
+    uint32_t keys = 0;
+    if (cursor_peek(&cursor) == CURSOR_BIN) {
+        *labels_out = labels;
+        return true;
+    }
+    if (!cursor_take_array_of(&cursor, 4)) {
+        return false;
+    }
+    if (!cursor_try_nil(&cursor)) {
+        labels.has_tag = cursor_take_text(&cursor, &labels.tag);
+    }
+    if (!cursor_try_nil(&cursor) &&
+        (!cursor_take_array(&cursor, &keys) || !skip_texts(&cursor, keys))) {
+        return false;
+    }
+    if (!cursor_try_nil(&cursor)) {
+        if (!cursor_take_map(&cursor, &labels.property_count)) {
+            return false;
+        }
+        const uint8_t *pairs = cursor.at;
+        if (labels.property_count > PROPERTIES_MAX ||
+            !skip_texts(&cursor, 2 * labels.property_count)) {
+            return false;
+        }
+        labels.properties = (struct bytes){pairs, (size_t)(cursor.at - pairs)};
+    }
+    *labels_out = labels;
+    return !cursor.failed;
+}
+
 /* ---- the canonical form ---- */
 
 /* Copies one text or body; its header only where it was right. */

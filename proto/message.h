@@ -49,6 +49,19 @@ NODISCARD enum error message_read(struct cursor *cursor, struct message_view *vi
 /* Reads element 12 of a record of kind 1 to 3. False: it is none, or not in stored form. */
 NODISCARD bool message_read_stored(struct bytes element, struct message_view *view_out);
 
+/* What a filter looks at: the tag and the properties. */
+struct message_labels {
+    struct bytes tag;        /* content; empty when absent */
+    struct bytes properties; /* the pairs of the map, after its header */
+    uint32_t property_count;
+    bool has_tag; /* also of an empty tag */
+};
+
+/* Reads the labels from the beginning of an element 12 in stored form, as far as they go: the body need
+ * not be there, nor is anything checked but what is needed to find the way. False: it is none, or
+ * `beginning` ends among the labels. */
+NODISCARD bool message_read_labels(struct bytes beginning, struct message_labels *labels_out);
+
 /*
  * Writes the element as it is stored, view->canonical_bytes of them, to `to`. Bytes change only
  * where needs_rewrite; otherwise this is a copy.
