@@ -95,6 +95,7 @@ static void put_core(struct writer *writer, const struct core *core)
         {"pulls", counters->pulls},
         {"pulled_messages", counters->pulled_messages},
         {"pulled_bytes", counters->pulled_bytes},
+        {"filtered_messages", counters->filtered_messages},
         {"pulls_held", counters->pulls_held},
         {"forwarded", counters->forwarded},
         {"reading_stopped", counters->reading_stopped},

@@ -32,7 +32,8 @@ static void woken_hook_run(struct turn_hook *hook)
 
 static bool woken_hook_pending(struct turn_hook *hook)
 {
-    return !list_is_empty(&CONTAINER_OF(hook, struct core, woken_hook)->woken);
+    const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
+    return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning);
 }
 
 static struct core *core_create(struct cores *cores, uint32_t number, struct reactor *reactor)
@@ -44,6 +45,7 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
     core->reactor = reactor;
     list_init(&core->sessions);
     list_init(&core->woken);
+    list_init(&core->scanning);
     core->woken_hook = (struct turn_hook){.run = woken_hook_run, .pending = woken_hook_pending};
     pool_init(&core->calls, sizeof(struct call), IDLE_CALLS_MAX);
     pool_init(&core->run_lists, sizeof(struct run_list), IDLE_RUN_LISTS_MAX);
@@ -57,12 +59,14 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
 
 static void core_destroy(struct core *core)
 {
-    ASSERT(list_is_empty(&core->sessions) && list_is_empty(&core->woken));
+    ASSERT(list_is_empty(&core->sessions));
+    ASSERT(list_is_empty(&core->woken) && list_is_empty(&core->scanning));
     if (core->hooked) {
         reactor_hook_remove(core->reactor, &core->woken_hook);
     }
     pool_deinit(&core->calls);
     pool_deinit(&core->run_lists);
+    pull_scans_deinit(&core->scans);
     for (uint32_t i = 0; i < SPAN_CLASSES; i++) {
         pool_deinit(&core->spans[i]);
     }

@@ -25,6 +25,7 @@
 #define BROKER_CORE_H
 
 #include "broker/pool.h"
+#include "broker/pull_filter.h"
 #include "net/core_ring.h"
 #include "net/reactor.h"
 #include "proto/base/list.h"
@@ -59,14 +60,15 @@ struct core_counters {
     uint64_t rewritten_messages; /* whose str and bin headers were made right */
     uint64_t pulls;
     uint64_t pulled_messages;
-    uint64_t pulled_bytes;     /* of records */
-    uint64_t pulls_held;       /* waited for the socket to take what was unsent */
-    uint64_t forwarded;        /* calls sent to another core */
-    uint64_t parked;           /* now: polls of this core's sessions that wait */
-    uint64_t reading_stopped;  /* times a connection's limits stopped its reading */
-    uint64_t too_many_waiting; /* polls refused for PARKED_MAX */
-    uint64_t deadlines;        /* calls refused with DEADLINE */
-    uint64_t not_yet_durable;  /* produces that timed out */
+    uint64_t pulled_bytes;      /* of records */
+    uint64_t filtered_messages; /* looked at for a filter and not delivered */
+    uint64_t pulls_held;        /* waited for the socket to take what was unsent */
+    uint64_t forwarded;         /* calls sent to another core */
+    uint64_t parked;            /* now: polls of this core's sessions that wait */
+    uint64_t reading_stopped;   /* times a connection's limits stopped its reading */
+    uint64_t too_many_waiting;  /* polls refused for PARKED_MAX */
+    uint64_t deadlines;         /* calls refused with DEADLINE */
+    uint64_t not_yet_durable;   /* produces that timed out */
 };
 
 struct core {
@@ -85,6 +87,8 @@ struct core {
     struct log_limit log_not_a_frame;
     struct log_limit log_closed;
     struct list woken;           /* struct call.pull.woken: pulls to be served this turn */
+    struct list scanning;        /* the same: they go on in the next turn */
+    struct pull_scans scans;     /* what filters may still cost this turn */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
     bool hooked;                 /* woken_hook is in the loop */
     bool draining;

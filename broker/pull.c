@@ -6,9 +6,11 @@
 #include "broker/core.h"
 #include "broker/delivery.h"
 #include "broker/directory.h"
+#include "broker/pull_filter.h"
 #include "broker/session.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
+#include "proto/filter.h"
 
 #include <string.h>
 
@@ -16,10 +18,6 @@
 
 /* What a client with too many polls waiting is asked to wait. */
 #define POLL_RETRY_AFTER_MS 1000
-
-/* The same that was warmed so often in a row and is gone again each time: memory is so short that
- * waiting for the disk is all that is left. */
-enum { COLD_TRIES_MAX = 3 };
 
 static void pull_serve(struct call *call, struct core *at);
 
@@ -64,7 +62,7 @@ static void answer_ok(struct call *call)
         store_u32(to + ANSWER_MSGID, call->msgid);
         store_u32(to + ANSWER_TOPIC_ID, pull->topic_id);
         store_u64(to + ANSWER_FIRST, pull->first);
-        store_u64(to + ANSWER_NEXT, pull->first + messages);
+        store_u64(to + ANSWER_NEXT, pull->next);
         store_u64(to + ANSWER_END, pull->end);
         store_u32(to + ANSWER_MESSAGES, messages);
         call_answer_commit(call, ANSWER_BYTES);
@@ -117,8 +115,9 @@ static void pull_home(struct call *call, struct core *at)
         pull_refuse(call);
     } else if (pull->runs != NULL && !session->closed && session_is_full(session)) {
         /* What it found is given back, so that a client that reads nothing pins no segments. It
-         * goes on from the place that was resolved; unless it was cancelled meanwhile, since nobody
-         * would cancel it again. */
+         * goes on from there; unless it was cancelled meanwhile, since nobody would cancel it again. */
+        pull->from = pull->runs->runs[0].offset;
+        pull->next = pull->from;
         drop_runs(call, at);
         if (pull->cancel_under_way || pull->cancelled) {
             answer_ok(call);
@@ -140,6 +139,7 @@ bool pull_release(struct call *call)
         pull->ended = true;
         ASSERT(list_is_empty(&pull->held));
         drop_runs(call, call->home);
+        filter_destroy(pull->filter);
         if (pull->waits) {
             session_poll_ended(call->session);
         }
@@ -200,7 +200,7 @@ static uint64_t error_detail(const struct pull_call *pull, enum error error,
     case ERROR_TRUNCATED:
         return state->visible;
     default:
-        return pull->first + 1;
+        return pull->from + 1;
     }
 }
 
@@ -230,7 +230,7 @@ static enum error read_runs(struct call *call, struct core *at, struct queue *qu
                             struct cold_range *cold_out)
 {
     struct pull_call *pull = &call->pull;
-    const struct read_limits limits = {.offset = pull->first,
+    const struct read_limits limits = {.offset = pull->from,
                                        .messages_max = pull->messages_max,
                                        .bytes_max = pull->bytes_max,
                                        .may_wait = pull->cold_tries >= COLD_TRIES_MAX};
@@ -238,6 +238,7 @@ static enum error read_runs(struct call *call, struct core *at, struct queue *qu
     enum error error = commit_log_read(pull->shard->log, queue, &limits, runs);
     if (error == OK && runs->messages > 0) {
         pull->runs = runs;
+        pull->next = runs->next;
         return OK;
     }
     if (error == OK) {
@@ -265,7 +266,10 @@ bool pull_read(struct call *call, struct core *at,
     pull->end = state.visible;
     pull->error = resolve(pull, queue, &state, &cold);
     if (pull->error == OK && cold.segment == NULL) {
-        pull->error = read_runs(call, at, queue, &cold);
+        pull->from = pull->from > pull->first ? pull->from : pull->first;
+        pull->next = pull->from;
+        pull->error = pull->filter == NULL ? read_runs(call, at, queue, &cold)
+                                           : pull_filter_scan(call, at, queue, &cold);
         pull->detail = pull->error == OK ? 0 : error_detail(pull, pull->error, &state);
     }
     if (cold.segment == NULL) {
@@ -330,7 +334,7 @@ static void park(struct call *call, struct core *at)
     struct pull_call *pull = &call->pull;
     struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
     pull->parked = true;
-    pull->waiter.offset = pull->first;
+    pull->waiter.offset = pull->from;
     queue_wait(queue, &pull->waiter);
     timer_start(at->reactor, &pull->timer, pull->wait_until_ns);
 }
@@ -342,8 +346,12 @@ static void pull_serve(struct call *call, struct core *at)
     if (!pull_read(call, at, pull_serve)) {
         return;
     }
-    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns &&
-        !pull->cancelled && !at->draining) {
+    bool may_go_on = pull->error == OK && pull->runs == NULL && !pull->cancelled && !at->draining;
+    if (may_go_on && pull->from < pull->end && now_ns < pull_filter_until_ns(call)) {
+        list_append(pull->put_off ? &at->woken : &at->scanning, &pull->woken);
+        return;
+    }
+    if (may_go_on && pull->from == pull->end && now_ns < pull->wait_until_ns) {
         park(call, at);
         return;
     }
@@ -367,6 +375,7 @@ void pull_serve_woken(struct core *core)
     struct list woken;
     list_init(&woken);
     list_move_all(&woken, &core->woken);
+    pull_scans_begin(&core->scans);
     struct list *link;
     while ((link = list_first(&woken)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, pull.woken);
@@ -374,6 +383,8 @@ void pull_serve_woken(struct core *core)
         unpark(call);
         pull_serve(call, core);
     }
+    /* Who looked on goes behind those for whom nothing was left. */
+    list_move_all(&core->woken, &core->scanning);
 }
 
 /* ------------------------------------------------------------------ cancel */
@@ -527,6 +538,10 @@ void pull_run(struct call *call, const struct arguments *arguments)
     struct pull_call *pull = &call->pull;
     bool may_wait = pull->wait_until_ns != 0;
     if (may_wait && call->session->parked >= PARKED_MAX && refuse_waiting(call, &refusal) != OK) {
+        call_refuse(call, &refusal);
+        return;
+    }
+    if (pull_filter_read(call, arguments, &refusal) != OK) {
         call_refuse(call, &refusal);
         return;
     }

@@ -17,6 +17,10 @@
  *
  * COLD is no waiting for messages: it is as long as a disk needs, and nothing ends it early.
  *
+ * With a filter (proto/filter.h) serving is looking through what is there, a bounded part each turn
+ * (broker/pull_filter.h): with nothing found it is served again in the next turn from where it has come
+ * to, for PULL_SCAN_MS_MAX or as long as it may wait; at the end of the queue it parks.
+ *
  * A poll, a pull that may wait, counts as waiting until it is answered.
  *
  * Memory:  struct pull_call lies in the call; a list of runs only from being served to being
@@ -38,9 +42,14 @@
 
 struct call;
 struct core;
+struct filter;
 struct session;
 struct shard;
 struct topic;
+
+/* The same that was warmed so often in a row and is gone again each time: memory is so short that
+ * waiting for the disk is all that is left. */
+enum { COLD_TRIES_MAX = 3 };
 
 /* Where a pull begins. */
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
@@ -66,8 +75,11 @@ struct pull_call {
     /* Whose the call is. */
     struct shard *shard;
     struct run_list *runs;  /* what to send; NULL: nothing */
+    struct filter *filter;  /* NULL: wants every message; home's to destroy */
     uint64_t at;            /* the offset, or the time in ms */
     uint64_t first;         /* resolved */
+    uint64_t from;          /* what lies before it was looked at, and is not wanted */
+    uint64_t next;          /* where the client goes on */
     uint64_t end;           /* what was visible when it was served */
     uint64_t detail;        /* of the error: the offset to resume at, or the first that is kept */
     uint64_t wait_until_ns; /* 0: does not wait */
@@ -80,6 +92,7 @@ struct pull_call {
     enum error error;
     bool has_epoch;
     bool parked;
+    bool put_off;   /* by its filter: nothing of this turn was left for it */
     bool cancelled; /* before it was served: it must not park */
 };
 

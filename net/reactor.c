@@ -376,6 +376,11 @@ uint64_t reactor_now_ns(const struct reactor *reactor)
     return reactor->in_turn ? reactor->now_ns : reactor->backend->clock_ns(reactor);
 }
 
+uint64_t reactor_clock_ns(const struct reactor *reactor)
+{
+    return reactor->backend->clock_ns(reactor);
+}
+
 uint64_t reactor_now_ms(const struct reactor *reactor)
 {
     return reactor_now_ns(reactor) / 1000000;

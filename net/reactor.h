@@ -109,6 +109,9 @@ uint64_t reactor_now_ns(const struct reactor *reactor);  /* monotonic */
 uint64_t reactor_now_ms(const struct reactor *reactor);  /* the same, in ms */
 uint64_t reactor_wall_ms(const struct reactor *reactor); /* since 1970 */
 
+/* The monotonic clock itself, which goes on within a turn: for who bounds what he does in one. */
+uint64_t reactor_clock_ns(const struct reactor *reactor);
+
 uint64_t reactor_random(struct reactor *reactor); /* 64 bits; from the seed if simulated */
 
 /* A moment at which something runs once. Zero-initialize, set `fired`. */

@@ -44,6 +44,7 @@
 #include <stdint.h>
 
 struct commit_log;
+struct filter;
 struct queue;
 
 enum {
@@ -199,6 +200,7 @@ struct run {
     uint32_t place;          /* in the segment's file */
     uint32_t bytes;
     uint32_t messages;
+    uint64_t offset; /* in the queue, of the first */
 };
 
 /* Where somebody goes on to read. */
@@ -221,6 +223,7 @@ struct run_list {
     uint32_t count;
     uint32_t messages;
     uint64_t bytes;
+    uint64_t next; /* the offset behind the last that was looked at */
     struct cold_range cold;
     struct run runs[LOG_RUNS_MAX];
 };
@@ -232,6 +235,9 @@ struct read_limits {
     uint64_t bytes_max;
     bool may_wait;
 };
+
+/* Adds a record to a list: to its last run if it lies right behind it. False: no room. */
+bool run_list_add(struct run_list *list, const struct run *record);
 
 /*
  * Messages of `queue` from `offset` on, below `visible`: at most `messages_max` of them in at most
@@ -248,6 +254,18 @@ struct read_limits {
  */
 enum error commit_log_read(struct commit_log *log, struct queue *queue,
                            const struct read_limits *limits, struct run_list *list_out);
+
+/* What a read leaves out: messages of which the index alone says that `filter` does not want them. */
+struct read_selection {
+    const struct filter *filter;
+    uint32_t looked_at_max; /* offsets, left out or not */
+};
+
+/* The same of what a filter may want: whether it does is the caller's to see. Where nothing of what was
+ * looked at is, the list is empty and list_out->next says how far that was, also if `cold` is told. */
+enum error commit_log_select(struct commit_log *log, struct queue *queue,
+                             const struct read_limits *limits,
+                             const struct read_selection *selection, struct run_list *list_out);
 
 /* Somebody who waits for something cold. */
 struct warm_waiter {

@@ -10,6 +10,7 @@
  */
 
 #include "proto/base/contract.h"
+#include "proto/filter.h"
 #include "storage/log_state.h"
 #include "storage/warming.h"
 
@@ -93,87 +94,146 @@ bool log_entry_is_sane(const struct segment *segment, const struct index_entry *
            entry->size <= segment->used - entry->place;
 }
 
-/* Adds one record to the list: to its last run if it lies right behind it. False: no room. */
-static bool add_record(struct run_list *list, struct segment *segment,
-                       const struct index_entry *entry)
+bool run_list_add(struct run_list *list, const struct run *record)
 {
     struct run *last = list->count == 0 ? NULL : &list->runs[list->count - 1];
-    if (last != NULL && last->segment == segment && last->place + last->bytes == entry->place) {
-        last->bytes += entry->size;
+    if (last != NULL && last->segment == record->segment &&
+        last->place + last->bytes == record->place) {
+        last->bytes += record->bytes;
         last->messages++;
     } else if (list->count < LOG_RUNS_MAX) {
-        segment_ref(segment);
-        list->runs[list->count++] = (struct run){segment, entry->place, entry->size, 1};
+        segment_ref(record->segment);
+        list->runs[list->count++] = *record;
     } else {
         return false;
     }
     list->messages++;
-    list->bytes += entry->size;
+    list->bytes += record->bytes;
     return true;
 }
 
+/* One read under way. */
+struct reading {
+    const struct read_limits *limits;
+    const struct read_selection *selection; /* NULL: leaves out nothing */
+    uint64_t visible;
+    uint64_t at; /* the offset that is looked at next */
+    struct run_list *list;
+    struct cold_range *cold; /* NULL: it may wait */
+};
+
 /* Whether the entries that a read may look at are there. */
-static bool has_entries(const struct log_place *located, uint64_t offset,
-                        const struct read_limits *limits, struct cold_range *cold)
+static bool has_entries(const struct log_place *located, const struct reading *reading)
 {
     const struct index_span *span = &located->span;
-    uint64_t count = span->first + span->count - offset;
+    const struct read_limits *limits = reading->limits;
+    uint64_t count = span->first + span->count - reading->at;
     uint64_t most = limits->bytes_max / RECORD_BYTES_MIN + 1;
+    most = most < limits->messages_max ? most : limits->messages_max;
+    most = reading->selection == NULL ? most : reading->selection->looked_at_max;
     count = count < most ? count : most;
-    count = count < limits->messages_max ? count : limits->messages_max;
-    return warming_has_entries(located->segment, &span->entries[offset - span->first], count, cold);
+    return warming_has_entries(located->segment, &span->entries[reading->at - span->first], count,
+                               reading->cold);
+}
+
+/* Whether the read is over before it looks at the next entry. */
+static bool is_enough(const struct reading *reading)
+{
+    const struct read_selection *selection = reading->selection;
+    return reading->list->messages == reading->limits->messages_max ||
+           (selection != NULL && reading->at - reading->limits->offset >= selection->looked_at_max);
+}
+
+static bool is_left_out(const struct reading *reading, const struct index_entry *entry)
+{
+    return reading->selection != NULL &&
+           !filter_may_want(reading->selection->filter, entry->tag_hash);
+}
+
+/* False: no room. */
+static bool add_record(const struct reading *reading, struct segment *segment,
+                       const struct index_entry *entry)
+{
+    struct run_list *list = reading->list;
+    const struct run record = {segment, entry->place, entry->size, 1, reading->at};
+    bool fits = list->messages == 0 || list->bytes + entry->size <= reading->limits->bytes_max;
+    return fits && run_list_add(list, &record);
 }
 
 /* Takes from one segment what fits. False: enough, or what comes next is not whole. */
-static bool read_span(const struct log_place *located, uint64_t *offset, uint64_t visible,
-                      const struct read_limits *limits, struct run_list *list)
+static bool read_span(const struct log_place *located, struct reading *reading)
 {
     const struct index_span *span = &located->span;
-    while (span_has(span, *offset) && *offset < visible) {
-        const struct index_entry *entry = &span->entries[*offset - span->first];
-        if (list->messages == limits->messages_max || !log_entry_is_sane(located->segment, entry) ||
-            (list->messages > 0 && list->bytes + entry->size > limits->bytes_max) ||
-            !add_record(list, located->segment, entry)) {
+    while (span_has(span, reading->at) && reading->at < reading->visible) {
+        const struct index_entry *entry = &span->entries[reading->at - span->first];
+        if (is_enough(reading) || !log_entry_is_sane(located->segment, entry)) {
             return false;
         }
-        (*offset)++;
+        if (!is_left_out(reading, entry) && !add_record(reading, located->segment, entry)) {
+            return false;
+        }
+        reading->at++;
     }
     return true;
 }
 
-enum error commit_log_read(struct commit_log *log, struct queue *queue,
-                           const struct read_limits *limits, struct run_list *list_out)
+/* Leaves in the list what is in the page cache; if that is nothing, names what is missed. */
+static void cut_cold(struct commit_log *log, const struct queue *queue, struct reading *reading)
 {
-    struct log_place located;
-    uint64_t at = limits->offset;
-    if (at < queue->first) {
+    struct run_list *list = reading->list;
+    struct reader_place reader = {queue->topic, queue->number, reading->limits->offset};
+    uint32_t count = list->count;
+    bool is_here = warming_cut(log, list, reading->cold);
+    if (list->count < count) {
+        list->next = list->runs[list->count].offset; /* of the first that was cut off */
+    }
+    if (is_here) {
+        read_ahead_moved(log, &reader, list);
+    } else {
+        reader.offset = list->next;
+        reading->cold->reader = reader;
+    }
+}
+
+enum error commit_log_select(struct commit_log *log, struct queue *queue,
+                             const struct read_limits *limits,
+                             const struct read_selection *selection, struct run_list *list_out)
+{
+    if (limits->offset < queue->first) {
         return ERROR_OFFSET_TOO_SMALL;
     }
-    if (at > queue->visible) {
+    if (limits->offset > queue->visible) {
         return ERROR_TRUNCATED;
     }
     list_out->count = 0;
     list_out->messages = 0;
     list_out->bytes = 0;
     list_out->cold = (struct cold_range){.segment = NULL};
-    struct cold_range *cold = limits->may_wait ? NULL : &list_out->cold;
+    struct reading reading = {.limits = limits,
+                              .selection = selection,
+                              .visible = queue->visible,
+                              .at = limits->offset,
+                              .list = list_out,
+                              .cold = limits->may_wait ? NULL : &list_out->cold};
+    struct log_place located;
     bool goes_on = limits->messages_max > 0;
-    while (goes_on && at < queue->visible) {
-        goes_on = log_locate(log, queue, at, cold, &located) &&
-                  has_entries(&located, at, limits, cold) &&
-                  read_span(&located, &at, queue->visible, limits, list_out);
+    while (goes_on && reading.at < queue->visible) {
+        goes_on = log_locate(log, queue, reading.at, reading.cold, &located) &&
+                  has_entries(&located, &reading) && read_span(&located, &reading);
     }
-    if (cold != NULL && list_out->count > 0) {
+    list_out->next = reading.at;
+    if (reading.cold != NULL && list_out->count > 0) {
         /* What came before something cold is enough for now. */
-        *cold = (struct cold_range){.segment = NULL};
-        const struct reader_place reader = {queue->topic, queue->number, limits->offset};
-        if (warming_cut(log, list_out, cold)) {
-            read_ahead_moved(log, &reader, list_out);
-        } else {
-            cold->reader = reader;
-        }
+        *reading.cold = (struct cold_range){.segment = NULL};
+        cut_cold(log, queue, &reading);
     }
-    bool is_refused = list_out->messages == 0 && list_out->cold.segment == NULL &&
+    bool is_refused = list_out->next == limits->offset && list_out->cold.segment == NULL &&
                       limits->messages_max > 0 && limits->offset < queue->visible;
     return is_refused ? ERROR_CORRUPT : OK;
+}
+
+enum error commit_log_read(struct commit_log *log, struct queue *queue,
+                           const struct read_limits *limits, struct run_list *list_out)
+{
+    return commit_log_select(log, queue, limits, NULL, list_out);
 }

@@ -233,7 +233,7 @@ void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
     }
     const struct run *last = &list->runs[list->count - 1];
     uint64_t end = last->segment->base + last->place + last->bytes;
-    reader->next.offset += list->messages;
+    reader->next.offset = list->next;
     reader->seen_ns = reactor_now_ns(log->reactor);
     if (log->written - end < READ_CHUNK_BYTES) {
         /* He has come to the tail: what lies before him stays. */

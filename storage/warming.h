@@ -36,7 +36,7 @@ bool warming_has_record(const struct commit_log *log, struct segment *segment, u
 
 /*
  * Cuts a list down to the runs in front that are in the page cache, and gives the references of the
- * others back. False: not even the first is, and `cold` is told what of it; the list is empty.
+ * others back, where they still stand. False: not even the first is, and `cold` is told what of it; the list is empty.
  */
 bool warming_cut(struct commit_log *log, struct run_list *list, struct cold_range *cold);
 

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pull_filter.c - candidates from the index, then what of them is wanted. */
+#include "broker/pull_filter.h"
+
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/delivery.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+#include "proto/filter.h"
+#include "proto/record.h"
+#include "storage/segment.h"
+
+#include <stdlib.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+/* The clock is looked at once in so many messages: a few microseconds of them. */
+enum { MESSAGES_A_CLOCK = 16 };
+
+static_assert(PULL_SCAN_WINDOW_BYTES > RECORD_HEAD_BYTES_MAX + 1 + (TAG_BYTES_MAX + 5) + 5 +
+                                           KEYS_MAX * (KEY_BYTES_MAX + 5) + PROPERTIES_BYTES_MAX,
+              "everything before a body fits, with headers longer than need be");
+
+/* One look through candidates. */
+struct sieve {
+    struct call *call;
+    struct core *at;
+    struct run_list *wanted;
+    const struct run *run; /* what the window is of */
+    uint32_t begin;        /* the place of its first byte */
+    uint32_t length;
+    uint32_t looked_at;
+};
+
+/* ------------------------------------------------------------------ window */
+
+/* Bytes of the run from `place` on, at least `least` of them or all that it has; empty: the disk cannot
+ * give them. */
+static struct bytes look(struct sieve *sieve, uint32_t place, uint32_t least, uint32_t read_bytes)
+{
+    const struct run *run = sieve->run;
+    uint8_t *window = sieve->at->scans.window;
+    uint32_t left = run->place + run->bytes - place;
+    uint32_t inside = place - sieve->begin;
+    least = least < left ? least : left;
+    if (place < sieve->begin || inside > sieve->length || sieve->length - inside < least) {
+        uint32_t wanted = read_bytes > least ? read_bytes : least;
+        sieve->begin = place;
+        sieve->length = wanted < left ? wanted : left;
+        inside = 0;
+        if (!segment_read(run->segment, place, window, sieve->length)) {
+            sieve->length = 0;
+        }
+    }
+    return (struct bytes){window + inside, sieve->length - inside};
+}
+
+/* Reads the head and the labels of the record at `place`. */
+static enum error look_at(struct sieve *sieve, uint32_t place, uint32_t read_bytes,
+                          struct record_view *view, struct message_labels *labels)
+{
+    uint64_t position = segment_base(sieve->run->segment) + place;
+    uint32_t least = RECORD_BYTES_MIN;
+    for (;;) {
+        struct bytes bytes = look(sieve, place, least, read_bytes);
+        if (bytes.length == 0) {
+            return ERROR_IO_FAILED;
+        }
+        enum record_state state = record_read_head(bytes, position, view);
+        if (state == RECORD_BAD) {
+            return ERROR_CORRUPT;
+        }
+        if (state == RECORD_WHOLE) {
+            size_t head_bytes = (size_t)(view->message.data - bytes.data);
+            size_t here = bytes.length - head_bytes;
+            here = here < view->message.length ? here : view->message.length;
+            if (message_read_labels((struct bytes){view->message.data, here}, labels)) {
+                return OK;
+            }
+            if (here == view->message.length) {
+                return ERROR_CORRUPT;
+            }
+        }
+        if (least == PULL_SCAN_WINDOW_BYTES) {
+            return ERROR_CORRUPT; /* more than any record has before its body */
+        }
+        least = PULL_SCAN_WINDOW_BYTES;
+    }
+}
+
+/* ------------------------------------------------------------------- sieve */
+
+static bool has_time(struct sieve *sieve)
+{
+    return ++sieve->looked_at % MESSAGES_A_CLOCK != 0 ||
+           reactor_clock_ns(sieve->at->reactor) < sieve->at->scans.until_ns;
+}
+
+/* False: there is no room for it. */
+static bool add(struct sieve *sieve, const struct run *record)
+{
+    const struct pull_call *pull = &sieve->call->pull;
+    struct run_list *wanted = sieve->wanted;
+    bool fits = wanted->messages == 0 || wanted->bytes + record->bytes <= pull->bytes_max;
+    return wanted->messages < pull->messages_max && fits && run_list_add(wanted, record);
+}
+
+static bool belongs(const struct record_view *view, const struct pull_call *pull, uint64_t offset)
+{
+    return view->fields.topic == pull->topic_id && view->fields.queue == pull->queue &&
+           view->fields.offset == offset;
+}
+
+/* Looks through one run. False: it ends here, at `*next`, for want of time or room or with an error. */
+static bool sift_run(struct sieve *sieve, const struct run *run, uint64_t *next, enum error *error)
+{
+    const struct pull_call *pull = &sieve->call->pull;
+    uint32_t place = run->place;
+    uint32_t read_bytes = PULL_SCAN_WINDOW_BYTES;
+    sieve->run = run;
+    sieve->begin = run->place;
+    sieve->length = 0;
+    for (uint32_t i = 0; i < run->messages; i++) {
+        struct record_view view;
+        struct message_labels labels;
+        *next = run->offset + i;
+        *error = look_at(sieve, place, read_bytes, &view, &labels);
+        if (*error == OK && !belongs(&view, pull, *next)) {
+            *error = ERROR_CORRUPT;
+        }
+        if (*error != OK) {
+            return false;
+        }
+        const struct run record = {run->segment, place, view.fields.size, 1, *next};
+        if (filter_wants(pull->filter, &labels) && !add(sieve, &record)) {
+            return false;
+        }
+        place += view.fields.size;
+        *next += 1;
+        if (!has_time(sieve)) {
+            return false;
+        }
+        read_bytes = view.fields.size < PULL_SCAN_GLANCE_BYTES ? PULL_SCAN_WINDOW_BYTES
+                                                               : PULL_SCAN_GLANCE_BYTES;
+    }
+    return true;
+}
+
+/* Looks through all candidates; answers where it came to. */
+static uint64_t sift(struct sieve *sieve, const struct run_list *candidates, enum error *error)
+{
+    uint64_t next = candidates->next;
+    for (uint32_t i = 0; i < candidates->count; i++) {
+        if (!sift_run(sieve, &candidates->runs[i], &next, error)) {
+            return next;
+        }
+    }
+    return candidates->next;
+}
+
+static bool may_look(struct core *at)
+{
+    struct pull_scans *scans = &at->scans;
+    if (scans->window == NULL) {
+        scans->window = malloc(PULL_SCAN_WINDOW_BYTES);
+        ASSERT(scans->window != NULL);
+        pull_scans_begin(scans);
+    }
+    if (scans->until_ns == 0) {
+        scans->until_ns = reactor_clock_ns(at->reactor) + PULL_SCAN_NS_MAX;
+    }
+    return scans->messages_left > 0 && reactor_clock_ns(at->reactor) < scans->until_ns;
+}
+
+/* What was found and how far it came, as the pull's. */
+static void conclude(struct sieve *sieve, uint64_t next)
+{
+    struct pull_call *pull = &sieve->call->pull;
+    struct core *at = sieve->at;
+    uint32_t looked_at = (uint32_t)(next - pull->from);
+    at->counters.filtered_messages += looked_at - sieve->wanted->messages;
+    at->scans.messages_left -=
+        looked_at < at->scans.messages_left ? looked_at : at->scans.messages_left;
+    pull->next = next;
+    if (sieve->wanted->messages > 0) {
+        pull->runs = sieve->wanted;
+        return;
+    }
+    pull->from = next;
+    pool_give(&at->run_lists, sieve->wanted);
+}
+
+enum error pull_filter_scan(struct call *call, struct core *at, struct queue *queue,
+                            struct cold_range *cold_out)
+{
+    struct pull_call *pull = &call->pull;
+    pull->put_off = !may_look(at);
+    if (pull->put_off) {
+        return OK;
+    }
+    const struct read_limits limits = {.offset = pull->from,
+                                       .messages_max = PULL_SCAN_MESSAGES_MAX,
+                                       .bytes_max = PULL_SCAN_BYTES_MAX,
+                                       .may_wait = pull->cold_tries >= COLD_TRIES_MAX};
+    const struct read_selection selection = {pull->filter, at->scans.messages_left};
+    struct run_list *candidates = pool_take(&at->run_lists);
+    enum error error = commit_log_select(pull->shard->log, queue, &limits, &selection, candidates);
+    if (error != OK) {
+        pool_give(&at->run_lists, candidates);
+        return error;
+    }
+    struct sieve sieve = {.call = call, .at = at, .wanted = pool_take(&at->run_lists)};
+    sieve.wanted->count = 0;
+    sieve.wanted->messages = 0;
+    sieve.wanted->bytes = 0;
+    uint64_t next = sift(&sieve, candidates, &error);
+    *cold_out = candidates->cold;
+    pull->cold_tries = candidates->cold.segment == NULL ? 0 : pull->cold_tries;
+    delivery_drop(candidates);
+    pool_give(&at->run_lists, candidates);
+    conclude(&sieve, next);
+    /* What is in order before something broken is delivered first. */
+    return pull->runs == NULL ? error : OK;
+}
+
+/* --------------------------------------------------------------- the rest */
+
+void pull_scans_begin(struct pull_scans *scans)
+{
+    scans->messages_left = PULL_SCAN_MESSAGES_MAX;
+    scans->until_ns = 0;
+}
+
+void pull_scans_deinit(struct pull_scans *scans)
+{
+    free(scans->window);
+}
+
+uint64_t pull_filter_until_ns(const struct call *call)
+{
+    uint64_t until_ns = call->arrived_ns + PULL_SCAN_MS_MAX * NS_PER_MS;
+    until_ns = until_ns > call->pull.wait_until_ns ? until_ns : call->pull.wait_until_ns;
+    return until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
+}
+
+enum error pull_filter_read(struct call *call, const struct arguments *arguments,
+                            struct refusal *refusal)
+{
+    if (!arguments_has(arguments, ARGUMENT_FILTER)) {
+        return OK;
+    }
+    struct filter *filter = NULL;
+    enum error error = filter_create(arguments_bytes(arguments, ARGUMENT_FILTER), &filter, refusal);
+    if (error == OK && filter_wants_all(filter)) {
+        filter_destroy(filter);
+        filter = NULL;
+    }
+    call->pull.filter = filter;
+    return error;
+}
