@@ -119,6 +119,29 @@ class ColdRead(unittest.TestCase):
         self.assertGreater(found["first"], 0)
         self.assertGreater(found["messages"][0][9], stored_at)
 
+    def pull_filtered(self, text):
+        """The offsets of what a filter wants of queue 0."""
+        offsets, offset = [], 0
+        while offset < MESSAGES:
+            result = self.client.call("pull", topic="old", queue=0, offset=offset, filter=text)
+            self.assertGreater(result["next"], offset)
+            offsets += [record[wire.RECORD_OFFSET] for record in result["messages"]]
+            offset = result["next"]
+        return offsets
+
+    def test_a_filter_on_properties_looks_at_what_is_cold(self):
+        self.assertEqual(self.pull_filtered("TAGS IS NULL AND a IS NULL"), list(range(MESSAGES)))
+        self.assertGreater(self.counter("cold_reads"), 0)
+        self.drop_cache()
+        cold_reads = self.counter("cold_reads")
+        self.assertEqual(self.pull_filtered("a = 1"), [])
+        self.assertGreater(self.counter("cold_reads"), cold_reads)
+
+    def test_a_filter_on_tags_brings_no_message_that_its_hash_rules_out(self):
+        self.assertEqual(self.pull_filtered("paid || sent"), [])
+        self.assertLess(self.counter("warmed_bytes"), MIB)
+        self.assertLess(self.resident_bytes(self.segments()[0]), MIB)
+
     def test_the_end_is_served_while_others_wait_for_the_disk(self):
         cold = self.connect()
         ids = [

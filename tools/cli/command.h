@@ -50,6 +50,7 @@ extern const struct command *const COMMANDS[];
 extern const struct command BROKER_LIST_COMMAND;
 extern const struct command BROKER_SHOW_COMMAND;
 extern const struct command CONSUME_COMMAND;
+extern const struct command FILTER_TEST_COMMAND;
 extern const struct command INSPECT_COMMAND;
 extern const struct command PING_COMMAND;
 extern const struct command PRODUCE_COMMAND;

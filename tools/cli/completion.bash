@@ -28,11 +28,12 @@ _ternmq() {
         ;;
     esac
     case "${words[*]}" in
-    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume broker route ping stats inspect help version" -- "$word") ;;
+    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume filter broker route ping stats inspect help version" -- "$word") ;;
     topic) mapfile -t COMPREPLY < <(compgen -W "create set list show delete" -- "$word") ;;
     broker) mapfile -t COMPREPLY < <(compgen -W "list show" -- "$word") ;;
+    filter) mapfile -t COMPREPLY < <(compgen -W "test" -- "$word") ;;
     "inspect "*) mapfile -t COMPREPLY < <(compgen -W "verify records" -- "$word") ;;
-    produce | consume | route | "topic set" | "topic show" | "topic delete")
+    produce | consume | route | "filter test" | "topic set" | "topic show" | "topic delete")
         mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq topic list "${cluster[@]}" --json 2>/dev/null |
             sed -n 's/.*"name":"\([^"]*\)".*/\1/p')" -- "$word")
         ;;

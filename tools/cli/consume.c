@@ -22,7 +22,7 @@ enum {
     PROGRESS_MS = 200
 };
 
-enum { CONSUME_FROM, CONSUME_QUEUE, CONSUME_COUNT, CONSUME_FOLLOW, CONSUME_FORMAT };
+enum { CONSUME_FROM, CONSUME_QUEUE, CONSUME_COUNT, CONSUME_FILTER, CONSUME_FOLLOW, CONSUME_FORMAT };
 
 static const struct setting CONSUME_ROWS[] = {
     [CONSUME_FROM] = {.name = "from",
@@ -40,6 +40,11 @@ static const struct setting CONSUME_ROWS[] = {
                        .metavar = "N",
                        .type = SETTING_INTEGER,
                        .help = "End after so many messages"},
+    [CONSUME_FILTER] = {.name = "filter",
+                        .metavar = "EXPR",
+                        .type = SETTING_TEXT,
+                        .help = "Only messages that this wants: tags, or SQL on properties; see "
+                                "ternmq filter test --help"},
     [CONSUME_FOLLOW] = {.name = "follow",
                         .alias = 'f',
                         .type = SETTING_FLAG,
@@ -195,6 +200,7 @@ static int open_consumer(struct consumption *consumption)
         .topic = consumption->topic,
         .one_queue = queue->given,
         .queue = (uint32_t)queue->number,
+        .filter = invocation_option(invocation, CONSUME_FILTER)->text,
         .until_end = !consumption->follow,
     };
     int status = read_from(invocation, &options);
@@ -375,14 +381,16 @@ static int run_consume(struct invocation *invocation)
 
 const struct command CONSUME_COMMAND = {
     .name = "consume",
-    .arguments = "TOPIC [--from first|last|OFFSET|TIME] [--queue N] [--count N] [--follow] "
-                 "[--format body|json]",
+    .arguments = "TOPIC [--from first|last|OFFSET|TIME] [--queue N] [--count N] [--filter EXPR] "
+                 "[--follow] [--format body|json]",
     .summary = "Write a topic's messages to standard output, a body a line",
     .help =
         "  ternmq consume orders                           everything that is there now\n"
         "  ternmq consume orders --follow --from last      what comes from now on\n"
         "  ternmq consume orders --from -1h | wc -l        of the last hour\n"
         "  ternmq consume orders --queue 0 --from 4711 --count 1\n"
+        "  ternmq consume orders --filter 'paid || sent'   by tag\n"
+        "  ternmq consume orders --filter \"weight > 2.5 AND city IN ('Rome', 'Oslo')\"\n"
         "  ternmq consume orders --format json | jq .      with queue, offset, tag, keys, ..\n"
         "\n"
         "A body that is not UTF-8 is body_base64 in JSON. Everything but messages goes to standard\n"

@@ -117,6 +117,8 @@ static const char *advice_for(const struct ternmq_error *error)
                "up, 'ternmq topic create NAME' makes one";
     case TERNMQ_UNREACHABLE:
         return "is it running there? -n, -b or TERNMQ_NAMESERVER say where to look";
+    case TERNMQ_BAD_FILTER:
+        return "'ternmq filter test --help' shows what can be written";
     case TERNMQ_MIXED_QUEUES:
         return "the topic is routed by key: leave --queue away, or give the key that it has";
     case TERNMQ_WOULD_REORDER:
@@ -150,8 +152,9 @@ int invocation_fail_with(struct invocation *invocation, const struct ternmq_erro
     va_end(arguments);
     const char *advice = advice_for(error);
     enum exit_status status = error->code == TERNMQ_UNREACHABLE ? EXIT_NOBODY_REACHABLE
-                              : error->code == TERNMQ_USAGE     ? EXIT_WRONG_USAGE
-                                                                : EXIT_FAILED;
+                              : error->code == TERNMQ_USAGE || error->code == TERNMQ_BAD_FILTER
+                                  ? EXIT_WRONG_USAGE
+                                  : EXIT_FAILED;
     return invocation_fail(invocation, status, "%s: %s (%s)%s%s", what, error->message, error->name,
                            advice == NULL ? "" : "; ", advice == NULL ? "" : advice);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* topic.c - the commands `topic create`, `set`, `show` and `delete`. */
+#include "tools/cli/topic.h"
+
 #include "proto/limits.h"
 #include "proto/names.h"
 #include "proto/writer.h"
-#include "tools/cli/command.h"
 #include "tools/cli/json.h"
 #include "tools/cli/show.h"
 
@@ -39,7 +40,7 @@ static struct ternmq_bytes name_argument(const char *name, uint8_t *room, size_t
     return ternmq_bytes(room, writer_length(&writer));
 }
 
-static bool check_name(struct invocation *invocation, const char *name, int *status_out)
+bool topic_check_name(struct invocation *invocation, const char *name, int *status_out)
 {
     if (name_is_topic(bytes_from_string(name))) {
         return true;
@@ -50,9 +51,8 @@ static bool check_name(struct invocation *invocation, const char *name, int *sta
     return false;
 }
 
-/* Asks the topic's broker for it. The code that the client gives. */
-static int ask_topic(struct ternmq *client, const char *name, struct ternmq_answer *answer_out,
-                     struct ternmq_error *error_out)
+int topic_ask(struct ternmq *client, const char *name, struct ternmq_answer *answer_out,
+              struct ternmq_error *error_out)
 {
     uint8_t room[TOPIC_NAME_BYTES_MAX + 16];
     struct ternmq_call call = {
@@ -165,13 +165,13 @@ static int run_create(struct invocation *invocation)
     int status = EXIT_FAILED;
     const char *name = invocation->words[0];
     struct ternmq *client =
-        check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
+        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
     if (client == NULL) {
         return status;
     }
     struct ternmq_answer answer;
     struct ternmq_error error;
-    int code = ask_topic(client, name, &answer, &error);
+    int code = topic_ask(client, name, &answer, &error);
     if (code == TERNMQ_OK) {
         return judge_existing(invocation, name,
                               bytes_make(answer.result.data, answer.result.length));
@@ -239,14 +239,14 @@ static int run_set(struct invocation *invocation)
         return invocation_fail(invocation, EXIT_WRONG_USAGE, "--rehash belongs to --queues");
     }
     struct ternmq *client =
-        check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
+        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
     if (client == NULL) {
         return status;
     }
     /* A topic.put of what is not there would make it. */
     struct ternmq_answer answer;
     struct ternmq_error error;
-    if (ask_topic(client, name, &answer, &error) != TERNMQ_OK) {
+    if (topic_ask(client, name, &answer, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", name);
     }
     struct ternmq_topic_options options = {
@@ -282,13 +282,13 @@ static int run_show(struct invocation *invocation)
     int status = EXIT_FAILED;
     const char *name = invocation->words[0];
     struct ternmq *client =
-        check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
+        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
     if (client == NULL) {
         return status;
     }
     struct ternmq_answer answer;
     struct ternmq_error error;
-    if (ask_topic(client, name, &answer, &error) != TERNMQ_OK) {
+    if (topic_ask(client, name, &answer, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", name);
     }
     struct bytes topic = bytes_make(answer.result.data, answer.result.length);
@@ -337,7 +337,7 @@ static int run_delete(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
     const char *name = invocation->words[0];
-    if (!check_name(invocation, name, &status)) {
+    if (!topic_check_name(invocation, name, &status)) {
         return status;
     }
     if (!invocation_option(invocation, 0)->given) {

@@ -218,7 +218,13 @@ static bool read_options(struct ternmq_consumer *consumer,
     if (options->start_value >= INTEGER_LIMIT || options->pull_bytes > PULL_BYTES_MAX) {
         return usage(error_out, "start_value, pull_bytes: below 2^53, and at most 4 MiB");
     }
+    struct bytes filter =
+        options->filter == NULL ? (struct bytes){NULL, 0} : bytes_from_string(options->filter);
+    if (filter.length > FILTER_BYTES_MAX) {
+        return usage(error_out, "filter: at most 4096 bytes");
+    }
     snprintf(consumer->topic, sizeof(consumer->topic), "%s", options->topic);
+    consumer->filter = filter;
     consumer->one_queue = options->one_queue;
     consumer->queue = options->queue;
     consumer->start = options->start;
@@ -231,6 +237,21 @@ static bool read_options(struct ternmq_consumer *consumer,
     consumer->ready_fn = options->ready;
     consumer->ready_context = options->context;
     consumer->ready_owed = true;
+    return true;
+}
+
+/* The user's text is copied. False: no memory. */
+static bool keep_filter(struct ternmq_consumer *consumer)
+{
+    if (consumer->filter.length == 0) {
+        return true;
+    }
+    consumer->filter_copy = malloc(consumer->filter.length);
+    if (consumer->filter_copy == NULL) {
+        return false;
+    }
+    memcpy(consumer->filter_copy, consumer->filter.data, consumer->filter.length);
+    consumer->filter.data = consumer->filter_copy;
     return true;
 }
 
@@ -253,9 +274,12 @@ TERNMQ_API struct ternmq_consumer *ternmq_consumer_open(
         free(consumer);
         return NULL;
     }
+    bool has_filter = keep_filter(consumer);
     consumer->route = client_route_take(client, ROUTE_TOPIC, consumer->topic);
-    if (consumer->route == NULL) {
+    if (consumer->route == NULL || !has_filter) {
         fault_set(error_out, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for a consumer");
+        client_route_give(consumer->route);
+        free(consumer->filter_copy);
         free(consumer);
         return NULL;
     }
@@ -285,6 +309,7 @@ TERNMQ_API void ternmq_consumer_close(struct ternmq_consumer *consumer)
     free_all(consumer, &consumer->spent);
     list_remove(&consumer->link);
     free(consumer->pullers);
+    free(consumer->filter_copy);
     free(consumer);
 }
 
@@ -304,6 +329,14 @@ static bool has_something(void *context)
            is_at_end(consumer);
 }
 
+/* One record is done with. */
+static void pass_record(struct pulled *pulled)
+{
+    pulled->at += record_size(pulled->at);
+    pulled->left--;
+    pulled->offset = pulled->left > 0 ? record_offset(pulled->at) : pulled->next;
+}
+
 /* Gives messages of one answer. Stops before one that cannot be read. */
 static size_t deliver(struct pulled *pulled, struct ternmq_delivery *deliveries_out, size_t max)
 {
@@ -317,9 +350,7 @@ static size_t deliver(struct pulled *pulled, struct ternmq_delivery *deliveries_
             break;
         }
         puller->position.epoch = deliveries_out[count].epoch;
-        pulled->at += record_size(pulled->at);
-        pulled->offset++;
-        pulled->left--;
+        pass_record(pulled);
         count++;
     }
     puller->position.next = pulled->offset;
@@ -335,9 +366,7 @@ static int skip_corrupt(struct pulled *pulled, struct ternmq_error *error_out)
               puller->queue, (unsigned long long)pulled->offset);
     error.queue = puller->queue;
     error.offset = (int64_t)pulled->offset;
-    pulled->at += record_size(pulled->at);
-    pulled->offset++;
-    pulled->left--;
+    pass_record(pulled);
     puller->position.next = pulled->offset;
     error.resume = (int64_t)pulled->offset;
     return fault_give(&error, error_out);

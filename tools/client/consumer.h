@@ -48,7 +48,8 @@ struct pulled {
     const uint8_t *at;
     const uint8_t *end;
     uint32_t left;   /* records from `at` on that are to be delivered; their sizes were checked */
-    uint64_t offset; /* of the first of them */
+    uint64_t offset; /* of the first of them; behind the last it is where the answer ended */
+    uint64_t next;   /* where the answer ended */
     struct ternmq_error notice; /* code 0: none */
     bool is_last_word;          /* nothing comes after this notice */
     uint8_t copy[];
@@ -62,6 +63,8 @@ struct ternmq_consumer {
     uint32_t queue;
     enum ternmq_start start;
     uint64_t start_value;
+    struct bytes filter; /* empty: none; in */
+    uint8_t *filter_copy;
     bool until_end;
     bool stop_at_gap;
     size_t prefetch_bytes;

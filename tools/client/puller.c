@@ -56,9 +56,12 @@ static void pull_write(struct client_call *call, struct connection *connection, 
     const struct puller *puller = CONTAINER_OF(call, struct puller, call);
     (void)left_ms; /* a poll ends by wait_ms */
     uint32_t wait = wait_ms(puller);
-    struct writer writer = writer_over(connection_reserve(connection, PULL_ROOM), PULL_ROOM);
+    struct bytes filter = puller->consumer->filter;
+    size_t room = PULL_ROOM + filter.length;
+    struct writer writer = writer_over(connection_reserve(connection, room), room);
     request_begin(&writer, id, "pull",
-                  4U + (wait != 0) + (puller->epoch != 0) + (puller->topic_id != 0));
+                  4U + (wait != 0) + (puller->epoch != 0) + (puller->topic_id != 0) +
+                      (filter.length != 0));
     writer_put_key_string(&writer, "topic", puller->consumer->topic);
     writer_put_key_uint(&writer, "queue", puller->queue);
     write_place(&writer, puller);
@@ -72,6 +75,10 @@ static void pull_write(struct client_call *call, struct connection *connection, 
     }
     if (puller->topic_id != 0) {
         writer_put_key_uint(&writer, "topic_id", puller->topic_id);
+    }
+    if (filter.length != 0) {
+        writer_put_string(&writer, "filter");
+        writer_put_str(&writer, filter);
     }
     ASSERT(!writer.overflowed);
     connection_commit(connection, writer_length(&writer));
@@ -206,6 +213,7 @@ struct pull_answer {
     uint32_t count;
     struct bytes records; /* from the first on, to the end of the answer or beyond the last */
     uint32_t epoch;       /* of the last one */
+    uint64_t last;        /* its offset */
 };
 
 static bool read_pull_map(struct bytes result, struct pull_answer *answer)
@@ -242,30 +250,37 @@ static bool read_pull_map(struct bytes result, struct pull_answer *answer)
         }
     }
     return !cursor.failed && has_first && has_next && has_end && answer->end >= answer->next &&
-           answer->next == answer->first + answer->count;
+           answer->next >= answer->first && answer->next - answer->first >= answer->count;
 }
 
-/* Whether the answer begins where it was asked to begin. */
+/* Whether the answer begins where it was asked to begin, and leaves out nothing without a filter. */
 static bool is_answer_to(const struct puller *puller, const struct pull_answer *answer)
 {
+    if (puller->consumer->filter.length == 0 && answer->next != answer->first + answer->count) {
+        return false;
+    }
     if (puller->placed) {
         return answer->first == puller->next;
     }
     return puller->start != TERNMQ_START_OFFSET || answer->first == puller->start_value;
 }
 
-/* Whether the records lie one behind the other as they should; what is in them is looked at when
- * they are delivered. */
+/* Whether the records lie one behind the other as they should, each at an offset of its own of those
+ * that the answer is of; what is in them is looked at when they are delivered. */
 static bool walk_records(struct pull_answer *answer)
 {
     const uint8_t *at = answer->records.data;
     size_t left = answer->records.length;
+    uint64_t least = answer->first;
     for (uint32_t i = 0; i < answer->count; i++) {
         if (left < RECORD_BYTES_MIN || record_size(at) > left ||
-            record_size(at) < RECORD_BYTES_MIN || record_offset(at) != answer->first + i) {
+            record_size(at) < RECORD_BYTES_MIN || record_offset(at) < least ||
+            record_offset(at) >= answer->next) {
             return false;
         }
         answer->epoch = record_epoch(at);
+        answer->last = record_offset(at);
+        least = answer->last + 1;
         left -= record_size(at);
         at += record_size(at);
     }
@@ -290,7 +305,8 @@ static struct pulled *keep_records(struct puller *puller, const struct pull_answ
         .held_bytes = sizeof(*pulled) + bytes,
         .at = answer->records.data,
         .left = answer->count,
-        .offset = answer->first,
+        .offset = record_offset(answer->records.data),
+        .next = answer->next,
     };
     if (pins) {
         pulled->buffer = buffer;
@@ -321,28 +337,51 @@ static void puller_place(struct puller *puller, const struct pull_answer *answer
     puller->tries = 0;
 }
 
+/* Leaves in an answer what lies below `end`. */
+static void cut_answer(struct pull_answer *answer, uint64_t end)
+{
+    const uint8_t *at = answer->records.data;
+    uint32_t count = 0;
+    while (count < answer->count && record_offset(at) < end) {
+        at += record_size(at);
+        count++;
+    }
+    answer->count = count;
+    answer->next = answer->next < end ? answer->next : end;
+}
+
+/* The epoch of the last message says where a reader stands only if nothing was left out behind it. */
+static void note_epoch(struct puller *puller, const struct pull_answer *answer)
+{
+    if (answer->count > 0 && answer->last + 1 == answer->next) {
+        puller->epoch = answer->epoch;
+    } else if (answer->next != answer->first) {
+        puller->epoch = 0;
+    }
+}
+
 static void puller_answered(struct puller *puller, struct pull_answer *answer,
                             struct buffer *buffer)
 {
     struct ternmq_consumer *consumer = puller->consumer;
     puller_place(puller, answer);
+    note_epoch(puller, answer);
     puller->next = answer->next;
     /* Far: the next answer will not reach the end either. */
     bool is_far = answer->end - answer->next > answer->count;
     puller->behind = !is_far ? 0 : puller->behind < BEHIND_MAX ? puller->behind + 1 : BEHIND_MAX;
     puller->state = PULLER_IDLE;
-    if (answer->count > 0) {
-        puller->epoch = answer->epoch;
-    }
     uint64_t end = puller->position.end_first;
     if (consumer->until_end && answer->next >= end) {
         puller->state = PULLER_FINISHED;
         consumer->finished_count++;
         /* What came since the start is not asked for. */
-        uint64_t wanted = answer->first < end ? end - answer->first : 0;
-        answer->count = wanted < answer->count ? (uint32_t)wanted : answer->count;
+        cut_answer(answer, end);
     }
     if (answer->count == 0) {
+        if (puller->position.next == answer->first) {
+            puller->position.next = answer->next; /* all before was delivered, this is left out */
+        }
         if (puller->state == PULLER_FINISHED) {
             consumer_add(consumer, NULL);
         }

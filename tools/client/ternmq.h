@@ -506,6 +506,11 @@ struct ternmq_consumer_options {
     enum ternmq_start start;
     uint64_t start_value;
 
+    /* Only messages that this wants: tags as in "paid || sent", or SQL as in "weight > 2.5 AND city =
+     * 'Rome'"; proto/README.md has all of it. NULL: every message. At most 4,096 bytes; what it is worth
+     * the broker says, and ternmq_consume() gives. */
+    const char *filter;
+
     /* Stop at the end that each queue has when it is first read: ternmq_consume() answers
      * TERNMQ_END then. Else wait for what comes. */
     bool until_end;
@@ -548,12 +553,12 @@ TERNMQ_API void ternmq_consumer_close(struct ternmq_consumer *consumer);
 /*
  * Blocks for at most `wait_ms` (0: not at all, -1: as long as it takes) until there is a message,
  * and gives 1 to `max` messages that have come. Those of one queue come in order, without a gap
- * that was not reported; queues take turns.
+ * that was not reported, but for what a filter leaves out; queues take turns.
  *
  * TERNMQ_OK; TERNMQ_NOTHING within the time; TERNMQ_END (with `until_end`); TERNMQ_INTERRUPTED;
  * TERNMQ_TRUNCATED, TERNMQ_OFFSET_TOO_SMALL, TERNMQ_TOPIC_CHANGED (`queue` and `resume` say where
- * it goes on); TERNMQ_TOPIC_NOT_FOUND, TERNMQ_BAD_ARGUMENT (there is no such queue): nothing will
- * come; TERNMQ_UNREACHABLE, or another retryable code, when it has been so for the client's
+ * it goes on); TERNMQ_TOPIC_NOT_FOUND, TERNMQ_BAD_ARGUMENT (there is no such queue),
+ * TERNMQ_BAD_FILTER (the message names the column): nothing will come; TERNMQ_UNREACHABLE, or another retryable code, when it has been so for the client's
  * timeout_ms or unreachable_ms: call again to try on; TERNMQ_CORRUPT: the broker's storage, or the
  * way here, changed a message; it is skipped.
  */
@@ -563,8 +568,8 @@ TERNMQ_API int ternmq_consume(struct ternmq_consumer *consumer, int64_t wait_ms,
 
 /* Where a consumer is in a queue. */
 struct ternmq_position {
-    uint64_t next;      /* the offset after the last message delivered */
-    uint64_t end;       /* the first offset that was not there when the broker was last asked */
+    uint64_t next; /* the offset after the last message delivered, and what is left out behind it */
+    uint64_t end;  /* the first offset that was not there when the broker was last asked */
     uint64_t end_first; /* the same when the queue was first read */
     uint32_t epoch;     /* of the last message delivered, 0 before it */
     bool known;         /* false: the broker has not answered yet, and all else is 0 */
