@@ -142,6 +142,42 @@ class Pull(FilterCase):
             self.assertEqual(self.pull_all(topic, text), wanted)
             self.assertEqual(self.pull_all(topic, text), wanted)
 
+    def damage(self, record, place, data):
+        """Writes over a part of a stored record, which a broker that runs then reads."""
+        position = record[5]
+        path = max(
+            (path for path in self.cluster.store.glob("*/*.log") if path.stem.isdigit()
+             and int(path.stem) <= position),
+            key=lambda path: int(path.stem),
+        )
+        with open(path, "r+b") as file:
+            file.seek(position - int(path.stem) + place)
+            file.write(data)
+
+    def test_a_damaged_record_is_named_and_passed_over(self):
+        topic = self.make_topic("damaged")
+        elements = [["t", None, {"n": str(i)}, b"x"] for i in range(30)]
+        self.client.call("produce", topic=topic, queue=0, messages=elements)
+        records = self.client.call("pull", topic=topic, queue=0, offset=0)["messages"]
+        self.damage(records[10], 41, b"\x00" * 9)  # its offset, so that its head's crc is wrong
+        self.damage(records[20], 69, b"\xc1")  # its message, which is none then
+        offsets, next_offset, damaged = [], 0, []
+        while next_offset < 30:
+            try:
+                result = self.client.call(
+                    "pull", topic=topic, queue=0, offset=next_offset, filter="n >= 8"
+                )
+            except wire.CallFailed as failed:
+                self.assertEqual(failed.name, "CORRUPT")
+                damaged.append(failed.error["next"] - 1)
+                next_offset = failed.error["next"]
+                continue
+            offsets += [record[wire.RECORD_OFFSET] for record in result["messages"]]
+            self.assertGreater(result["next"], next_offset)
+            next_offset = result["next"]
+        self.assertEqual(damaged, [10, 20])
+        self.assertEqual(offsets, [i for i in range(8, 30) if i not in damaged])
+
     def test_what_was_looked_at_and_left_out_is_counted(self):
         topic = self.make_topic("counted")
         before = sum(core["filtered_messages"] for core in self.client.call("stats")["cores"])
