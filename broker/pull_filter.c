@@ -106,10 +106,14 @@ static bool add(struct sieve *sieve, const struct run *record)
     return wanted->messages < pull->messages_max && fits && run_list_add(wanted, record);
 }
 
-static bool belongs(const struct record_view *view, const struct pull_call *pull, uint64_t offset)
+/* Whether the record at `place` is the one that the index says it is. */
+static bool belongs(const struct sieve *sieve, uint32_t place, uint64_t offset,
+                    const struct record_view *view)
 {
+    const struct pull_call *pull = &sieve->call->pull;
     return view->fields.topic == pull->topic_id && view->fields.queue == pull->queue &&
-           view->fields.offset == offset;
+           view->fields.offset == offset &&
+           view->fields.size <= sieve->run->place + sieve->run->bytes - place;
 }
 
 /* Looks through one run. False: it ends here, at `*next`, for want of time or room or with an error. */
@@ -126,7 +130,7 @@ static bool sift_run(struct sieve *sieve, const struct run *run, uint64_t *next,
         struct message_labels labels;
         *next = run->offset + i;
         *error = look_at(sieve, place, read_bytes, &view, &labels);
-        if (*error == OK && !belongs(&view, pull, *next)) {
+        if (*error == OK && !belongs(sieve, place, *next, &view)) {
             *error = ERROR_CORRUPT;
         }
         if (*error != OK) {
