@@ -3,6 +3,7 @@
  * Tests of storage/log_read.c: runs, limits, refusals, and searches by time and epoch.
  */
 
+#include "proto/filter.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
@@ -116,6 +117,45 @@ START_TEST(a_read_keeps_its_limits_but_gives_at_least_one_message)
                                      &(struct read_limits){0, 100, 4 * record - 1, false}, &list),
                      OK);
     ck_assert_uint_eq(take(&list, 0), 3);
+}
+END_TEST
+
+static struct filter *compile(const char *text)
+{
+    struct filter *filter = NULL;
+    struct refusal refusal;
+    ck_assert_int_eq(filter_create(bytes_from_string(text), &filter, &refusal), OK);
+    return filter;
+}
+
+/* The messages here have no tags. */
+START_TEST(a_selection_leaves_out_what_a_hash_rules_out_and_says_how_far_it_looked)
+{
+    enum { FROM = 3 };
+    struct run_list list;
+    fill(0, COUNT);
+    struct filter *tags = compile("paid || sent");
+    struct filter *sql = compile("TAGS IS NULL");
+    const struct read_limits limits = {FROM, COUNT, 16 << 20, false};
+    for (uint32_t most = 1; most <= COUNT; most += 13) {
+        uint64_t next = FROM + most < COUNT ? FROM + most : COUNT;
+        const struct read_selection none = {tags, most};
+        ck_assert_int_eq(commit_log_select(world.log, queue(0), &limits, &none, &list), OK);
+        ck_assert_uint_eq(take(&list, FROM), 0);
+        ck_assert_uint_eq(list.next, next);
+        const struct read_selection all = {sql, most};
+        ck_assert_int_eq(commit_log_select(world.log, queue(0), &limits, &all, &list), OK);
+        uint64_t offset = FROM;
+        for (uint32_t i = 0; i < list.count; i++) {
+            ck_assert_uint_eq(list.runs[i].offset, offset);
+            offset += list.runs[i].messages;
+        }
+        ck_assert_uint_eq(list.next, offset);
+        ck_assert(offset == next || list.count == LOG_RUNS_MAX);
+        (void)take(&list, FROM);
+    }
+    filter_destroy(tags);
+    filter_destroy(sql);
 }
 END_TEST
 
@@ -244,6 +284,7 @@ static Suite *log_read_suite(void)
     tcase_add_checked_fixture(reads, set_up, tear_down);
     tcase_add_test(reads, everything_can_be_read_from_any_offset_across_segments);
     tcase_add_test(reads, a_read_keeps_its_limits_but_gives_at_least_one_message);
+    tcase_add_test(reads, a_selection_leaves_out_what_a_hash_rules_out_and_says_how_far_it_looked);
     tcase_add_test(reads, a_run_counts_exactly_the_records_that_lie_in_it);
     tcase_add_test(reads, runs_are_bounded);
     tcase_add_test(reads, an_offset_beyond_the_end_is_truncated_and_the_end_is_empty);
