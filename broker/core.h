@@ -84,7 +84,7 @@ struct core {
     struct log_limit log_malformed; /* one line a second per kind that peers can cause */
     struct log_limit log_not_a_frame;
     struct log_limit log_closed;
-    struct list woken;           /* struct call.pull.woken: polls to be served this turn */
+    struct list woken;           /* struct call.pull.woken: pulls to be served this turn */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
     bool hooked;                 /* woken_hook is in the loop */
     bool draining;

@@ -14,6 +14,7 @@ void directory_init(struct directory *directory, struct map_seed seed)
     map_init(&directory->by_name, seed);
     number_map_init(&directory->by_id, seed);
     directory->sorted = NULL;
+    directory->last = NULL;
     directory->count = 0;
     directory->capacity = 0;
 }
@@ -28,9 +29,14 @@ void directory_deinit(struct directory *directory)
     number_map_deinit(&directory->by_id);
 }
 
-struct topic *directory_find(const struct directory *directory, struct bytes name)
+struct topic *directory_find(struct directory *directory, struct bytes name)
 {
-    return map_find(&directory->by_name, name);
+    struct topic *topic = directory->last;
+    if (topic == NULL || !bytes_equal(topic->name, name)) {
+        topic = map_find(&directory->by_name, name);
+        directory->last = topic;
+    }
+    return topic;
 }
 
 struct topic *directory_find_id(const struct directory *directory, uint32_t id)
@@ -94,6 +100,7 @@ void directory_remove(struct directory *directory, uint32_t id)
     if (topic == NULL) {
         return;
     }
+    directory->last = NULL;
     void *named = map_remove(&directory->by_name, topic->name);
     ASSERT(named == topic);
     uint32_t place = directory_place(directory, topic->name);

@@ -21,6 +21,7 @@ struct directory {
     struct map by_name;
     struct number_map by_id;
     struct topic **sorted; /* all of them, by name */
+    struct topic *last;    /* found last: callers stay with their topic */
     uint32_t count;
     uint32_t capacity;
 };
@@ -30,7 +31,7 @@ void directory_init(struct directory *directory, struct map_seed seed);
 void directory_deinit(struct directory *directory);
 
 /* The topic, borrowed until the core's next turn (take a reference to keep it), or NULL. */
-struct topic *directory_find(const struct directory *directory, struct bytes name);
+struct topic *directory_find(struct directory *directory, struct bytes name);
 struct topic *directory_find_id(const struct directory *directory, uint32_t id);
 
 /* Puts a topic in, in the place of the one of that id; takes a reference of its own. */

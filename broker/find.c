@@ -44,7 +44,9 @@ static void answer(struct call *call, struct core *at)
 static void find(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
-    pull->error = pull_read(call, at);
+    if (!pull_read(call, at, find)) {
+        return;
+    }
     bool nothing = pull->error == OK && pull->runs == NULL;
     if (nothing || pull->error == ERROR_TRUNCATED) {
         pull->error = ERROR_MESSAGE_NOT_FOUND;

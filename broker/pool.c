@@ -4,6 +4,7 @@
 
 #include "proto/base/contract.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +22,31 @@ static void *pool_pop(struct pool *pool)
     return block;
 }
 
+/* The block behind `block` in a chain of idle ones. */
+static void *next_of(const void *block)
+{
+    void *next;
+    memcpy(&next, block, sizeof(next));
+    return next;
+}
+
+/* Takes in what came back from other cores: the whole chain at once, so that nobody meets a half. */
+static void pool_take_in(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->returned, memory_order_relaxed) == NULL) {
+        return;
+    }
+    void *block = atomic_exchange_explicit(&pool->returned, NULL, memory_order_acquire);
+    while (block != NULL) {
+        void *next = next_of(block);
+        pool_give(pool, block);
+        block = next;
+    }
+}
+
 void pool_deinit(struct pool *pool)
 {
+    pool_take_in(pool);
     while (pool->idle > 0) {
         free(pool_pop(pool));
     }
@@ -31,6 +55,9 @@ void pool_deinit(struct pool *pool)
 void *pool_take(struct pool *pool)
 {
     pool->taken++;
+    if (pool->idle == 0) {
+        pool_take_in(pool);
+    }
     if (pool->idle > 0) {
         return pool_pop(pool);
     }
@@ -49,4 +76,13 @@ void pool_give(struct pool *pool, void *block)
     memcpy(block, &pool->first, sizeof(pool->first));
     pool->first = block;
     pool->idle++;
+}
+
+void pool_give_back(struct pool *pool, void *block)
+{
+    void *top = atomic_load_explicit(&pool->returned, memory_order_relaxed);
+    do {
+        memcpy(block, &top, sizeof(top));
+    } while (!atomic_compare_exchange_weak_explicit(&pool->returned, &top, block,
+                                                    memory_order_release, memory_order_relaxed));
 }

@@ -2,13 +2,15 @@
 /*
  * pool.h - blocks of one size, kept for reuse instead of given back to the allocator.
  *
- * The data path takes and gives a block a call; this makes it two pointer moves. A block taken
- * from one core's pool may be given to another's: blocks belong to nobody while they are idle.
+ * The data path takes and gives a block a call; this makes it two pointer moves. A block may be given
+ * to another core's pool than it was taken from: blocks belong to nobody while they are idle. Where
+ * blocks always move the same way that would fill one pool and drain the other: there they are sent
+ * back with pool_give_back().
  *
  * Memory:  at most `idle_max` blocks are kept; what is out is bounded by who takes (calls by the
  *          limits of a connection, message lists by its unanswered bytes). Ends the process when
  *          the allocator has nothing: every bound was chosen below what a machine must have.
- * Threads: a pool belongs to one core.
+ * Threads: a pool belongs to one core; pool_give_back() is for the others.
  */
 #ifndef BROKER_POOL_H
 #define BROKER_POOL_H
@@ -20,9 +22,10 @@ struct pool {
     size_t block_bytes;
     uint32_t idle_max;
     uint32_t idle;
-    uint64_t taken; /* ever */
-    uint64_t given; /* ever; may exceed `taken` where blocks come from other cores */
-    void *first;    /* idle blocks, each beginning with a pointer to the next */
+    uint64_t taken;           /* ever */
+    uint64_t given;           /* ever; may exceed `taken` where blocks come from other cores */
+    void *first;              /* idle blocks, each beginning with a pointer to the next */
+    _Atomic(void *) returned; /* the same, of other cores; they are taken in when none is idle */
 };
 
 /* `block_bytes` at least a pointer's. */
@@ -35,5 +38,8 @@ void pool_deinit(struct pool *pool);
 void *pool_take(struct pool *pool);
 
 void pool_give(struct pool *pool, void *block);
+
+/* Gives a block back to the pool that it was taken from, on any other core's thread. */
+void pool_give_back(struct pool *pool, void *block);
 
 #endif

@@ -17,6 +17,10 @@
 /* What a client with too many polls waiting is asked to wait. */
 #define POLL_RETRY_AFTER_MS 1000
 
+/* The same that was warmed so often in a row and is gone again each time: memory is so short that
+ * waiting for the disk is all that is left. */
+enum { COLD_TRIES_MAX = 3 };
+
 static void pull_serve(struct call *call, struct core *at);
 
 /* ------------------------------------------------------------------ answer */
@@ -92,9 +96,14 @@ void pull_refuse(struct call *call)
 static void drop_runs(struct call *call, struct core *at)
 {
     struct run_list *runs = call->pull.runs;
+    struct core *owner = call->pull.shard->core; /* where it was taken */
     if (runs != NULL) {
         delivery_drop(runs);
-        pool_give(&at->run_lists, runs);
+        if (owner == at) {
+            pool_give(&at->run_lists, runs);
+        } else {
+            pool_give_back(&owner->run_lists, runs);
+        }
         call->pull.runs = NULL;
     }
 }
@@ -111,7 +120,7 @@ static void pull_home(struct call *call, struct core *at)
          * goes on from the place that was resolved; unless it was cancelled meanwhile, since nobody
          * would cancel it again. */
         drop_runs(call, at);
-        if (pull->cancel_under_way) {
+        if (pull->cancel_under_way || pull->cancelled) {
             answer_ok(call);
             return;
         }
@@ -140,11 +149,12 @@ bool pull_release(struct call *call)
 
 /* ------------------------------------------------------- at the shard's core */
 
-/* Where the pull begins, by what it asked for. */
+/* Where the pull begins, by what it asked for. With something in `cold` it is not known yet. */
 static enum error resolve(struct pull_call *pull, struct queue *queue,
-                          const struct queue_state *state)
+                          const struct queue_state *state, struct cold_range *cold)
 {
     struct commit_log *log = pull->shard->log;
+    struct cold_range *cold_or_wait = pull->cold_tries >= COLD_TRIES_MAX ? NULL : cold;
     switch (pull->place) {
     case PULL_FIRST:
         pull->at = state->first;
@@ -156,8 +166,8 @@ static enum error resolve(struct pull_call *pull, struct queue *queue,
         break;
     case PULL_TIME:
         /* Nothing stored so late yet: what comes may still be too early, so it asks again then. */
-        pull->first = commit_log_find_time(log, queue, pull->at);
-        if (pull->first == state->visible) {
+        if (!commit_log_find_time(log, queue, pull->at, cold_or_wait, &pull->first) ||
+            pull->first == state->visible) {
             return OK;
         }
         pull->at = pull->first;
@@ -168,7 +178,10 @@ static enum error resolve(struct pull_call *pull, struct queue *queue,
     }
     pull->first = pull->at;
     if (pull->has_epoch && pull->first > state->first) {
-        pull->detail = commit_log_find_epoch(log, queue, pull->first, pull->epoch);
+        const struct last_seen last_seen = {pull->first, pull->epoch};
+        if (!commit_log_find_epoch(log, queue, &last_seen, cold_or_wait, &pull->detail)) {
+            return OK;
+        }
         if (pull->detail != pull->first) {
             return ERROR_TRUNCATED;
         }
@@ -191,31 +204,76 @@ static uint64_t error_detail(const struct pull_call *pull, enum error error,
     }
 }
 
-enum error pull_read(struct call *call, struct core *at)
+static void warmed(struct warm_waiter *waiter, int error)
+{
+    struct call *call = CONTAINER_OF(waiter, struct call, pull.warm);
+    call->pull.is_cold = false;
+    call->pull.unreadable = error != 0;
+    call->pull.again(call, call->pull.shard->core);
+}
+
+static void have_warmed(struct pull_call *pull, const struct cold_range *cold)
+{
+    struct cold_range *last = &pull->cold;
+    bool is_same = last->segment == cold->segment && last->of_index == cold->of_index &&
+                   last->offset == cold->offset;
+    pull->cold_tries = is_same ? pull->cold_tries + 1 : 1;
+    pull->cold = *cold;
+    pull->warm.warmed = warmed;
+    pull->is_cold = true;
+    commit_log_warm(pull->shard->log, cold, &pull->warm);
+}
+
+/* Runs of what may be sent now. OK without runs: nothing is there yet, or `cold_out` says what is to be
+ * warmed first. */
+static enum error read_runs(struct call *call, struct core *at, struct queue *queue,
+                            struct cold_range *cold_out)
 {
     struct pull_call *pull = &call->pull;
-    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
-    if (queue == NULL) {
-        return ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
-    }
-    struct queue_state state = queue_state(queue);
-    pull->end = state.visible;
-    enum error error = resolve(pull, queue, &state);
-    if (error != OK) {
-        return error;
-    }
+    const struct read_limits limits = {.offset = pull->first,
+                                       .messages_max = pull->messages_max,
+                                       .bytes_max = pull->bytes_max,
+                                       .may_wait = pull->cold_tries >= COLD_TRIES_MAX};
     struct run_list *runs = pool_take(&at->run_lists);
-    error = commit_log_read(pull->shard->log, queue, pull->first, pull->messages_max,
-                            pull->bytes_max, runs);
+    enum error error = commit_log_read(pull->shard->log, queue, &limits, runs);
     if (error == OK && runs->messages > 0) {
         pull->runs = runs;
         return OK;
     }
-    pool_give(&at->run_lists, runs);
-    if (error != OK) {
-        pull->detail = error_detail(pull, error, &state);
+    if (error == OK) {
+        *cold_out = runs->cold;
     }
+    pool_give(&at->run_lists, runs);
     return error;
+}
+
+bool pull_read(struct call *call, struct core *at,
+               void (*again)(struct call *call, struct core *at))
+{
+    struct pull_call *pull = &call->pull;
+    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
+    if (queue == NULL) {
+        pull->error = ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
+        return true;
+    }
+    if (pull->unreadable) {
+        pull->error = ERROR_IO_FAILED;
+        return true;
+    }
+    struct queue_state state = queue_state(queue);
+    struct cold_range cold = {.segment = NULL};
+    pull->end = state.visible;
+    pull->error = resolve(pull, queue, &state, &cold);
+    if (pull->error == OK && cold.segment == NULL) {
+        pull->error = read_runs(call, at, queue, &cold);
+        pull->detail = pull->error == OK ? 0 : error_detail(pull, pull->error, &state);
+    }
+    if (cold.segment == NULL) {
+        return true;
+    }
+    pull->again = again;
+    have_warmed(pull, &cold);
+    return false;
 }
 
 static void unpark(struct call *call)
@@ -226,18 +284,26 @@ static void unpark(struct call *call)
     }
     pull->parked = false;
     timer_stop(pull->shard->core->reactor, &pull->timer);
-    if (!list_is_empty(&pull->woken)) {
-        list_remove(&pull->woken);
-    } else {
-        queue_waiter_cancel(&pull->waiter);
-    }
+    queue_waiter_cancel(&pull->waiter);
 }
 
 /* Waiting is over without a message. */
 static void stop_waiting(struct call *call)
 {
+    list_remove(&call->pull.woken);
     unpark(call);
     call_return(call, call->pull.shard->core, pull_home);
+}
+
+/* At the owner, for a call that may have gone home. One that has just come is served in its turn. */
+static void cancel_here(struct call *call)
+{
+    struct pull_call *pull = &call->pull;
+    if (pull->parked) {
+        stop_waiting(call);
+    } else if (!list_is_empty(&pull->woken) || pull->is_cold) {
+        pull->cancelled = true;
+    }
 }
 
 static void waiter_woken(struct queue_waiter *waiter)
@@ -263,10 +329,6 @@ static void park(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
     struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
-    if (call->home == at && !pull->waits) {
-        count_as_waiting(call);
-    }
-    core_hook_woken(at);
     pull->parked = true;
     pull->waiter.offset = pull->first;
     queue_wait(queue, &pull->waiter);
@@ -277,12 +339,27 @@ static void pull_serve(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
     uint64_t now_ns = reactor_now_ns(at->reactor);
-    pull->error = pull_read(call, at);
-    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns && !at->draining) {
+    if (!pull_read(call, at, pull_serve)) {
+        return;
+    }
+    if (pull->error == OK && pull->runs == NULL && now_ns < pull->wait_until_ns &&
+        !pull->cancelled && !at->draining) {
         park(call, at);
         return;
     }
     call_return(call, at, pull_home);
+}
+
+/* A pull from an offset is served when the logs have written: messages that came in the same turn are
+ * among what it finds, instead of waiting for the next pull. What begins elsewhere means now. */
+static void pull_arrive(struct call *call, struct core *at)
+{
+    core_hook_woken(at);
+    if (call->pull.place != PULL_OFFSET) {
+        pull_serve(call, at);
+        return;
+    }
+    list_append(&at->woken, &call->pull.woken);
 }
 
 void pull_serve_woken(struct core *core)
@@ -293,6 +370,7 @@ void pull_serve_woken(struct core *core)
     struct list *link;
     while ((link = list_first(&woken)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, pull.woken);
+        list_remove(link);
         unpark(call);
         pull_serve(call, core);
     }
@@ -310,15 +388,13 @@ static void deliver_cancel_done(const struct core_message *message, void *core)
     }
 }
 
-/* At the owner. The call came here before its cancel did, so it is parked here or gone home. */
+/* At the owner. The call came here before its cancel did, so it is here or gone home. */
 static void deliver_cancel(const struct core_message *message, void *object)
 {
     struct core *at = object;
     struct call *call = message->object;
     struct core *home = call->home;
-    if (call->pull.parked) {
-        stop_waiting(call);
-    }
+    cancel_here(call);
     struct core_message done = {.deliver = deliver_cancel_done, .object = call};
     core_send_to(at, home, &done);
 }
@@ -335,9 +411,7 @@ void pull_cancel(struct call *call)
         list_remove(&pull->held);
         answer_ok(call);
     } else if (owner == home) {
-        if (pull->parked) {
-            stop_waiting(call);
-        }
+        cancel_here(call);
     } else {
         pull->cancel_under_way = true;
         struct core_message message = {.deliver = deliver_cancel, .object = call};
@@ -460,8 +534,8 @@ void pull_run(struct call *call, const struct arguments *arguments)
     call_drop_buffer(call);
     struct core *home = call->home;
     struct core *owner = pull->shard->core;
-    if (may_wait && owner != home) {
+    if (may_wait) {
         count_as_waiting(call);
     }
-    call_forward(call, home, owner, pull_serve);
+    call_forward(call, home, owner, pull_arrive);
 }

@@ -2,19 +2,22 @@
 /*
  * pull.h - the method `pull`: records of one queue from a place on, waiting for the first.
  *
- * The call goes to the core of the queue's shard, which finds the runs of bytes to send; it comes
- * home with references to their segments and the home core sends them (broker/delivery.h). Where
- * there is nothing yet it parks there, until something is visible, `wait_ms` is over, the client
- * cancels, or its connection closes.
+ * The call goes to the core of the queue's shard, which finds the runs of bytes to send when its logs
+ * have written at the turn's end; it comes home with references to their segments and the home core
+ * sends them (broker/delivery.h). Where there is nothing yet it parks there, until something is
+ * visible, `wait_ms` is over, the client cancels, or its connection closes.
  *
  *     home: READ ---> owner: SERVED ----------------------------> home: answered
- *                      |   ^                                         |  ^
+ *                      |   ^  |  ^                                   |  ^
+ *                      |   |  v  | it is in the page cache now       |  |
+ *                      |   |  COLD                                   |  |
  *                      v   | visible, time-out, cancel               v  | socket took some
  *                     PARKED                                         HELD (unsent answers above
  *                                                                          UNSENT_BYTES_MAX)
  *
- * A poll, a pull that may wait, counts as waiting from when it parks at home or leaves home until
- * it is answered.
+ * COLD is no waiting for messages: it is as long as a disk needs, and nothing ends it early.
+ *
+ * A poll, a pull that may wait, counts as waiting until it is answered.
  *
  * Memory:  struct pull_call lies in the call; a list of runs only from being served to being
  *          answered or held.
@@ -52,7 +55,13 @@ struct pull_call {
     /* The owner's. */
     struct queue_waiter waiter; /* while parked */
     struct timer timer;         /* while parked */
-    struct list woken;          /* core->woken */
+    struct list woken;          /* core->woken: is served at the turn's end */
+    struct warm_waiter warm;    /* while what it reads is brought into the page cache */
+    void (*again)(struct call *call, struct core *at); /* goes on with it then */
+    struct cold_range cold;                            /* what that was, to be compared only */
+    uint32_t cold_tries;                               /* so often in a row it was the same */
+    bool is_cold;                                      /* it waits for that */
+    bool unreadable;                                   /* the disk could not give it */
 
     /* Whose the call is. */
     struct shard *shard;
@@ -71,6 +80,7 @@ struct pull_call {
     enum error error;
     bool has_epoch;
     bool parked;
+    bool cancelled; /* before it was served: it must not park */
 };
 
 /* The method. */
@@ -83,7 +93,7 @@ void pull_cancel(struct call *call);
 /* Serves the polls of a session whose socket has taken enough. */
 void pull_resume_held(struct session *session);
 
-/* Serves the polls that were woken on `core` this turn. */
+/* Serves the pulls that have come to `core` this turn and the polls that were woken. */
 void pull_serve_woken(struct core *core);
 
 /* Gives back what the call took. False: it ends later, when its cancel has come back, which then
@@ -91,9 +101,11 @@ void pull_serve_woken(struct core *core);
 bool pull_release(struct call *call);
 
 /* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads its runs
- * on the owner; answers its error, at home, with what there is to know about it. */
+ * on the owner into `runs` and `error`, or, where the disk is needed first, answers false and runs
+ * `again` later; answers its error, at home, with what there is to know about it. */
 void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
-enum error pull_read(struct call *call, struct core *at);
+bool pull_read(struct call *call, struct core *at,
+               void (*again)(struct call *call, struct core *at));
 void pull_refuse(struct call *call);
 
 #endif

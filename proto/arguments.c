@@ -193,7 +193,7 @@ static enum error read_value(const struct argument_rule *rule, struct cursor *cu
 
 static bool is_rule_of(const struct argument_rule *rule, struct bytes key)
 {
-    return rule->name_bytes == key.length && memcmp(rule->name, key.data, key.length) == 0;
+    return bytes_equal(bytes_make(rule->name, rule->name_bytes), key);
 }
 
 /* The rule of `key`, looked for from `likely` on: callers send arguments in a habitual order. */

@@ -7,52 +7,27 @@
 #include "proto/limits.h"
 #include "proto/value_head.h"
 
-/* What the first byte says of a value's type, for the shapes that do not say it by themselves. */
-static enum cursor_type scalar_type(uint8_t first)
-{
-    switch (first) {
-    case 0xc0:
-        return CURSOR_NIL;
-    case 0xc2:
-    case 0xc3:
-        return CURSOR_BOOL;
-    case 0xca:
-    case 0xcb:
-        return CURSOR_FLOAT;
-    default:
-        return CURSOR_INTEGER;
-    }
-}
+/* Ranges in initializers are an extension that both compilers have. */
+#pragma GCC diagnostic ignored "-Wpedantic"
 
-enum cursor_type cursor_peek(const struct cursor *cursor)
-{
-    if (cursor->failed || cursor->at == cursor->end) {
-        return CURSOR_NONE;
-    }
-    uint8_t first = *cursor->at;
-    switch ((enum value_class)value_shapes[first].class) {
-    case VALUE_SCALAR:
-        return scalar_type(first);
-    case VALUE_FIXTEXT:
-        return CURSOR_STR;
-    case VALUE_PAYLOAD8:
-    case VALUE_PAYLOAD16:
-    case VALUE_PAYLOAD32:
-        return first <= 0xc6 ? CURSOR_BIN : CURSOR_STR;
-    case VALUE_FIXARRAY:
-    case VALUE_ARRAY16:
-    case VALUE_ARRAY32:
-        return CURSOR_ARRAY;
-    case VALUE_FIXMAP:
-    case VALUE_MAP16:
-    case VALUE_MAP32:
-        return CURSOR_MAP;
-    case VALUE_EXT:
-    case VALUE_INVALID:
-        break;
-    }
-    return CURSOR_INVALID;
-}
+const uint8_t cursor_types[256] = {
+    [0x00 ... 0x7f] = CURSOR_INTEGER,
+    [0x80 ... 0x8f] = CURSOR_MAP,
+    [0x90 ... 0x9f] = CURSOR_ARRAY,
+    [0xa0 ... 0xbf] = CURSOR_STR,
+    [0xc0] = CURSOR_NIL,
+    [0xc1] = CURSOR_INVALID,
+    [0xc2 ... 0xc3] = CURSOR_BOOL,
+    [0xc4 ... 0xc6] = CURSOR_BIN,
+    [0xc7 ... 0xc9] = CURSOR_INVALID,
+    [0xca ... 0xcb] = CURSOR_FLOAT,
+    [0xcc ... 0xd3] = CURSOR_INTEGER,
+    [0xd4 ... 0xd8] = CURSOR_INVALID,
+    [0xd9 ... 0xdb] = CURSOR_STR,
+    [0xdc ... 0xdd] = CURSOR_ARRAY,
+    [0xde ... 0xdf] = CURSOR_MAP,
+    [0xe0 ... 0xff] = CURSOR_INTEGER,
+};
 
 const char *cursor_type_name(enum cursor_type type)
 {
@@ -76,15 +51,6 @@ bool cursor_fail(struct cursor *cursor)
 static inline size_t left_of(const struct cursor *cursor)
 {
     return (size_t)(cursor->end - cursor->at);
-}
-
-bool cursor_try_nil(struct cursor *cursor)
-{
-    if (left_of(cursor) == 0 || *cursor->at != 0xc0) {
-        return false;
-    }
-    cursor->at++;
-    return true;
 }
 
 bool cursor_take_nil(struct cursor *cursor)
@@ -206,6 +172,11 @@ bool cursor_take_u64(struct cursor *cursor, uint64_t *value_out)
         *value_out = *cursor->at++;
         return true;
     }
+    if (left_of(cursor) >= 5 && *cursor->at == 0xce) {
+        *value_out = load_u32(cursor->at + 1);
+        cursor->at += 5;
+        return true;
+    }
     if (!take_integer(cursor, &integer) || integer.negative) {
         return cursor_fail(cursor);
     }
@@ -223,7 +194,7 @@ bool cursor_take_uint_max(struct cursor *cursor, uint64_t most, uint64_t *value_
     return true;
 }
 
-bool cursor_take_uint(struct cursor *cursor, uint64_t *value_out)
+bool cursor_take_uint_any(struct cursor *cursor, uint64_t *value_out)
 {
     return cursor_take_uint_max(cursor, INTEGER_LIMIT - 1, value_out);
 }
@@ -260,7 +231,7 @@ bool cursor_take_int(struct cursor *cursor, int64_t *value_out)
 
 /* ---- text and bytes ---- */
 
-bool cursor_take_text(struct cursor *cursor, struct bytes *content_out)
+bool cursor_take_text_any(struct cursor *cursor, struct bytes *content_out)
 {
     size_t left = left_of(cursor);
     if (left == 0) {
@@ -325,7 +296,7 @@ static bool take_container(struct cursor *cursor, enum cursor_type type, uint64_
     return true;
 }
 
-bool cursor_take_array(struct cursor *cursor, uint32_t *count_out)
+bool cursor_take_array_any(struct cursor *cursor, uint32_t *count_out)
 {
     uint64_t children;
     if (!take_container(cursor, CURSOR_ARRAY, &children)) {
@@ -335,7 +306,7 @@ bool cursor_take_array(struct cursor *cursor, uint32_t *count_out)
     return true;
 }
 
-bool cursor_take_map(struct cursor *cursor, uint32_t *count_out)
+bool cursor_take_map_any(struct cursor *cursor, uint32_t *count_out)
 {
     uint64_t children;
     if (!take_container(cursor, CURSOR_MAP, &children)) {
@@ -354,38 +325,45 @@ bool cursor_take_array_of(struct cursor *cursor, uint32_t count)
 bool cursor_skip(struct cursor *cursor)
 {
     const uint8_t *at = cursor->at;
-    uint64_t missing[FRAME_DEPTH_MAX];
+    uint64_t outer[FRAME_DEPTH_MAX]; /* what is missing of the containers around */
+    uint64_t missing = 1;
     uint32_t depth = 0;
 
-    do {
+    for (;;) {
         size_t left = (size_t)(cursor->end - at);
         if (left == 0) {
             return cursor_fail(cursor);
         }
-        struct value_shape shape = value_shapes[*at];
-        bool is_container = value_is_container(shape);
-        if (shape.class >= VALUE_EXT || left < shape.head_bytes ||
-            (is_container && depth == FRAME_DEPTH_MAX)) {
+        size_t length = value_short_bytes[*at];
+        struct value_head head = {.children = 0};
+        if (length == 0) {
+            struct value_shape shape = value_shapes[*at];
+            if (shape.class >= VALUE_EXT || left < shape.head_bytes ||
+                (value_is_container(shape) && depth == FRAME_DEPTH_MAX)) {
+                return cursor_fail(cursor);
+            }
+            head = value_head_read(at, shape);
+            if (head.payload_bytes + head.children > left - head.head_bytes) {
+                return cursor_fail(cursor);
+            }
+            length = head.head_bytes + head.payload_bytes;
+        } else if (length > left) {
             return cursor_fail(cursor);
         }
-        struct value_head head = value_head_read(at, shape);
-        if (head.payload_bytes + head.children > left - head.head_bytes) {
-            return cursor_fail(cursor);
-        }
-        at += head.head_bytes + head.payload_bytes;
-        if (depth > 0) {
-            missing[depth - 1]--;
-        }
+        at += length;
+        missing--;
         if (head.children > 0) {
-            missing[depth++] = head.children;
+            outer[depth++] = missing;
+            missing = head.children;
         }
-        while (depth > 0 && missing[depth - 1] == 0) {
-            depth--;
+        while (missing == 0) {
+            if (depth == 0) {
+                cursor->at = at;
+                return true;
+            }
+            missing = outer[--depth];
         }
-    } while (depth > 0);
-
-    cursor->at = at;
-    return true;
+    }
 }
 
 bool cursor_take_span(struct cursor *cursor, struct bytes *span_out)

@@ -64,7 +64,13 @@ static inline bool cursor_is_done(const struct cursor *cursor)
     return !cursor->failed && cursor->at == cursor->end;
 }
 
-enum cursor_type cursor_peek(const struct cursor *cursor);
+/* Of a first byte: enum cursor_type. */
+extern const uint8_t cursor_types[256];
+
+static inline enum cursor_type cursor_peek(const struct cursor *cursor)
+{
+    return cursor->at == cursor->end ? CURSOR_NONE : (enum cursor_type)cursor_types[*cursor->at];
+}
 
 /* "str", "map", ... for messages about a wrong type. */
 const char *cursor_type_name(enum cursor_type type);
@@ -73,13 +79,34 @@ const char *cursor_type_name(enum cursor_type type);
 bool cursor_fail(struct cursor *cursor);
 
 /* Takes a nil if one is next; if not, gives false and the cursor has not failed. */
-bool cursor_try_nil(struct cursor *cursor);
+static inline bool cursor_try_nil(struct cursor *cursor)
+{
+    if (cursor->at == cursor->end || *cursor->at != 0xc0) {
+        return false;
+    }
+    cursor->at++;
+    return true;
+}
 
 bool cursor_take_nil(struct cursor *cursor);
 bool cursor_take_bool(struct cursor *cursor, bool *value_out);
 
+/* The takes of what is most often met are in two halves: the plainest form of a value, whose first
+ * byte says all of it, is taken here, every other by the function of the same name with _any. */
+bool cursor_take_uint_any(struct cursor *cursor, uint64_t *value_out);
+bool cursor_take_text_any(struct cursor *cursor, struct bytes *content_out);
+bool cursor_take_array_any(struct cursor *cursor, uint32_t *count_out);
+bool cursor_take_map_any(struct cursor *cursor, uint32_t *count_out);
+
 /* An integer from 0 to 2^53 - 1. */
-bool cursor_take_uint(struct cursor *cursor, uint64_t *value_out);
+static inline bool cursor_take_uint(struct cursor *cursor, uint64_t *value_out)
+{
+    if (cursor->at != cursor->end && *cursor->at < 0x80) {
+        *value_out = *cursor->at++;
+        return true;
+    }
+    return cursor_take_uint_any(cursor, value_out);
+}
 
 /* The same, at most `most`. */
 bool cursor_take_uint_max(struct cursor *cursor, uint64_t most, uint64_t *value_out);
@@ -95,11 +122,46 @@ bool cursor_take_u64(struct cursor *cursor, uint64_t *value_out);
 /* The content of a str, of a bin, of either. UTF-8 is not checked here. */
 bool cursor_take_str(struct cursor *cursor, struct bytes *content_out);
 bool cursor_take_bin(struct cursor *cursor, struct bytes *content_out);
-bool cursor_take_text(struct cursor *cursor, struct bytes *content_out);
+
+static inline bool cursor_take_text(struct cursor *cursor, struct bytes *content_out)
+{
+    if (cursor->at != cursor->end && (*cursor->at & 0xe0) == 0xa0) {
+        size_t length = *cursor->at & 0x1f;
+        if (length < (size_t)(cursor->end - cursor->at)) {
+            *content_out = (struct bytes){cursor->at + 1, length};
+            cursor->at += 1 + length;
+            return true;
+        }
+    }
+    return cursor_take_text_any(cursor, content_out);
+}
 
 /* A header: as many elements, or pairs, follow; the bytes left could hold so many. */
-bool cursor_take_array(struct cursor *cursor, uint32_t *count_out);
-bool cursor_take_map(struct cursor *cursor, uint32_t *count_out);
+static inline bool cursor_take_array(struct cursor *cursor, uint32_t *count_out)
+{
+    if (cursor->at != cursor->end && (*cursor->at & 0xf0) == 0x90) {
+        uint32_t count = *cursor->at & 0x0f;
+        if (count < (size_t)(cursor->end - cursor->at)) {
+            *count_out = count;
+            cursor->at++;
+            return true;
+        }
+    }
+    return cursor_take_array_any(cursor, count_out);
+}
+
+static inline bool cursor_take_map(struct cursor *cursor, uint32_t *count_out)
+{
+    if (cursor->at != cursor->end && (*cursor->at & 0xf0) == 0x80) {
+        uint32_t count = *cursor->at & 0x0f;
+        if (2 * count < (size_t)(cursor->end - cursor->at)) {
+            *count_out = count;
+            cursor->at++;
+            return true;
+        }
+    }
+    return cursor_take_map_any(cursor, count_out);
+}
 
 /* The header of an array of exactly `count`. */
 bool cursor_take_array_of(struct cursor *cursor, uint32_t count);

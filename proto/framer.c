@@ -7,8 +7,9 @@
 #include "proto/base/contract.h"
 #include "proto/value_head.h"
 
-/* The longest fixstr, or a 64-bit number: what step_short() may pass over at once. */
-#define SHORT_BYTES_MAX 32
+/* The longest fixstr, or a container with its children at one byte each: what step_plain() may pass
+ * over without a look at the limits. */
+#define PLAIN_BYTES_MAX 32
 
 void framer_init(struct framer *framer)
 {
@@ -80,29 +81,72 @@ static enum framer_reason step(struct framer *framer, const uint8_t *at, struct 
     return FRAMER_REASON_NONE;
 }
 
-/*
- * Passes over the scalars and short texts that stand next, of which most of a frame is made: they
- * open nothing, so all that moves is `next` and one count, and both stay in registers.
- */
-static void step_short(struct framer *framer, const uint8_t *bytes, size_t available)
+/* Where the payload of 8 or 16 bits of length at `at` ends, counted from `at`; 0: it is none. */
+static inline uint32_t payload_end(const uint8_t *at)
 {
-    uint32_t *missing = &framer->missing[framer->depth - 1];
-    uint32_t left = *missing;
-    uint32_t next = framer->next;
-    /* No short value is longer, so none of them can cross the end or the limit unseen. */
-    size_t end = available < FRAME_BYTES_MAX ? available : FRAME_BYTES_MAX;
-    size_t safe = end < SHORT_BYTES_MAX ? 0 : end - SHORT_BYTES_MAX;
+    switch ((enum value_class)value_shapes[*at].class) {
+    case VALUE_PAYLOAD8:
+        return 2 + (uint32_t)at[1];
+    case VALUE_PAYLOAD16:
+        return 3 + (uint32_t)load_u16(at + 1);
+    default:
+        return 0;
+    }
+}
 
-    /* The last value of a container is left to step(), which closes it. */
-    while (left > 1 && next < safe) {
-        struct value_shape shape = value_shapes[bytes[next]];
-        if (shape.class > VALUE_FIXTEXT) {
+/*
+ * Passes over what most of a frame is made of: scalars, texts, small containers, payloads of up to
+ * 64 KiB. All that moves stays in registers. Whatever must wait, or be refused, is left to step().
+ */
+static void step_plain(struct framer *framer, const uint8_t *bytes, size_t available)
+{
+    /* No plain head is longer, so none of them crosses the end or the limit unseen. */
+    size_t end = available < FRAME_BYTES_MAX ? available : FRAME_BYTES_MAX;
+    size_t safe = end < PLAIN_BYTES_MAX ? 0 : end - PLAIN_BYTES_MAX;
+    uint32_t next = framer->next;
+    uint32_t elements = framer->elements;
+    uint32_t depth = framer->depth;
+    uint32_t left = framer->missing[depth - 1];
+
+    while (next < safe) {
+        uint8_t first = bytes[next];
+        uint32_t length = value_short_bytes[first];
+        if (length == 0 && (first & 0xe0) == 0x80) {
+            uint32_t children = (first & 0x0fU) << (first < 0x90);
+            if (depth == FRAME_DEPTH_MAX || elements + children > FRAME_ELEMENTS_MAX) {
+                break;
+            }
+            elements += children;
+            if (children > 0) {
+                next++;
+                framer->missing[depth - 1] = left - 1;
+                depth++;
+                left = children;
+                continue;
+            }
+            length = 1;
+        } else if (length == 0) {
+            length = payload_end(bytes + next);
+            if (length == 0 || next + length > FRAME_BYTES_MAX) {
+                break;
+            }
+        }
+        next += length;
+        left--;
+        while (left == 0 && depth > 1) {
+            depth--;
+            left = framer->missing[depth - 1];
+        }
+        if (left == 0) {
+            depth = 0;
             break;
         }
-        next += shape.head_bytes + (shape.class == VALUE_FIXTEXT ? bytes[next] & 0x1fU : 0);
-        left--;
     }
-    *missing = left;
+    if (depth > 0) {
+        framer->missing[depth - 1] = left;
+    }
+    framer->depth = (uint8_t)depth;
+    framer->elements = elements;
     framer->next = next;
 }
 
@@ -120,7 +164,10 @@ enum framer_result framer_feed(struct framer *framer, const uint8_t *bytes, size
     }
     while (framer->elements == 0 || framer->depth > 0) {
         if (framer->depth > 0) {
-            step_short(framer, bytes, available);
+            step_plain(framer, bytes, available);
+            if (framer->depth == 0) {
+                break;
+            }
         }
         if (framer->next >= available) {
             return want(framer, framer->next + 1);

@@ -85,12 +85,13 @@ static const struct argument_rule rules[RULE_COUNT] = {
  */
 static const struct method methods[METHOD_COUNT + 1] = {
 #define ARGUMENT_NAME(id, name)
-#define METHOD(method_side, method_id, method_name, method_help)                        \
-    [METHOD_##method_id + 1].id = METHOD_##method_id,                                   \
-                          [METHOD_##method_id + 1].side = METHOD_SIDE_##method_side,    \
-                          [METHOD_##method_id + 1].name = (method_name),                \
-                          [METHOD_##method_id + 1].help = (method_help),                \
-                          [METHOD_##method_id + 1].rules = &rules[RULE_OF_##method_id], \
+#define METHOD(method_side, method_id, method_name, method_help)                         \
+    [METHOD_##method_id + 1].id = METHOD_##method_id,                                    \
+                          [METHOD_##method_id + 1].side = METHOD_SIDE_##method_side,     \
+                          [METHOD_##method_id + 1].name = (method_name),                 \
+                          [METHOD_##method_id + 1].name_bytes = sizeof(method_name) - 1, \
+                          [METHOD_##method_id + 1].help = (method_help),                 \
+                          [METHOD_##method_id + 1].rules = &rules[RULE_OF_##method_id],  \
                           [METHOD_##method_id + 0].rules_end = &rules[RULE_OF_##method_id],
 #define ARGUMENT(method, id, type, need, least, most, fallback, choices)
 #include "proto/methods.def"
@@ -109,7 +110,8 @@ const struct method *method_get(enum method_id id)
 const struct method *method_find(enum method_side side, struct bytes name)
 {
     for (unsigned i = 1; i <= METHOD_COUNT; i++) {
-        if (methods[i].side == side && bytes_equal(name, bytes_from_string(methods[i].name))) {
+        if (methods[i].side == side &&
+            bytes_equal(name, bytes_make(methods[i].name, methods[i].name_bytes))) {
             return &methods[i];
         }
     }

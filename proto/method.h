@@ -73,6 +73,7 @@ struct method {
     enum method_id id;
     enum method_side side;
     const char *name;
+    size_t name_bytes;
     const char *help;
     const struct argument_rule *rules; /* its arguments: deadline_ms, then in the table's order */
     const struct argument_rule *rules_end;

@@ -6,7 +6,8 @@
 
 #include "proto/limits.h"
 
-/* Takes `[args]` in all its forms; an empty span stands for no arguments. */
+/* Takes `[args]` in all its forms; an empty span stands for no arguments. A map is the rest of the
+ * frame: who reads it sees that it ends where the frame does. */
 static bool take_arguments(struct cursor *cursor, struct bytes *arguments_out)
 {
     struct bytes arguments = {NULL, 0};
@@ -16,9 +17,9 @@ static bool take_arguments(struct cursor *cursor, struct bytes *arguments_out)
         return cursor_fail(cursor);
     }
     if (count == 1 && !cursor_try_nil(cursor)) {
-        enum cursor_type type = cursor_peek(cursor);
-        bool is_taken = type == CURSOR_MAP ? cursor_take_span(cursor, &arguments)
-                                           : cursor_take_array_of(cursor, 0);
+        bool is_taken = cursor_peek(cursor) == CURSOR_MAP
+                            ? cursor_take_raw(cursor, cursor_left(cursor), &arguments)
+                            : cursor_take_array_of(cursor, 0);
         if (!is_taken) {
             return cursor_fail(cursor);
         }

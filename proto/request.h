@@ -43,7 +43,8 @@ struct request {
 /*
  * Reads a frame as a server. ERROR_MALFORMED: it is neither a request nor one-way; where
  * `request_out->has_msgid` an answer can still be addressed (then only it and msgid are set). A
- * frame of which only a beginning is there may be given too, to learn the msgid.
+ * frame of which only a beginning is there may be given too, to learn the msgid. The arguments are
+ * not looked at, which is arguments_read()'s work: what is no whole map is ERROR_MALFORMED there.
  */
 NODISCARD enum error request_read(struct bytes frame, struct request *request_out);
 

@@ -39,6 +39,9 @@ struct value_shape {
 /* By first byte. */
 extern const struct value_shape value_shapes[256];
 
+/* By first byte: how long the whole value is, of scalars and short texts; 0 of all others. */
+extern const uint8_t value_short_bytes[256];
+
 struct value_head {
     uint32_t head_bytes;
     uint64_t payload_bytes; /* raw bytes after the head */

@@ -91,6 +91,9 @@ struct commit_log *log_create(const struct commit_log_options *options)
     list_init(&log->moved);
     list_init(&log->waking);
     list_init(&log->staged);
+    list_init(&log->warmings);
+    log->recent = UINT64_MAX; /* What a start finds was not written a moment ago. */
+    log->recent_next = UINT64_MAX;
     list_init(&log->written_appends);
     list_init(&log->durable_appends);
     list_init(&log->durable_operations);

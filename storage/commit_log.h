@@ -201,34 +201,85 @@ struct run {
     uint32_t messages;
 };
 
+/* Where somebody goes on to read. */
+struct reader_place {
+    uint32_t topic; /* 0: nobody does */
+    uint16_t number;
+    uint64_t offset;
+};
+
+/* What of a segment, or of its index, is not in the page cache. */
+struct cold_range {
+    struct segment *segment; /* not a reference: good until the turn ends; NULL: nothing is cold */
+    struct reader_place reader; /* of records: who misses it and will go on from there */
+    bool of_index;
+    uint64_t offset; /* in that file */
+    uint64_t bytes;
+};
+
 struct run_list {
     uint32_t count;
     uint32_t messages;
     uint64_t bytes;
+    struct cold_range cold;
     struct run runs[LOG_RUNS_MAX];
+};
+
+/* Where a read begins, and how much it may bring. */
+struct read_limits {
+    uint64_t offset;
+    uint32_t messages_max;
+    uint64_t bytes_max;
+    bool may_wait;
 };
 
 /*
  * Messages of `queue` from `offset` on, below `visible`: at most `messages_max` of them in at most
  * `bytes_max` bytes, but always one if there is one, in at most LOG_RUNS_MAX runs.
  *
- *   OK                      also with no message, where offset == visible
+ * Never waits for a disk: where what comes first is not in the page cache the list is empty, its
+ * `cold` says what to have warmed, and the read is tried again after that. With `may_wait` it
+ * waits: for who has had it warmed and finds it gone again.
+ *
+ *   OK                      also with no message, where offset == visible, or where it is cold
  *   ERROR_OFFSET_TOO_SMALL  retention took it: queue_state().first is the oldest there
  *   ERROR_TRUNCATED         offset > visible
  *   ERROR_CORRUPT           it lies in a range that is not whole
  */
-enum error commit_log_read(struct commit_log *log, struct queue *queue, uint64_t offset,
-                           uint32_t messages_max, uint64_t bytes_max, struct run_list *list_out);
+enum error commit_log_read(struct commit_log *log, struct queue *queue,
+                           const struct read_limits *limits, struct run_list *list_out);
 
-/* The first offset of `queue` stored at or after `at_ms`, or `visible` if there is none. */
-uint64_t commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms);
+/* Somebody who waits for something cold. */
+struct warm_waiter {
+    void (*warmed)(struct warm_waiter *waiter, int error); /* once, from the loop; 0 or -errno */
+    struct list link;                                      /* log */
+};
+
+/* Has a cold range, which a read of this turn has named, brought into the page cache. The waiter
+ * stays the log's until it is told, which is soon; closing the log waits for it. */
+void commit_log_warm(struct commit_log *log, const struct cold_range *range,
+                     struct warm_waiter *waiter);
 
 /*
- * Where a reader goes on whose last record was `offset` - 1 of `epoch`: `offset` itself if that
- * record is the one that is there; else, having seen what was lost, the first offset that he has not seen.
+ * Searches, which wait for no disk either: with false `cold` is told what to have warmed before the
+ * next try. NULL for `cold`: it may wait.
  */
-uint64_t commit_log_find_epoch(struct commit_log *log, struct queue *queue, uint64_t offset,
-                               uint32_t epoch);
+
+/* The first offset of `queue` stored at or after `at_ms`, or `visible` if there is none. */
+bool commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms,
+                          struct cold_range *cold, uint64_t *offset_out);
+
+/* The last that a reader has seen of a queue: the record of `next` - 1, of `epoch`. */
+struct last_seen {
+    uint64_t next;
+    uint32_t epoch;
+};
+
+/* Where such a reader goes on: at `next` if that record is the one that is there; else, having seen
+ * what was lost, at the first offset that he has not seen. */
+bool commit_log_find_epoch(struct commit_log *log, struct queue *queue,
+                           const struct last_seen *last_seen, struct cold_range *cold,
+                           uint64_t *offset_out);
 
 /* Somebody who waits until `visible` passes `offset`. */
 struct queue_waiter {
@@ -252,6 +303,11 @@ struct commit_log_counters {
     uint64_t roll_waits; /* turns in which appends were refused for want of a next segment */
     uint64_t snapshots;
     uint64_t segments_removed;
+    uint64_t cold_reads;    /* reads that had to wait for the disk */
+    uint64_t warmed_bytes;  /* read for those who waited, and ahead of them */
+    uint64_t dropped_bytes; /* given back behind them */
+    uint64_t warm_ns_total; /* that somebody waited */
+    uint64_t warm_ns_max;
     uint64_t segments; /* now */
     uint64_t bytes;    /* now, of all segments and indexes */
     uint64_t position_written;

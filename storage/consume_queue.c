@@ -58,7 +58,12 @@ void queue_free(struct queue *queue)
 
 struct queue *commit_log_queue_find(struct commit_log *log, uint32_t topic_id, uint16_t number)
 {
-    return number_map_find(&log->queues, queue_key(topic_id, number));
+    struct queue *queue = log->queue_found;
+    if (queue == NULL || queue->topic != topic_id || queue->number != number) {
+        queue = number_map_find(&log->queues, queue_key(topic_id, number));
+        log->queue_found = queue;
+    }
+    return queue;
 }
 
 void commit_log_queue_put(struct commit_log *log, uint32_t topic_id, uint16_t number,
@@ -84,6 +89,7 @@ void commit_log_queue_remove(struct commit_log *log, uint32_t topic_id, uint16_t
     if (!list_is_empty(&queue->appends)) {
         log_write_pending(log);
     }
+    log->queue_found = NULL;
     number_map_remove(&log->queues, queue_key(topic_id, number));
     list_remove(&queue->all);
     log_forget_marks(log, queue);
@@ -239,6 +245,14 @@ void queues_leave_segment(struct segment *segment)
             part->owner->part = NULL;
             part->owner = NULL;
         }
+    }
+}
+
+void queues_forget_index(struct commit_log *log, const struct segment *segment)
+{
+    LIST_FOREACH (link, &log->queue_list) {
+        struct queue *queue = CONTAINER_OF(link, struct queue, all);
+        queue->hint = queue->hint == segment ? NULL : queue->hint;
     }
 }
 

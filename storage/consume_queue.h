@@ -37,12 +37,13 @@ struct queue {
     uint64_t last_stored_ms;
     uint64_t mark;           /* the number of its newest durable mark */
     struct index_part *part; /* of the open segment; NULL: none yet */
-    struct segment *hint;    /* where it was last read, while that is there */
-    struct list appends;     /* not yet staged, in order */
-    uint32_t appended;       /* messages of the first of them that are staged already */
-    struct list touched;     /* in log->touched */
-    struct list moved;       /* in log->moved */
-    struct list waking;      /* in log->waking */
+    struct segment *hint;    /* where it was last read, while that is there, if it has its file */
+    struct index_span hint_span;
+    struct list appends; /* not yet staged, in order */
+    uint32_t appended;   /* messages of the first of them that are staged already */
+    struct list touched; /* in log->touched */
+    struct list moved;   /* in log->moved */
+    struct list waking;  /* in log->waking */
     struct list waiters;
     struct list all; /* in log->queue_list */
 };
@@ -85,6 +86,9 @@ void queues_settle(struct commit_log *log);
 
 /* A segment is about to be sealed: its queues push to it no more. */
 void queues_leave_segment(struct segment *segment);
+
+/* A segment has another index: nobody goes on in the one that it had. */
+void queues_forget_index(struct commit_log *log, const struct segment *segment);
 
 /* A segment goes: its queues begin behind what they had in it. */
 void queues_drop_segment(struct commit_log *log, const struct segment *segment);

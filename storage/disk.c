@@ -72,6 +72,32 @@ void disk_file_drop_cache(struct disk_file *file)
     file->disk->operations->file_drop_cache(file);
 }
 
+bool disk_file_is_resident(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    return file->disk->operations->file_is_resident(file, offset, bytes);
+}
+
+void disk_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    file->disk->operations->file_read_ahead(file, offset, bytes);
+}
+
+void disk_file_prefetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    file->disk->operations->file_prefetch(file, offset, bytes);
+}
+
+int disk_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    return file->disk->operations->file_fetch(file, offset, bytes);
+}
+
+void disk_file_drop_range(struct disk_file *file, const uint8_t *map, uint64_t offset,
+                          uint64_t bytes)
+{
+    file->disk->operations->file_drop_range(file, map, offset, bytes);
+}
+
 int disk_file_descriptor(const struct disk_file *file)
 {
     return file->disk->operations->file_descriptor(file);

@@ -26,6 +26,12 @@ struct disk_operations {
     const uint8_t *(*file_map)(struct disk_file *file, uint64_t bytes);
     void (*file_unmap)(struct disk_file *file, const uint8_t *map, uint64_t bytes);
     void (*file_drop_cache)(struct disk_file *file);
+    bool (*file_is_resident)(struct disk_file *file, uint64_t offset, uint64_t bytes);
+    void (*file_read_ahead)(struct disk_file *file, uint64_t offset, uint64_t bytes);
+    void (*file_prefetch)(struct disk_file *file, uint64_t offset, uint64_t bytes);
+    int (*file_fetch)(struct disk_file *file, uint64_t offset, uint64_t bytes);
+    void (*file_drop_range)(struct disk_file *file, const uint8_t *map, uint64_t offset,
+                            uint64_t bytes);
     int (*file_descriptor)(const struct disk_file *file);
 
     int (*make_directory)(struct disk *disk, const char *path);

@@ -110,6 +110,7 @@ void image_file_unref(struct image_file *file)
     if (--file->references == 0) {
         ASSERT(file->maps == 0);
         free(file->bytes);
+        free(file->cold);
         free(file);
     }
 }
@@ -140,6 +141,7 @@ void image_put_bytes(struct image_file *file, uint64_t offset, const uint8_t *by
     } else {
         memcpy(file->bytes + offset, bytes, length);
     }
+    image_cache_fill(file, offset, length);
 }
 
 void image_allocate(struct image_file *file, uint64_t bytes)

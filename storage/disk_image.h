@@ -27,6 +27,8 @@ struct image_file {
     uint8_t *bytes;
     uint64_t size;
     uint64_t capacity;
+    bool *cold; /* a page each: not in the page cache; NULL: all are */
+    uint64_t cold_count;
 };
 
 struct image_name {
@@ -71,6 +73,12 @@ void image_sync(struct image_file *file, bool succeeds);
 
 /* What a failed sync lost is gone from here on, as it is when its clean pages are dropped. */
 void image_drop_cache(struct image_file *file);
+
+/* disk_image_cache.c: which of a file's pages are in the page cache. What is written is. */
+enum { IMAGE_PAGE_BYTES = 4096 };
+bool image_cache_has(const struct image_file *file, uint64_t offset, uint64_t bytes);
+void image_cache_fill(struct image_file *file, uint64_t offset, uint64_t bytes);
+void image_cache_drop(struct image_file *file, uint64_t offset, uint64_t bytes); /* whole pages */
 
 void image_make_directory(struct disk_image *image, const char *path);
 bool image_rename(struct disk_image *image, const char *from, const char *to);

@@ -10,6 +10,7 @@
 #include "proto/base/contract.h"
 #include "storage/disk.h"
 #include "storage/disk_backend.h"
+#include "storage/disk_residency.h"
 #include "storage/disk_workers.h"
 
 #include <dirent.h>
@@ -37,6 +38,7 @@ struct real_disk {
     struct disk disk;
     int directory;
     int lock; /* -1: opened to read */
+    int sink; /* /dev/null, or -1 */
     struct disk_workers *workers;
     _Atomic int open_files;
 };
@@ -224,6 +226,45 @@ static void real_file_drop_cache(struct disk_file *file)
     (void)posix_fadvise(descriptor_of(file), 0, 0, POSIX_FADV_DONTNEED);
 }
 
+static bool real_file_is_resident(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    return descriptor_is_resident(descriptor_of(file), offset, bytes);
+}
+
+static void real_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    if (!descriptor_read_ahead(descriptor_of(file), real_disk(file->disk)->sink, offset, bytes)) {
+        descriptor_prefetch(descriptor_of(file), offset, bytes);
+    }
+}
+
+static void real_file_prefetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    descriptor_prefetch(descriptor_of(file), offset, bytes);
+}
+
+static int real_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    return descriptor_fetch(descriptor_of(file), offset, bytes);
+}
+
+static void real_file_drop_range(struct disk_file *file, const uint8_t *map, uint64_t offset,
+                                 uint64_t bytes)
+{
+    /* Whole pages only, and of the mapping first: what is mapped stays in the cache. All of it is
+     * advice; where it is refused the cache is fuller than need be. */
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t from = (offset + page - 1) / page * page;
+    uint64_t to = (offset + bytes) / page * page;
+    if (from < to) {
+        if (map != NULL) {
+            (void)madvise((void *)(uintptr_t)(map + from), to - from, MADV_DONTNEED);
+        }
+        (void)posix_fadvise(descriptor_of(file), (off_t)from, (off_t)(to - from),
+                            POSIX_FADV_DONTNEED);
+    }
+}
+
 static int real_file_descriptor(const struct disk_file *file)
 {
     return descriptor_of(file);
@@ -322,6 +363,9 @@ static void real_close(struct disk *disk)
     struct real_disk *real = real_disk(disk);
     ASSERT(real->open_files == 0);
     disk_workers_destroy(real->workers);
+    if (real->sink >= 0) {
+        (void)close(real->sink);
+    }
     if (real->lock >= 0) {
         (void)close(real->lock); /* Which gives the lock back. */
     }
@@ -342,6 +386,11 @@ static const struct disk_operations real_operations = {
     .file_map = real_file_map,
     .file_unmap = real_file_unmap,
     .file_drop_cache = real_file_drop_cache,
+    .file_is_resident = real_file_is_resident,
+    .file_read_ahead = real_file_read_ahead,
+    .file_prefetch = real_file_prefetch,
+    .file_fetch = real_file_fetch,
+    .file_drop_range = real_file_drop_range,
     .file_descriptor = real_file_descriptor,
     .make_directory = real_make_directory,
     .rename = real_rename,
@@ -442,6 +491,7 @@ static bool open_directory(struct disk **disk_out, const char *path, bool to_rea
     disk->disk.operations = &real_operations;
     disk->directory = directory;
     disk->lock = lock;
+    disk->sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
     disk->workers = disk_workers_create();
     *disk_out = &disk->disk;
     return true;

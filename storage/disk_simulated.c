@@ -40,6 +40,8 @@ struct simulated_disk {
     struct worker workers[WORKERS_MAX];
     uint32_t worker_count;
     struct list wakes; /* events of the simulation that are still to come */
+    bool is_working;   /* a job is done: it may wait */
+    uint64_t waits;
 };
 
 struct simulated_file {
@@ -163,11 +165,14 @@ static int simulated_file_write(struct disk_file *file, struct iovec *iov, int c
 static int64_t simulated_file_read(struct disk_file *file, void *bytes, size_t length,
                                    uint64_t offset)
 {
-    const struct image_file *content = file_of(file)->content;
+    struct image_file *content = file_of(file)->content;
+    struct simulated_disk *disk = simulated(file->disk);
     int fault = fault_of(file->disk, DISK_CALL_READ);
     if (fault < 0) {
         return fault;
     }
+    disk->waits += !disk->is_working && !image_cache_has(content, offset, length);
+    image_cache_fill(content, offset, length);
     if (offset >= content->size) {
         return 0;
     }
@@ -214,6 +219,40 @@ static void simulated_file_unmap(struct disk_file *file, const uint8_t *map, uin
 static void simulated_file_drop_cache(struct disk_file *file)
 {
     image_drop_cache(file_of(file)->content);
+}
+
+static bool simulated_file_is_resident(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    struct simulated_disk *disk = simulated(file->disk);
+    struct image_file *content = file_of(file)->content;
+    uint32_t one_in = disk->options.forgets_one_in;
+    if (one_in != 0 && random_below(&disk->random, one_in) == 0) {
+        image_cache_drop(content, offset, bytes + IMAGE_PAGE_BYTES);
+    }
+    return image_cache_has(content, offset, bytes);
+}
+
+static void simulated_file_read_ahead(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    ASSERT(simulated(file->disk)->is_working);
+    image_cache_fill(file_of(file)->content, offset, bytes);
+}
+
+static int simulated_file_fetch(struct disk_file *file, uint64_t offset, uint64_t bytes)
+{
+    ASSERT(simulated(file->disk)->is_working);
+    int fault = fault_of(file->disk, DISK_CALL_READ);
+    if (fault == 0) {
+        image_cache_fill(file_of(file)->content, offset, bytes);
+    }
+    return fault;
+}
+
+static void simulated_file_drop_range(struct disk_file *file, const uint8_t *map, uint64_t offset,
+                                      uint64_t bytes)
+{
+    (void)map;
+    image_cache_drop(file_of(file)->content, offset, bytes);
 }
 
 static int simulated_file_descriptor(const struct disk_file *file)
@@ -285,14 +324,16 @@ static void job_home(struct op *op, int64_t result)
 }
 
 /* Takes the first job and does its work. */
-static struct disk_job *work_first(struct worker *worker)
+static struct disk_job *work_first(struct simulated_disk *disk, struct worker *worker)
 {
     struct disk_job *job = worker->first;
     worker->first = job->next;
     if (worker->first == NULL) {
         worker->last = &worker->first;
     }
+    disk->is_working = true;
     job->work(job);
+    disk->is_working = false;
     return job;
 }
 
@@ -313,7 +354,7 @@ static void wake_up(void *context)
         list_remove(&wake->link);
         worker->is_scheduled = false;
         if (worker->worked == NULL) {
-            worker->worked = work_first(worker);
+            worker->worked = work_first(disk, worker);
         } else {
             struct disk_job *job = worker->worked;
             worker->worked = NULL;
@@ -382,6 +423,11 @@ static void simulated_submit(struct disk *disk, struct reactor *reactor, enum di
     schedule(simulated(disk), worker);
 }
 
+uint64_t disk_simulated_waits(const struct disk *disk)
+{
+    return ((const struct simulated_disk *)disk)->waits;
+}
+
 bool disk_simulated_run_job(struct disk *disk)
 {
     struct simulated_disk *own = simulated(disk);
@@ -396,7 +442,7 @@ bool disk_simulated_run_job(struct disk *disk)
     uint64_t chosen = random_below(&own->random, waiting);
     for (uint32_t i = 0; i < own->worker_count; i++) {
         if (own->workers[i].first != NULL && chosen-- == 0) {
-            send_home(work_first(&own->workers[i]));
+            send_home(work_first(own, &own->workers[i]));
             break;
         }
     }
@@ -448,6 +494,11 @@ static const struct disk_operations simulated_operations = {
     .file_map = simulated_file_map,
     .file_unmap = simulated_file_unmap,
     .file_drop_cache = simulated_file_drop_cache,
+    .file_is_resident = simulated_file_is_resident,
+    .file_read_ahead = simulated_file_read_ahead,
+    .file_prefetch = simulated_file_read_ahead,
+    .file_fetch = simulated_file_fetch,
+    .file_drop_range = simulated_file_drop_range,
     .file_descriptor = simulated_file_descriptor,
     .make_directory = simulated_make_directory,
     .rename = simulated_rename,

@@ -80,6 +80,9 @@ uint8_t *disk_image_bytes(struct disk_image *image, const char *path, uint64_t *
 /* Puts a file there, as if it had been synced. */
 void disk_image_put(struct disk_image *image, const char *path, const void *bytes, size_t length);
 
+/* Nothing of it is in the page cache any more. */
+void disk_image_cool(struct disk_image *image);
+
 /* What a disk is asked, for faults. */
 enum disk_call {
     DISK_CALL_OPEN,
@@ -99,6 +102,7 @@ struct disk_simulated_options {
     uint64_t job_ns_most;
     uint64_t capacity_bytes; /* of all files; 0: no bound */
     uint64_t seed;           /* of the order of jobs, without a simulation */
+    uint32_t forgets_one_in; /* questions for what is in the page cache; 0: what is there stays */
 
     /* Asked before every call: 0, or the -errno that it shall fail with. A write that fails has
      * written its first half. NULL: nothing fails. */
@@ -109,6 +113,9 @@ struct disk_simulated_options {
 /* A process begins to use the image; one at a time. */
 struct disk *disk_simulated_open(struct disk_image *image,
                                  const struct disk_simulated_options *options);
+
+/* How often somebody outside of a job read what was not in the page cache, and would have waited. */
+uint64_t disk_simulated_waits(const struct disk *disk);
 
 /* Its process is killed: files are closed, jobs forgotten, nobody is told. */
 void disk_simulated_kill(struct disk *disk);

@@ -14,7 +14,13 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum { WORKER_KINDS = 2 };
+static const char *const worker_names[] = {
+    [DISK_WORKER_SYNC] = "disk-sync",
+    [DISK_WORKER_FILES] = "disk-files",
+    [DISK_WORKER_READ] = "disk-read",
+};
+
+enum { WORKER_KINDS = sizeof(worker_names) / sizeof(worker_names[0]) };
 
 struct worker {
     pthread_t thread;
@@ -104,7 +110,7 @@ static struct worker *worker_create(enum disk_worker kind)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     ASSERT(pthread_create(&worker->thread, NULL, worker_run, worker) == 0);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setname_np(worker->thread, kind == DISK_WORKER_SYNC ? "disk-sync" : "disk-files");
+    pthread_setname_np(worker->thread, worker_names[kind]);
     return worker;
 }
 

@@ -3,7 +3,7 @@
 #define STORAGE_DISK_WORKERS_H
 
 /*
- * disk_workers.h - the helper threads of the real disk: two a submitting reactor.
+ * disk_workers.h - the helper threads of the real disk: three a submitting reactor.
  *
  * What may block for long runs here, so that a loop never does. A worker is started at its
  * reactor's first job, and runs the jobs of that reactor in order; each comes home by

@@ -151,6 +151,11 @@ void index_seal(struct index *index)
 
 /* --------------------------------------------------------------- reading */
 
+uint64_t index_rows_end(const struct index *index)
+{
+    return (uint64_t)((const uint8_t *)(index->rows + index->row_count) - index->map);
+}
+
 uint32_t index_span_count(const struct index *index)
 {
     return index->file != NULL ? index->row_count : index->part_count;

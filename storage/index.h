@@ -73,6 +73,9 @@ struct index {
     uint32_t entries_crc; /* as the file says */
 };
 
+/* Of an index that is a file: where its rows end, which are looked at to find a queue. */
+uint64_t index_rows_end(const struct index *index);
+
 void index_init(struct index *index);
 
 /* Frees the parts and, where it is mapped, unmaps and closes: may block. */

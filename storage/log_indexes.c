@@ -176,6 +176,7 @@ static void check_done(struct disk_job *job)
     }
     if (check->is_made) {
         take_index(segment, &check->again.index);
+        queues_forget_index(log, segment);
     }
     free(check);
     log->jobs--;

@@ -3,24 +3,17 @@
 /*
  * log_read.c - from a queue's offset to bytes that can be sent as they lie.
  *
- * The segment that has an offset is looked for where the queue was last read, right behind it, and
- * else from the newest to the oldest. What a mapped index says is checked against the segment's
+ * The segment that has an offset is looked for at the end, where the queue was last read, right
+ * behind that, and else from the newest to the oldest. What a mapped index says is checked against the segment's
  * bounds, so that a damaged one can lead to wrong bytes, which their checksums tell, but never
  * outside the file.
  */
 
 #include "proto/base/contract.h"
 #include "storage/log_state.h"
+#include "storage/warming.h"
 
-#include <string.h>
-
-/* The entries of a queue in one segment, and whose bytes they are of. */
-struct located {
-    struct segment *segment;
-    struct index_span span;
-};
-
-static bool span_in(struct segment *segment, const struct queue *queue, struct index_span *span_out)
+bool log_span_in(struct segment *segment, const struct queue *queue, struct index_span *span_out)
 {
     if (segment->index.sealed) {
         return index_find(&segment->index, queue->topic, queue->number, span_out);
@@ -39,30 +32,62 @@ static bool span_has(const struct index_span *span, uint64_t offset)
     return offset >= span->first && offset - span->first < span->count;
 }
 
-static bool locate(struct commit_log *log, struct queue *queue, uint64_t offset,
-                   struct located *located_out)
+enum place { PLACE_FOUND, PLACE_NOWHERE, PLACE_COLD };
+
+/* Looks from segment `number` on, upward or downward, until one has the offset, or it is clear that it
+ * lies between two: its record is not whole then. */
+static enum place look_through(struct commit_log *log, struct queue *queue, uint64_t offset,
+                               uint32_t number, int step, struct cold_range *cold,
+                               struct log_place *place_out)
 {
-    struct index_span span;
-    if (queue->hint != NULL && span_in(queue->hint, queue, &span) && span_has(&span, offset)) {
-        *located_out = (struct located){queue->hint, span};
-        return true;
-    }
-    for (uint32_t i = log->segment_count; i > 0; i--) {
-        struct segment *segment = log->segments[i - 1];
-        if (!span_in(segment, queue, &span) || offset < span.first) {
+    for (; number < log->segment_count; number += (uint32_t)step) {
+        struct segment *segment = log->segments[number];
+        struct index_span span;
+        if (!warming_has_rows(segment, cold)) {
+            return PLACE_COLD;
+        }
+        if (!log_span_in(segment, queue, &span)) {
             continue;
         }
-        if (!span_has(&span, offset)) {
-            return false; /* Between this segment's and a later one's: not whole. */
+        if (span_has(&span, offset)) {
+            *place_out = (struct log_place){segment, span};
+            return PLACE_FOUND;
         }
-        queue->hint = segment;
-        *located_out = (struct located){segment, span};
-        return true;
+        if ((offset < span.first) == (step > 0)) {
+            return PLACE_NOWHERE;
+        }
     }
-    return false;
+    return PLACE_NOWHERE;
 }
 
-static bool entry_is_sane(const struct segment *segment, const struct index_entry *entry)
+bool log_locate(struct commit_log *log, struct queue *queue, uint64_t offset,
+                struct cold_range *cold, struct log_place *place_out)
+{
+    struct index_span span;
+    if (log_span_in(log->open, queue, &span) && offset >= span.first) {
+        *place_out = (struct log_place){log->open, span};
+        return span_has(&span, offset);
+    }
+    struct segment *hint = queue->hint;
+    if (hint != NULL && span_has(&queue->hint_span, offset)) {
+        *place_out = (struct log_place){hint, queue->hint_span};
+        return true;
+    }
+    bool goes_on = hint != NULL && offset >= queue->hint_span.first;
+    uint32_t number = goes_on ? log_segment_number(log, hint) + 1 : log->segment_count - 1;
+    if (look_through(log, queue, offset, number, goes_on ? 1 : -1, cold, place_out) !=
+        PLACE_FOUND) {
+        return false;
+    }
+    /* An index in memory will be replaced by the file that is made of it. */
+    if (place_out->segment->index.file != NULL) {
+        queue->hint = place_out->segment;
+        queue->hint_span = place_out->span;
+    }
+    return true;
+}
+
+bool log_entry_is_sane(const struct segment *segment, const struct index_entry *entry)
 {
     return entry->place != 0 && entry->size >= RECORD_BYTES_MIN && entry->place <= segment->used &&
            entry->size <= segment->used - entry->place;
@@ -87,21 +112,27 @@ static bool add_record(struct run_list *list, struct segment *segment,
     return true;
 }
 
-struct read_limits {
-    uint64_t visible;
-    uint32_t messages;
-    uint64_t bytes;
-};
+/* Whether the entries that a read may look at are there. */
+static bool has_entries(const struct log_place *located, uint64_t offset,
+                        const struct read_limits *limits, struct cold_range *cold)
+{
+    const struct index_span *span = &located->span;
+    uint64_t count = span->first + span->count - offset;
+    uint64_t most = limits->bytes_max / RECORD_BYTES_MIN + 1;
+    count = count < most ? count : most;
+    count = count < limits->messages_max ? count : limits->messages_max;
+    return warming_has_entries(located->segment, &span->entries[offset - span->first], count, cold);
+}
 
 /* Takes from one segment what fits. False: enough, or what comes next is not whole. */
-static bool read_span(const struct located *located, uint64_t *offset,
+static bool read_span(const struct log_place *located, uint64_t *offset, uint64_t visible,
                       const struct read_limits *limits, struct run_list *list)
 {
     const struct index_span *span = &located->span;
-    while (span_has(span, *offset) && *offset < limits->visible) {
+    while (span_has(span, *offset) && *offset < visible) {
         const struct index_entry *entry = &span->entries[*offset - span->first];
-        if (list->messages == limits->messages || !entry_is_sane(located->segment, entry) ||
-            (list->messages > 0 && list->bytes + entry->size > limits->bytes) ||
+        if (list->messages == limits->messages_max || !log_entry_is_sane(located->segment, entry) ||
+            (list->messages > 0 && list->bytes + entry->size > limits->bytes_max) ||
             !add_record(list, located->segment, entry)) {
             return false;
         }
@@ -110,109 +141,39 @@ static bool read_span(const struct located *located, uint64_t *offset,
     return true;
 }
 
-enum error commit_log_read(struct commit_log *log, struct queue *queue, uint64_t offset,
-                           uint32_t messages_max, uint64_t bytes_max, struct run_list *list_out)
+enum error commit_log_read(struct commit_log *log, struct queue *queue,
+                           const struct read_limits *limits, struct run_list *list_out)
 {
-    const struct read_limits limits = {queue->visible, messages_max, bytes_max};
-    struct located located;
-    if (offset < queue->first) {
+    struct log_place located;
+    uint64_t at = limits->offset;
+    if (at < queue->first) {
         return ERROR_OFFSET_TOO_SMALL;
     }
-    if (offset > queue->visible) {
+    if (at > queue->visible) {
         return ERROR_TRUNCATED;
     }
     list_out->count = 0;
     list_out->messages = 0;
     list_out->bytes = 0;
-    uint64_t at = offset;
-    bool goes_on = messages_max > 0;
-    while (goes_on && at < limits.visible) {
-        goes_on = locate(log, queue, at, &located) && read_span(&located, &at, &limits, list_out);
+    list_out->cold = (struct cold_range){.segment = NULL};
+    struct cold_range *cold = limits->may_wait ? NULL : &list_out->cold;
+    bool goes_on = limits->messages_max > 0;
+    while (goes_on && at < queue->visible) {
+        goes_on = log_locate(log, queue, at, cold, &located) &&
+                  has_entries(&located, at, limits, cold) &&
+                  read_span(&located, &at, queue->visible, limits, list_out);
     }
-    bool is_refused = list_out->messages == 0 && messages_max > 0 && offset < limits.visible;
-    return is_refused ? ERROR_CORRUPT : OK;
-}
-
-/* ------------------------------------------------------- search by content */
-
-/* The head of the record of an offset. False: it is not whole. */
-static bool read_head(struct commit_log *log, struct queue *queue, uint64_t offset,
-                      uint8_t head[RECORD_HEAD_BYTES])
-{
-    struct located located;
-    if (!locate(log, queue, offset, &located)) {
-        return false;
-    }
-    const struct index_entry *entry = &located.span.entries[offset - located.span.first];
-    return entry_is_sane(located.segment, entry) &&
-           segment_read(located.segment, entry->place, head, RECORD_HEAD_BYTES);
-}
-
-/* The first offset of [low, high) whose record says `is_past`, or high. Both times and epochs never
- * decrease along a queue; a record that is not whole counts as not past. */
-static uint64_t search(struct commit_log *log, struct queue *queue, uint64_t low, uint64_t high,
-                       bool (*is_past)(const uint8_t *head, uint64_t bound), uint64_t bound)
-{
-    uint8_t head[RECORD_HEAD_BYTES];
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (read_head(log, queue, middle, head) && is_past(head, bound)) {
-            high = middle;
+    if (cold != NULL && list_out->count > 0) {
+        /* What came before something cold is enough for now. */
+        *cold = (struct cold_range){.segment = NULL};
+        const struct reader_place reader = {queue->topic, queue->number, limits->offset};
+        if (warming_cut(log, list_out, cold)) {
+            read_ahead_moved(log, &reader, list_out);
         } else {
-            low = middle + 1;
+            cold->reader = reader;
         }
     }
-    return low;
-}
-
-static bool is_stored_from(const uint8_t *head, uint64_t at_ms)
-{
-    return record_stored_at_ms(head) >= at_ms;
-}
-
-static bool is_epoch_above(const uint8_t *head, uint64_t epoch)
-{
-    return record_epoch(head) > epoch;
-}
-
-uint64_t commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms)
-{
-    uint64_t low = queue->first;
-    uint64_t high = queue->visible;
-    struct index_span span;
-    /* Whole segments first: their times are known without touching a record. */
-    for (uint32_t i = 0; i < log->segment_count; i++) {
-        struct segment *segment = log->segments[i];
-        if (!span_in(segment, queue, &span)) {
-            continue;
-        }
-        uint64_t behind = span.first + span.count;
-        if (segment->index.last_stored_ms < at_ms) {
-            low = behind > low ? behind : low;
-        } else if (segment->index.first_stored_ms >= at_ms) {
-            high = span.first < high ? span.first : high;
-            break;
-        }
-    }
-    low = low < high ? low : high;
-    high = high > low ? high : low;
-    return search(log, queue, low, high, is_stored_from, at_ms);
-}
-
-uint64_t commit_log_find_epoch(struct commit_log *log, struct queue *queue, uint64_t offset,
-                               uint32_t epoch)
-{
-    uint64_t visible = queue->visible;
-    if (offset <= queue->first && offset <= visible) {
-        return offset; /* His last record is gone by age: nothing contradicts him. */
-    }
-    if (offset - 1 < visible) {
-        uint8_t head[RECORD_HEAD_BYTES];
-        if (!read_head(log, queue, offset - 1, head) || record_epoch(head) <= epoch) {
-            return offset;
-        }
-    }
-    uint64_t high = offset < visible ? offset : visible;
-    return search(log, queue, queue->first < high ? queue->first : high, high, is_epoch_above,
-                  epoch);
+    bool is_refused = list_out->messages == 0 && list_out->cold.segment == NULL &&
+                      limits->messages_max > 0 && limits->offset < queue->visible;
+    return is_refused ? ERROR_CORRUPT : OK;
 }

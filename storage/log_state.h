@@ -9,7 +9,9 @@
  *     log_append.c    what is accepted                      log_roll.c     the next segment
  *     log_write.c     a turn's records, grouped, written    snapshot.c     the whole state, in chunks
  *     log_flush.c     group commit, who is told when        retention.c    the oldest segments go
- *     log_read.c      what is served                        log_view.c     epochs
+ *     log_read.c      what is served                        log_search.c   offsets by time, by epoch
+ *     warming.c       what is not in the page cache          read_ahead.c   who is far behind
+ *     log_view.c      epochs
  *
  * Only these include it. Threads: the log's reactor, jobs apart.
  */
@@ -21,6 +23,7 @@
 #include "proto/record.h"
 #include "storage/commit_log.h"
 #include "storage/consume_queue.h"
+#include "storage/read_ahead.h"
 #include "storage/segment_file.h"
 #include "storage/snapshot.h"
 
@@ -44,6 +47,8 @@ enum {
     DURABLE_MARK_NS = 10 * 1000 * 1000,
     /* A log that was not written to for so long, and has no mark for its end, gets one. */
     IDLE_MARK_NS = 100 * 1000 * 1000,
+    /* What is written is not given up by the page cache so soon. */
+    RECENT_NS = 1000 * 1000 * 1000,
     /* Pause before a next segment is tried again after the disk was full. */
     NEXT_RETRY_NS = 1000 * 1000 * 1000,
     LOG_PATH_BYTES = SEGMENT_PATH_BYTES,
@@ -157,6 +162,7 @@ struct commit_log {
 
     /* Queues, by key and in the order in which they were made. */
     struct number_map queues;
+    struct queue *queue_found; /* last: appends and reads stay with their queue */
     struct list queue_list;
     uint64_t queue_serial;
     struct queues_view queues_view;
@@ -186,12 +192,23 @@ struct commit_log {
     uint64_t sync_wanted; /* somebody waits until durable is there */
 
     struct flush flush;
+    struct list warmings; /* struct warming: under way */
+    struct cold_reader cold_readers[COLD_READERS_MAX];
+    bool has_cold_readers; /* or had */
+    uint64_t ahead_bytes;  /* are being read ahead for them */
+
+    /* What was written a moment ago is in the page cache: from `recent` on, for two RECENT_NS at most. */
+    uint64_t recent;
+    uint64_t recent_next; /* the same a RECENT_NS later */
+    uint64_t recent_ns;   /* when that was */
     struct next_segment next;
     struct snapshot snapshot;
 
     /* Of the oldest segment's file. */
     uint64_t removal_base;
     bool removing;
+    bool removal_warms; /* what must be known to remove it is on its way */
+    struct warm_waiter removal_waiter;
     bool removal_owed; /* it could not be removed */
 
     uint32_t jobs; /* under way, but the flush and those of segments that are released */
@@ -214,6 +231,24 @@ void log_file_path(const struct commit_log *log, char path[LOG_PATH_BYTES], cons
 
 /* Nothing is acknowledged from here; `failed` runs from the loop. `what` names the step. */
 void log_fence(struct commit_log *log, const char *what, int error);
+
+/* log_read.c */
+
+/* Where a queue's offset is: a segment that has it, and all that the segment has of the queue. */
+struct log_place {
+    struct segment *segment;
+    struct index_span span;
+};
+
+/* What a segment has of a queue: looks at the rows of its index. */
+bool log_span_in(struct segment *segment, const struct queue *queue, struct index_span *span_out);
+
+/* False: it is nowhere whole; or `cold`, unless NULL, is told what has to be warmed to know. */
+bool log_locate(struct commit_log *log, struct queue *queue, uint64_t offset,
+                struct cold_range *cold, struct log_place *place_out);
+
+/* Whether what an index says can be in its segment. */
+bool log_entry_is_sane(const struct segment *segment, const struct index_entry *entry);
 
 /* log_write.c */
 
@@ -253,6 +288,9 @@ void log_mark_visible(struct commit_log *log, struct queue *queue);
 void log_forget_marks(struct commit_log *log, const struct queue *queue);
 void log_tell_written(struct commit_log *log);
 void log_wake_queues(struct commit_log *log);
+
+/* warming.c: something is about to be written. */
+void log_note_recent(struct commit_log *log);
 
 /* log_roll.c */
 

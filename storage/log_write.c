@@ -361,6 +361,7 @@ void log_write_pending(struct commit_log *log)
         return;
     }
     log_set_time(log);
+    log_note_recent(log);
     add_durable_mark(log);
     uint64_t before = log->end;
     bool is_put = !log->removed_first || put_messages(log, true);

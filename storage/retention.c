@@ -14,6 +14,7 @@
 #include "proto/base/contract.h"
 #include "proto/base/log.h"
 #include "storage/log_state.h"
+#include "storage/warming.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,13 +95,39 @@ static uint64_t log_bytes(const struct commit_log *log)
     return bytes;
 }
 
+static void rows_warmed(struct warm_waiter *waiter, int error)
+{
+    struct commit_log *log = CONTAINER_OF(waiter, struct commit_log, removal_waiter);
+    log->removal_warms = false;
+    if (error < 0) {
+        log_warn("shard %u: the index of segment %llu cannot be read, so it stays: %s",
+                 log->options.shard, (unsigned long long)log->segments[0]->base, strerror(-error));
+    } else if (!log->fenced) {
+        log_retain(log);
+    }
+}
+
+/* Whether what the oldest segment has of which queues can be read without a disk; if not it will be
+ * soon, and retention goes on then. */
+static bool knows_queues(struct commit_log *log)
+{
+    struct cold_range cold;
+    if (warming_has_rows(log->segments[0], &cold)) {
+        return true;
+    }
+    log->removal_warms = true;
+    log->removal_waiter.warmed = rows_warmed;
+    commit_log_warm(log, &cold, &log->removal_waiter);
+    return false;
+}
+
 void log_retain(struct commit_log *log)
 {
     uint64_t bytes = log->options.retain_bytes;
     if (bytes == 0 || log->read_only || log->at_start || log->phase != LOG_RUNNING) {
         return;
     }
-    if (log->removing) {
+    if (log->removing || log->removal_warms) {
         return;
     }
     if (log->removal_owed) {
@@ -109,7 +136,7 @@ void log_retain(struct commit_log *log)
     }
     const struct segment *oldest = log->segments[0];
     if (log->segment_count > 1 && log_bytes(log) > bytes && !oldest->busy &&
-        segment_end(oldest) <= log->snapshot.durable_begin) {
+        segment_end(oldest) <= log->snapshot.durable_begin && knows_queues(log)) {
         remove_oldest(log);
     }
 }

@@ -50,6 +50,7 @@ static void close_files(struct segment *segment)
     disk_file_unmap(segment->file, segment->map, segment->map_bytes);
     disk_file_close(segment->file);
     pthread_mutex_destroy(&segment->sync_mutex);
+    free(segment->cold_readers);
 }
 
 void segment_destroy(struct segment *segment)

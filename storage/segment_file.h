@@ -56,6 +56,7 @@ struct segment {
     bool named;            /* has its name, and everything before it is synced */
     bool settled;          /* at start: what is read of it is what the disk holds */
     bool busy;             /* a job works on its files */
+    uint8_t *cold_readers; /* a chunk each, how many: see read_ahead.h; NULL: nobody was one */
     struct op op;          /* brings the last reference home */
     struct disk_job job;
 };

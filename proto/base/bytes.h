@@ -38,9 +38,38 @@ static inline struct bytes bytes_from_string(const char *string)
     return (struct bytes){(const uint8_t *)string, strlen(string)};
 }
 
+/* Names are short, and a call costs more than comparing one: up to 16 bytes are compared here, as
+ * two words that overlap. */
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
-    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
+    if (a.length != b.length) {
+        return false;
+    }
+    if (a.length > 16) {
+        return memcmp(a.data, b.data, a.length) == 0;
+    }
+    if (a.length >= 8) {
+        uint64_t words[4];
+        memcpy(&words[0], a.data, 8);
+        memcpy(&words[1], b.data, 8);
+        memcpy(&words[2], a.data + a.length - 8, 8);
+        memcpy(&words[3], b.data + b.length - 8, 8);
+        return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
+    }
+    if (a.length >= 4) {
+        uint32_t words[4];
+        memcpy(&words[0], a.data, 4);
+        memcpy(&words[1], b.data, 4);
+        memcpy(&words[2], a.data + a.length - 4, 4);
+        memcpy(&words[3], b.data + b.length - 4, 4);
+        return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
+    }
+    for (size_t i = 0; i < a.length; i++) {
+        if (a.data[i] != b.data[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Orders by content, a prefix before what it begins: negative, 0 or positive. */

@@ -115,8 +115,10 @@ static void judge_queues(struct log_world *world)
             enum error error = world_read_all(world, i, judge, &reading);
             ASSERT(error == OK || error == ERROR_CORRUPT || error == ERROR_OFFSET_TOO_SMALL);
             ASSERT_IF(error == OK, reading.next == state.visible);
-            (void)commit_log_find_time(world->log, queue, UINT64_C(1700000000100));
-            (void)commit_log_find_epoch(world->log, queue, state.visible, 3);
+            uint64_t found;
+            ASSERT(commit_log_find_time(world->log, queue, UINT64_C(1700000000100), NULL, &found));
+            const struct last_seen last_seen = {state.visible, 3};
+            ASSERT(commit_log_find_epoch(world->log, queue, &last_seen, NULL, &found));
         }
     }
 }

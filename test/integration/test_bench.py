@@ -27,7 +27,9 @@ class Bench(unittest.TestCase):
         )
 
     def figures(self, *arguments):
-        done = self.bench("-n", self.made.nameserver_address, "--json", *arguments)
+        # A topic of its own: one that is deleted and made anew is waited for.
+        topic = () if "--topic" in arguments else ("--topic", self._testMethodName[:100])
+        done = self.bench("-n", self.made.nameserver_address, "--json", *arguments, *topic)
         self.assertEqual(done.returncode, 0, done.stderr.decode() + done.stdout.decode())
         figures = json.loads(done.stdout)
         self.assertTrue(figures["checked"])
@@ -60,6 +62,77 @@ class Bench(unittest.TestCase):
         self.assertEqual(figures["rate"], 500)
         self.assertGreaterEqual(figures["end_to_end_us"]["p50"], 1)
 
+    def test_quantiles_rise_to_four_nines(self):
+        latency = self.figures("produce", *self.SHORT)["ack_us"]
+        names = ("p50", "p99", "p99_9", "p99_99", "max")
+        self.assertEqual([latency[name] for name in names], sorted(latency[name] for name in names))
+
+    def test_a_number_of_messages_ends_the_producing(self):
+        figures = self.figures("produce", "--messages", "12345", "--size", "100")
+        self.assertEqual(figures["acknowledged"], 12345)
+
+    def test_catch_up_reads_what_a_topic_holds_again_and_again(self):
+        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "held")
+        figures = self.read("--topic", "held")
+        self.assertEqual((figures["read"], figures["passes"]), (20000, 1))
+        self.assertNotIn("ack_us", figures)
+        figures = self.read("--topic", "held", "--duration", "300ms")
+        self.assertGreater(figures["passes"], 1)
+        self.assertEqual(figures["read"], 20000 * figures["passes"])
+
+    def read(self, *arguments):
+        done = self.bench("catch-up", "-n", self.made.nameserver_address, "--json", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr.decode() + done.stdout.decode())
+        figures = json.loads(done.stdout)
+        self.assertEqual((figures["gaps"], figures["read_disordered"]), (0, 0))
+        self.assertGreater(figures["read_per_s"], 0)
+        return figures
+
+    def test_catch_up_with_a_tail_measures_both(self):
+        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "tailed")
+        pid = str(self.made.broker.popen.pid)
+        figures = self.read(
+            *("--topic", "tailed", "--duration", "500ms", "--rate", "500", "--size", "100"),
+            *("--warmup", "200ms", "--pid", pid),
+        )
+        self.assertGreaterEqual(figures["read"], 20000)
+        self.assertEqual(figures["seen"], figures["acknowledged"])
+        self.assertGreater(figures["end_to_end_us"]["p99"], 0)
+        self.assertGreater(figures["broker_rss_bytes"], 1 << 20)
+
+    def test_topics_and_queues_are_many_and_each_is_used(self):
+        figures = self.figures(
+            *("produce", "--messages", "600", "--size", "100", "--batch", "1", "--spread"),
+            *("--topics", "3", "--queues", "100", "--topic", "many"),
+        )
+        self.assertEqual(figures["acknowledged"], 600)
+        for number in range(3):
+            done = self.made.ternmq("consume", f"many-{number}", "--json")
+            queues = [json.loads(line)["queue"] for line in done.stdout.splitlines()]
+            self.assertEqual(sorted(queues), sorted(list(range(100)) * 2))
+
+    def test_idle_connections_stay_open_beside_the_load(self):
+        client = self.made.broker_client()
+        try:
+            process = subprocess.Popen(
+                [
+                    *(cluster.program_path("ternmq-bench"), "latency", "--rate", "100", "--idle", "200"),
+                    *("-n", self.made.nameserver_address, "--duration", "2s", "--topic", "idle"),
+                ],
+                stdout=subprocess.PIPE,
+            )
+            most = 0
+            while process.poll() is None:
+                cores = client.call("stats")["cores"]
+                most = max(most, sum(core["connections"] for core in cores))
+                time.sleep(0.05)
+            line = process.communicate()[0]
+        finally:
+            client.close()
+        self.assertEqual(process.returncode, 0, line)
+        self.assertIn(b"200 idle", line)
+        self.assertGreaterEqual(most, 200)
+
     def test_a_broker_that_is_killed_costs_errors_and_no_acknowledged_message(self):
         process = subprocess.Popen(
             [
@@ -86,6 +159,13 @@ class Bench(unittest.TestCase):
         self.assertEqual(self.bench("produce", "--size", "1").returncode, 2)
         self.assertEqual(self.bench("produce", "--size", "1M", "--batch", "5").returncode, 2)
         self.assertEqual(self.bench("produce", "-n", cluster.free_address()).returncode, 3)
+        self.assertEqual(self.bench("consume", "--rate", "5").returncode, 2)
+        self.assertEqual(self.bench("catch-up", "--topics", "2").returncode, 2)
+        self.assertEqual(self.bench("produce", "--rate", "5", "--messages", "5").returncode, 2)
+        long = ("--topic", "t" * 127, "--topics", "2")
+        self.assertEqual(self.bench("produce", *long).returncode, 2)
+        nothing = ("--topic", "nothing", "-n", self.made.nameserver_address)
+        self.assertEqual(self.bench("catch-up", *nothing).returncode, 1)
         self.assertEqual(self.bench("--version").returncode, 0)
         self.assertIn(b"ternmq-bench produce", self.bench("--help").stdout)
 

@@ -413,7 +413,8 @@ static inline enum error world_read_all(struct log_world *world, uint16_t queue,
     enum error error = OK;
     while (error == OK && offset < state.visible) {
         struct run_list list;
-        error = commit_log_read(world->log, found, offset, 1000, 1 << 16, &list);
+        error = commit_log_read(world->log, found,
+                                &(struct read_limits){offset, 1000, 1 << 16, false}, &list);
         for (uint32_t i = 0; error == OK && i < list.count; i++) {
             const uint8_t *at = segment_bytes(list.runs[i].segment) + list.runs[i].place;
             for (uint32_t j = 0; j < list.runs[i].messages; j++) {

@@ -97,9 +97,12 @@ static void broker_failed(void *owner, const char *what)
 
 static void open_disk(struct sim_cluster *cluster, struct sim_broker *process)
 {
-    /* A sync takes from 0.2 to 30 ms: a slow disk, so that much is under way when power fails. */
-    const struct disk_simulated_options options = {
-        .simulation = cluster->simulation, .job_ns_least = 200000, .job_ns_most = 30000000};
+    /* A sync takes from 0.2 to 30 ms: a slow disk, so that much is under way when power fails. And
+     * memory is short, so that readers behind find their bytes gone. */
+    const struct disk_simulated_options options = {.simulation = cluster->simulation,
+                                                   .job_ns_least = 200000,
+                                                   .job_ns_most = 30000000,
+                                                   .forgets_one_in = 10};
     process->disk = disk_simulated_open(process->image, &options);
 }
 

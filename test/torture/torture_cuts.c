@@ -345,7 +345,9 @@ static void write_again(const struct life *life, struct log_world *world, uint64
     struct queue *queue = commit_log_queue_find(world->log, 1, 1);
     CHECK(queue != NULL && queue_state(queue).next == next + 3);
     struct run_list list;
-    CHECK(commit_log_read(world->log, queue, next, 3, 1 << 20, &list) == OK && list.messages == 3);
+    CHECK(commit_log_read(world->log, queue, &(struct read_limits){next, 3, 1 << 20, false},
+                          &list) == OK &&
+          list.messages == 3);
     const uint8_t *record = segment_bytes(list.runs[0].segment) + list.runs[0].place;
     CHECK(record_epoch(record) == epoch && record_offset(record) == next);
     for (uint32_t i = 0; i < list.count; i++) {

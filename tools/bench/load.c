@@ -4,15 +4,14 @@
  */
 #include "proto/base/bytes.h"
 #include "proto/base/contract.h"
+#include "tools/bench/body.h"
 #include "tools/bench/load_state.h"
 #include "tools/client/attach.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-/* The beginning of every body: "TBENCH" and a version. */
-#define BODY_MARK UINT64_C(0x5442454e43480001)
 
 static uint64_t cpu_ns(void)
 {
@@ -114,6 +113,16 @@ const struct ternmq_error *load_last_error(const struct load *load)
 
 /* -------------------------------------------------------------------------- life */
 
+bool load_topic_name(const struct load_options *options, uint32_t number,
+                     char name_out[TOPIC_NAME_BYTES_MAX + 1])
+{
+    int length =
+        options->topics == 1
+            ? snprintf(name_out, TOPIC_NAME_BYTES_MAX + 1, "%s", options->topic)
+            : snprintf(name_out, TOPIC_NAME_BYTES_MAX + 1, "%s-%u", options->topic, number);
+    return length <= TOPIC_NAME_BYTES_MAX;
+}
+
 static bool stream_open(struct load_stream *stream, struct ternmq_error *error)
 {
     const struct load_options *options = &stream->load->options;
@@ -122,21 +131,37 @@ static bool stream_open(struct load_stream *stream, struct ternmq_error *error)
         return false;
     }
     size_t call_bytes = (size_t)options->batch * (options->size + 8);
-    const struct ternmq_producer_options producer = {
-        .topic = options->topic,
-        .durability = options->durability,
-        .timeout_ms = LOAD_TIMEOUT_MS,
-        .window_messages = UINT32_MAX,
-        .window_calls = options->window,
-        .window_bytes = call_bytes * (options->window + 1),
-    };
-    stream->producer = ternmq_producer_open(stream->client, &producer, error);
-    return stream->producer != NULL;
+    uint32_t count = load_producer_count(options);
+    for (uint32_t i = 0; i < count; i++) {
+        /* A queue's number among all, taken apart so that neighbours are of different topics. */
+        char topic[TOPIC_NAME_BYTES_MAX + 1];
+        (void)load_topic_name(options, i % options->topics, topic);
+        const struct ternmq_producer_options producer = {
+            .topic = topic,
+            .choose = options->spread ? TERNMQ_CHOOSE_QUEUE : TERNMQ_CHOOSE_ANY,
+            .queue = options->spread ? i / options->topics : 0,
+            .durability = options->durability,
+            .timeout_ms = LOAD_TIMEOUT_MS,
+            .window_messages = UINT32_MAX,
+            .window_calls = options->window,
+            .window_bytes = call_bytes * (options->window + 1),
+        };
+        stream->producers[i] = ternmq_producer_open(stream->client, &producer, error);
+        if (stream->producers[i] == NULL) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void stream_make(struct load_stream *stream)
 {
     const struct load_options *options = &stream->load->options;
+    uint32_t producers = load_producer_count(options);
+    stream->producers = calloc(producers, sizeof(*stream->producers));
+    ASSERT(stream->producers != NULL);
+    /* Streams begin at different places, so that they do not go through the queues together. */
+    stream->turn = (uint32_t)((uint64_t)stream->number * producers / options->connections);
     stream->calls = calloc(options->window, sizeof(*stream->calls));
     stream->bodies = malloc((size_t)options->batch * options->size);
     stream->messages = calloc(options->batch, sizeof(*stream->messages));
@@ -155,6 +180,9 @@ static void stream_make(struct load_stream *stream)
 
 static bool open_all(struct load *load, struct ternmq_error *error)
 {
+    if (!load_idle_open(load, error)) {
+        return false;
+    }
     for (uint32_t i = 0; i < load->options.connections; i++) {
         struct ternmq_options client = load->options.client;
         client.receive_bytes_max = (size_t)LOAD_RECEIVE_BYTES / load->options.connections;
@@ -172,16 +200,19 @@ struct load *load_create(const struct load_options *options, struct ternmq_error
     ASSERT(load != NULL);
     load->options = *options;
     load->next.fired = next_is_due;
-    load->run = BODY_MARK ^ (clock_ns() << 16);
+    load->run = body_run(clock_ns());
     load->reactor = reactor_create_epoll(LOAD_RECEIVE_BYTES);
-    load->ledger = ledger_create(options->connections, options->queues);
+    uint32_t queues = load_queue_count(options);
+    load->ledger = ledger_create(options->connections, queues);
     load->streams = calloc(options->connections, sizeof(*load->streams));
     load->readers = calloc(options->connections, sizeof(*load->readers));
-    load->queues = calloc(options->queues, sizeof(*load->queues));
+    load->queues = calloc(queues, sizeof(*load->queues));
+    load->idle = calloc(options->idle + 1U, sizeof(*load->idle));
     ASSERT(load->reactor != NULL && load->streams != NULL && load->readers != NULL &&
-           load->queues != NULL);
-    for (uint32_t i = 0; i < options->queues; i++) {
+           load->queues != NULL && load->idle != NULL);
+    for (uint32_t i = 0; i < queues; i++) {
         load->queues[i].load = load;
+        load->queues[i].number = i;
     }
     for (uint32_t i = 0; i < options->connections; i++) {
         load->streams[i].load = load;
@@ -215,10 +246,17 @@ void load_destroy(struct load *load)
             clients++;
         }
     }
+    for (uint32_t i = 0; i < load->options.idle; i++) {
+        if (load->idle[i] != NULL) {
+            client_detach(load->idle[i], on_detached, load);
+            clients++;
+        }
+    }
     while (load->detached < clients) {
         reactor_run_once(load->reactor, -1);
     }
     for (uint32_t i = 0; i < load->options.connections; i++) {
+        free(load->streams[i].producers);
         free(load->streams[i].calls);
         free(load->streams[i].bodies);
         free(load->streams[i].messages);
@@ -228,5 +266,6 @@ void load_destroy(struct load *load)
     free(load->streams);
     free(load->readers);
     free(load->queues);
+    free(load->idle);
     free(load);
 }

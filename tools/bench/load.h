@@ -2,14 +2,15 @@
 /*
  * load.h - one run of load: connections that produce, connections that consume, on one reactor.
  *
- * A body begins with LOAD_HEAD_BYTES that say whose it is: run, stream, number, and the moment at which
- * it was meant to be sent. Other runs' messages are left out of everything.
+ * A body begins with LOAD_HEAD_BYTES (body.h) that say whose it is: run, stream, number, and the moment
+ * at which it was meant to be sent. Other runs' messages are left out of everything.
  *
  * Threads: one, which is also the clients'.
  */
 #ifndef TOOLS_BENCH_LOAD_H
 #define TOOLS_BENCH_LOAD_H
 
+#include "proto/limits.h"
 #include "tools/bench/histogram.h"
 #include "tools/bench/ledger.h"
 #include "tools/client/ternmq.h"
@@ -23,6 +24,8 @@ struct reactor;
 enum {
     LOAD_HEAD_BYTES = 32,
     LOAD_CONNECTIONS_MAX = 64,
+    LOAD_TOPICS_MAX = 64,
+    LOAD_IDLE_MAX = 8192,           /* below the 10,000 connections of a broker */
     LOAD_RECEIVE_BYTES = 256 << 20, /* of all connections; never the bottleneck */
     /* Without an answer for so long a run has failed. */
     LOAD_TIMEOUT_MS = 30000,
@@ -30,12 +33,15 @@ enum {
 
 struct load_options {
     struct ternmq_options client;
-    const char *topic;
-    uint32_t queues;
+    const char *topic; /* of one topic its name, of several its beginning: load_topic_name() */
+    uint32_t topics;
+    uint32_t queues;      /* of each */
+    bool spread;          /* each call goes to the next queue, else the broker chooses */
     uint32_t size;        /* of a body */
     uint32_t batch;       /* messages a call */
     uint32_t connections; /* that produce, and as many that consume */
     uint32_t window;      /* calls in flight, a connection */
+    uint32_t idle;        /* connections that are open and ask for nothing */
     enum ternmq_durability durability;
     uint64_t rate; /* messages a second of all together, 0: as many as are answered */
 };
@@ -50,6 +56,10 @@ struct load_figures {
     struct histogram acknowledge; /* from the intended or real sending to its answer */
     struct histogram deliver;     /* from the same to the consumer's hands */
 };
+
+/* The name of one of the topics; false: it is too long for one. */
+bool load_topic_name(const struct load_options *options, uint32_t number,
+                     char name_out[TOPIC_NAME_BYTES_MAX + 1]);
 
 /* NULL with `*error` filled in. */
 struct load *load_create(const struct load_options *options, struct ternmq_error *error);

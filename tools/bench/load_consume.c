@@ -2,27 +2,23 @@
 /*
  * load_consume.c - the queues that are read, and what their messages say.
  */
-#include "proto/base/bytes.h"
+#include "tools/bench/body.h"
 #include "tools/bench/load_state.h"
 
 enum { DELIVERIES = 512 };
 
-static void reader_take(struct load *load, const struct ternmq_delivery *delivery, uint64_t now_ns)
+static void reader_take(struct load *load, uint32_t queue, const struct ternmq_delivery *delivery,
+                        uint64_t now_ns)
 {
-    if (delivery->body.length < (size_t)LOAD_HEAD_BYTES) {
+    struct body_head head;
+    if (!body_read(delivery->body, &head) || head.run != load->run) {
         return;
     }
-    const uint8_t *body = delivery->body.data;
-    if (load_u64(body) != load->run) {
-        return;
-    }
-    uint64_t word = load_u64(body + 8);
-    ledger_see(load->ledger, (uint32_t)(word >> 48), word & ((UINT64_C(1) << 48) - 1),
-               delivery->queue);
+    ledger_see(load->ledger, head.stream, head.number, queue);
     if (load->measuring) {
         load->figures.consumed++;
-        uint64_t meant_ns = load_u64(body + 16);
-        histogram_add(&load->figures.deliver, now_ns > meant_ns ? now_ns - meant_ns : 0, 1);
+        histogram_add(&load->figures.deliver, now_ns > head.meant_ns ? now_ns - head.meant_ns : 0,
+                      1);
     }
 }
 
@@ -38,7 +34,7 @@ static void queue_drain(struct load_queue *queue)
            TERNMQ_OK) {
         uint64_t now_ns = clock_ns();
         for (size_t i = 0; i < count; i++) {
-            reader_take(load, &deliveries[i], now_ns);
+            reader_take(load, queue->number, &deliveries[i], now_ns);
         }
     }
     if (code == TERNMQ_END && !queue->ended) {
@@ -62,12 +58,14 @@ bool load_consume_begin(struct load *load, bool from_first, bool until_end,
                         struct ternmq_error *error)
 {
     load->ended_count = 0;
-    for (uint32_t number = 0; number < load->options.queues; number++) {
+    for (uint32_t number = 0; number < load_queue_count(&load->options); number++) {
         struct load_queue *queue = &load->queues[number];
+        char topic[TOPIC_NAME_BYTES_MAX + 1];
+        (void)load_topic_name(&load->options, number % load->options.topics, topic);
         const struct ternmq_consumer_options options = {
-            .topic = load->options.topic,
+            .topic = topic,
             .one_queue = true,
-            .queue = number,
+            .queue = number / load->options.topics,
             .start = from_first ? TERNMQ_START_FIRST : TERNMQ_START_LAST,
             .until_end = until_end,
             .ready = on_ready,
@@ -85,7 +83,7 @@ bool load_consume_begin(struct load *load, bool from_first, bool until_end,
 
 void load_consume_end(struct load *load)
 {
-    for (uint32_t number = 0; number < load->options.queues; number++) {
+    for (uint32_t number = 0; number < load_queue_count(&load->options); number++) {
         ternmq_consumer_close(load->queues[number].consumer);
         load->queues[number].consumer = NULL;
     }
@@ -93,5 +91,5 @@ void load_consume_end(struct load *load)
 
 bool load_is_at_end(const struct load *load)
 {
-    return load->ended_count == load->options.queues;
+    return load->ended_count == load_queue_count(&load->options);
 }

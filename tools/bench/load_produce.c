@@ -2,7 +2,7 @@
 /*
  * load_produce.c - the connections that produce: closed loop, or at a rate.
  */
-#include "proto/base/bytes.h"
+#include "tools/bench/body.h"
 #include "tools/bench/load_state.h"
 
 /* Writes the heads of `count` bodies; with a rate each has its own moment. */
@@ -12,9 +12,13 @@ static void write_heads(struct load_stream *stream, uint64_t first, uint32_t cou
     const struct load *load = stream->load;
     uint8_t *body = stream->bodies;
     for (uint32_t i = 0; i < count; i++, body += load->options.size) {
-        store_u64(body, load->run);
-        store_u64(body + 8, ((uint64_t)stream->number << 48) | (first + i));
-        store_u64(body + 16, at_ns + i * step_ns);
+        const struct body_head head = {
+            .run = load->run,
+            .stream = stream->number,
+            .number = first + i,
+            .meant_ns = at_ns + i * step_ns,
+        };
+        body_write(body, &head);
     }
 }
 
@@ -57,8 +61,10 @@ static bool stream_send(struct load_stream *stream, uint32_t count, uint64_t at_
     call->first = first;
     call->count = count;
     call->sent_ns = at_ns;
-    if (ternmq_produce_batch_async(stream->producer, stream->messages, count, call_ended, call,
-                                   &error) != TERNMQ_OK) {
+    struct ternmq_producer *producer = stream->producers[stream->turn];
+    stream->turn = (stream->turn + 1) % load_producer_count(&load->options);
+    if (ternmq_produce_batch_async(producer, stream->messages, count, call_ended, call, &error) !=
+        TERNMQ_OK) {
         load->failure = error;
         return false;
     }

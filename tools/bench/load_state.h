@@ -26,8 +26,9 @@ struct load_stream {
     struct load *load;
     uint32_t number;
     struct ternmq *client;
-    struct ternmq_producer *producer;
-    struct load_call *calls; /* an array of `window` */
+    struct ternmq_producer **producers; /* one a topic, or with `spread` one a queue */
+    uint32_t turn;                      /* whose turn it is among them */
+    struct load_call *calls;            /* an array of `window` */
     struct load_call *free;
     uint32_t in_flight;
     uint8_t *bodies; /* `batch` of them, copied by the client when they are taken */
@@ -38,6 +39,7 @@ struct load_stream {
 /* A queue that is read, by one connection or another. */
 struct load_queue {
     struct load *load;
+    uint32_t number;                  /* among all queues of all topics */
     struct ternmq_consumer *consumer; /* NULL: it is not read now */
     bool ended;
 };
@@ -47,6 +49,8 @@ struct load {
     struct reactor *reactor;
     struct load_stream *streams;
     struct ternmq **readers; /* connections that consume */
+    struct ternmq **idle;    /* connections that say hello and no more */
+    uint32_t idle_greeted;
     struct load_queue *queues;
     uint32_t ended_count;
     struct timer next; /* with a rate: the next moment at which something is to be sent */
@@ -70,6 +74,19 @@ static inline uint64_t clock_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
+
+static inline uint32_t load_queue_count(const struct load_options *options)
+{
+    return options->topics * options->queues;
+}
+
+static inline uint32_t load_producer_count(const struct load_options *options)
+{
+    return options->spread ? load_queue_count(options) : options->topics;
+}
+
+/* Opens the idle connections and waits until each was answered once; closes nothing on failure. */
+bool load_idle_open(struct load *load, struct ternmq_error *error);
 
 /* Sends what the window, or the rate, allows now. */
 void load_stream_pump(struct load_stream *stream);

@@ -39,6 +39,22 @@ static uint64_t process_cpu_ns(int pid)
     return (user + system) * (1000000000U / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
+/* The second number of /proc/PID/statm is what is resident, in pages. 0: there is no such process. */
+static uint64_t process_rss_bytes(int pid)
+{
+    char path[64];
+    uint64_t pages = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        if (fscanf(file, "%*u %" SCNu64, &pages) != 1) {
+            pages = 0;
+        }
+        (void)fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void report_broker_begin(struct report *report)
 {
     report->broker_cpu_ns = report->pid == 0 ? 0 : process_cpu_ns(report->pid);
@@ -48,6 +64,7 @@ void report_broker_end(struct report *report)
 {
     if (report->pid != 0) {
         report->broker_cpu_ns = process_cpu_ns(report->pid) - report->broker_cpu_ns;
+        report->broker_rss_bytes = process_rss_bytes(report->pid);
     }
 }
 
@@ -57,6 +74,10 @@ bool report_is_good(const struct report *report, const struct ledger_verdict *ve
 {
     if (!report->checked) {
         return true;
+    }
+    const struct catch_up_figures *read = report->catch_up;
+    if (read != NULL && (read->verdict.gaps != 0 || read->verdict.disordered != 0)) {
+        return false;
     }
     return verdict->missing == 0 && verdict->repeated == 0 && verdict->invented == 0 &&
            verdict->disordered == 0;
@@ -83,26 +104,40 @@ static double quantile_us(const struct histogram *histogram, double fraction)
     return (double)histogram_quantile(histogram, fraction) / 1000.0;
 }
 
+static const struct {
+    const char *name; /* as in p99.9 */
+    const char *key;  /* in JSON */
+    double fraction;
+} QUANTILES[] = {
+    {"p50", "p50", 0.5},
+    {"p99", "p99", 0.99},
+    {"p99.9", "p99_9", 0.999},
+    {"p99.99", "p99_99", 0.9999},
+};
+enum { QUANTILE_COUNT = sizeof(QUANTILES) / sizeof(QUANTILES[0]) };
+
 static void print_latency(const char *name, const struct histogram *histogram)
 {
-    char p50[FIGURE_BYTES];
-    char p99[FIGURE_BYTES];
-    char p999[FIGURE_BYTES];
-    char most[FIGURE_BYTES];
-    (void)printf(
-        "  %s p50 %s p99 %s p99.9 %s max %s us", name, grouped(p50, quantile_us(histogram, 0.5)),
-        grouped(p99, quantile_us(histogram, 0.99)), grouped(p999, quantile_us(histogram, 0.999)),
-        grouped(most, (double)histogram->max / 1000.0));
+    char text[FIGURE_BYTES];
+    (void)printf("  %s", name);
+    for (int i = 0; i < QUANTILE_COUNT; i++) {
+        (void)printf(" %s %s", QUANTILES[i].name,
+                     grouped(text, quantile_us(histogram, QUANTILES[i].fraction)));
+    }
+    (void)printf(" max %s us", grouped(text, (double)histogram->max / 1000.0));
 }
 
 static void print_json_latency(const char *name, const struct histogram *histogram)
 {
-    (void)printf(", \"%s_us\": {\"p50\": %.1f, \"p99\": %.1f, \"p99_9\": %.1f, \"max\": %.1f}",
-                 name, quantile_us(histogram, 0.5), quantile_us(histogram, 0.99),
-                 quantile_us(histogram, 0.999), (double)histogram->max / 1000.0);
+    (void)printf(", \"%s_us\": {", name);
+    for (int i = 0; i < QUANTILE_COUNT; i++) {
+        (void)printf("\"%s\": %.1f, ", QUANTILES[i].key,
+                     quantile_us(histogram, QUANTILES[i].fraction));
+    }
+    (void)printf("\"max\": %.1f}", (double)histogram->max / 1000.0);
 }
 
-/* What both forms of the report are made of. */
+/* What both forms of the report are made of; zeroes where there is no such thing. */
 struct rates {
     double seconds;
     double produced; /* messages a second */
@@ -110,53 +145,62 @@ struct rates {
     double megabytes; /* a second, of the bodies produced, or else consumed */
     double client_us; /* of processor time, a message handled */
     double broker_us;
+    double read; /* by catch-up, messages a second */
+    double read_megabytes;
 };
 
 static struct rates rates_of(const struct report *report, const struct load_figures *figures)
 {
-    struct rates rates = {.seconds = (double)figures->nanoseconds / 1e9};
-    uint64_t handled = report->produces ? figures->acknowledged : figures->consumed;
+    struct rates rates = {.seconds = 0};
+    uint64_t handled = 0;
+    uint64_t client_cpu_ns = 0;
+    if (figures != NULL) {
+        rates.seconds = (double)figures->nanoseconds / 1e9;
+        handled = report->produces ? figures->acknowledged : figures->consumed;
+        client_cpu_ns = figures->client_cpu_ns;
+        rates.produced = (double)figures->acknowledged / rates.seconds;
+        rates.consumed = (double)figures->consumed / rates.seconds;
+        rates.megabytes = (double)handled * report->load->size / rates.seconds / 1e6;
+    }
+    const struct catch_up_figures *read = report->catch_up;
+    if (read != NULL) {
+        rates.seconds = (double)read->nanoseconds / 1e9;
+        handled = read->verdict.messages;
+        client_cpu_ns = read->cpu_ns;
+        rates.read = (double)handled / rates.seconds;
+        rates.read_megabytes = (double)read->verdict.body_bytes / rates.seconds / 1e6;
+    }
     double messages = handled == 0 ? 1.0 : (double)handled;
-    rates.produced = (double)figures->acknowledged / rates.seconds;
-    rates.consumed = (double)figures->consumed / rates.seconds;
-    rates.megabytes = (double)handled * report->load->size / rates.seconds / 1e6;
-    rates.client_us = (double)figures->client_cpu_ns / 1000.0 / messages;
+    rates.client_us = (double)client_cpu_ns / 1000.0 / messages;
     rates.broker_us = (double)report->broker_cpu_ns / 1000.0 / messages;
     return rates;
 }
 
-static void print_line(const struct report *report, const struct load_figures *figures,
-                       const struct ledger_verdict *verdict)
+/* -------------------------------------------------------------------------- one line */
+
+static void print_line_verdict(const struct report *report, const struct load_figures *figures,
+                               const struct ledger_verdict *verdict)
 {
     char text[FIGURE_BYTES];
-    const struct load_options *load = report->load;
-    struct rates rates = rates_of(report, figures);
-    (void)printf("%s:", report->mode);
-    if (report->produces) {
-        (void)printf("  %s msg/s", grouped(text, rates.produced));
+    const struct catch_up_figures *read = report->catch_up;
+    if (read != NULL) {
+        (void)printf("  %s read in %" PRIu64 " pass%s",
+                     grouped(text, (double)read->verdict.messages), read->passes,
+                     read->passes == 1 ? "" : "es");
+        if (read->verdict.gaps == 0 && read->verdict.disordered == 0) {
+            (void)printf(", without a gap, in order");
+        } else {
+            (void)printf("  WRONG: %" PRIu64 " gaps, %" PRIu64 " out of order", read->verdict.gaps,
+                         read->verdict.disordered);
+        }
     }
-    if (report->consumes) {
-        (void)printf("  %s msg/s consumed", grouped(text, rates.consumed));
+    if (figures == NULL) {
+        return;
     }
-    (void)printf("  %.1f MB/s", rates.megabytes);
-    if (report->produces) {
-        print_latency("ack", &figures->acknowledge);
-    }
-    if (report->consumes && report->produces) {
-        print_latency("end to end", &figures->deliver);
-    }
-    (void)printf("  client %.2f us/msg", rates.client_us);
-    if (report->pid != 0) {
-        (void)printf("  broker %.2f us/msg", rates.broker_us);
-    }
-    (void)printf("  (%.1f s, %u B, batch %u, %u connection%s, window %u, %u queue%s, %s)",
-                 rates.seconds, load->size, load->batch, load->connections,
-                 load->connections == 1 ? "" : "s", load->window, load->queues,
-                 load->queues == 1 ? "" : "s",
-                 load->durability == TERNMQ_DURABILITY_MEMORY ? "memory" : "disk");
     if (!report->checked) {
         (void)printf("  not checked");
-    } else if (report_is_good(report, verdict)) {
+    } else if (verdict->missing == 0 && verdict->repeated == 0 && verdict->invented == 0 &&
+               verdict->disordered == 0) {
         (void)printf("  %s acknowledged, each came once, in order",
                      grouped(text, (double)verdict->acknowledged));
     } else {
@@ -169,41 +213,121 @@ static void print_line(const struct report *report, const struct load_figures *f
         (void)printf("  %" PRIu64 " errors, %" PRIu64 " of unknown fate", figures->errors,
                      verdict->unknown);
     }
+}
+
+static void print_line_load(const struct report *report, double seconds)
+{
+    const struct load_options *load = report->load;
+    (void)printf("  (%.1f s, %u B, batch %u, %u connection%s, window %u, ", seconds, load->size,
+                 load->batch, load->connections, load->connections == 1 ? "" : "s", load->window);
+    if (load->topics > 1) {
+        (void)printf("%u topics of ", load->topics);
+    }
+    (void)printf("%u queue%s, %s", load->queues, load->queues == 1 ? "" : "s",
+                 load->durability == TERNMQ_DURABILITY_MEMORY ? "memory" : "disk");
+    if (load->idle > 0) {
+        (void)printf(", %u idle", load->idle);
+    }
+    (void)printf(")");
+}
+
+static void print_line(const struct report *report, const struct load_figures *figures,
+                       const struct ledger_verdict *verdict)
+{
+    char text[FIGURE_BYTES];
+    struct rates rates = rates_of(report, figures);
+    (void)printf("%s:", report->mode);
+    if (report->catch_up != NULL) {
+        (void)printf("  %s msg/s  %.1f MB/s", grouped(text, rates.read), rates.read_megabytes);
+        (void)printf("  first after %.1f ms", (double)report->catch_up->first_ns / 1e6);
+    }
+    if (figures != NULL && report->produces) {
+        (void)printf("  %s msg/s", grouped(text, rates.produced));
+    }
+    if (figures != NULL && report->consumes) {
+        (void)printf("  %s msg/s consumed", grouped(text, rates.consumed));
+    }
+    if (figures != NULL) {
+        (void)printf("  %.1f MB/s", rates.megabytes);
+        if (report->produces) {
+            print_latency("ack", &figures->acknowledge);
+        }
+        if (report->consumes && report->produces) {
+            print_latency("end to end", &figures->deliver);
+        }
+    }
+    (void)printf("  client %.2f us/msg", rates.client_us);
+    if (report->pid != 0) {
+        (void)printf("  broker %.2f us/msg, %.1f MiB", rates.broker_us,
+                     (double)report->broker_rss_bytes / (1 << 20));
+    }
+    if (figures != NULL) {
+        print_line_load(report, rates.seconds);
+    }
+    print_line_verdict(report, figures, verdict);
     (void)printf("\n");
 }
 
-static void print_json(const struct report *report, const struct load_figures *figures,
-                       const struct ledger_verdict *verdict)
+/* -------------------------------------------------------------------------- one JSON object */
+
+static void print_json_catch_up(const struct catch_up_figures *read, const struct rates *rates)
+{
+    (void)printf(", \"read\": %" PRIu64 ", \"read_per_s\": %.0f, \"read_mb_per_s\": %.1f, "
+                 "\"first_ms\": %.2f, \"passes\": %" PRIu64 ", \"gaps\": %" PRIu64
+                 ", \"read_disordered\": %" PRIu64,
+                 read->verdict.messages, rates->read, rates->read_megabytes,
+                 (double)read->first_ns / 1e6, read->passes, read->verdict.gaps,
+                 read->verdict.disordered);
+}
+
+static void print_json_load(const struct report *report, const struct load_figures *figures,
+                            const struct rates *rates)
 {
     const struct load_options *load = report->load;
-    struct rates rates = rates_of(report, figures);
-    (void)printf("{\"mode\": \"%s\", \"seconds\": %.3f, \"size\": %u, \"batch\": %u, "
-                 "\"connections\": %u, \"window\": %u, \"queues\": %u, \"durability\": \"%s\"",
-                 report->mode, rates.seconds, load->size, load->batch, load->connections,
-                 load->window, load->queues,
+    (void)printf(", \"size\": %u, \"batch\": %u, \"connections\": %u, \"window\": %u, "
+                 "\"topics\": %u, \"queues\": %u, \"idle\": %u, \"durability\": \"%s\"",
+                 load->size, load->batch, load->connections, load->window, load->topics,
+                 load->queues, load->idle,
                  load->durability == TERNMQ_DURABILITY_MEMORY ? "memory" : "disk");
-    if (report->latency) {
+    if (load->rate != 0) {
         (void)printf(", \"rate\": %" PRIu64, load->rate);
     }
     (void)printf(", \"produced_per_s\": %.0f, \"consumed_per_s\": %.0f, \"mb_per_s\": %.1f",
-                 rates.produced, rates.consumed, rates.megabytes);
+                 rates->produced, rates->consumed, rates->megabytes);
     if (report->produces) {
         print_json_latency("ack", &figures->acknowledge);
     }
     if (report->consumes && report->produces) {
         print_json_latency("end_to_end", &figures->deliver);
     }
+}
+
+static void print_json(const struct report *report, const struct load_figures *figures,
+                       const struct ledger_verdict *verdict)
+{
+    struct rates rates = rates_of(report, figures);
+    (void)printf("{\"mode\": \"%s\", \"seconds\": %.3f", report->mode, rates.seconds);
+    if (report->catch_up != NULL) {
+        print_json_catch_up(report->catch_up, &rates);
+    }
+    if (figures != NULL) {
+        print_json_load(report, figures, &rates);
+    }
     (void)printf(", \"client_cpu_us\": %.3f", rates.client_us);
     if (report->pid != 0) {
-        (void)printf(", \"broker_cpu_us\": %.3f", rates.broker_us);
+        (void)printf(", \"broker_cpu_us\": %.3f, \"broker_rss_bytes\": %" PRIu64, rates.broker_us,
+                     report->broker_rss_bytes);
     }
-    (void)printf(", \"checked\": %s, \"acknowledged\": %" PRIu64 ", \"seen\": %" PRIu64
-                 ", \"missing\": %" PRIu64 ", \"repeated\": %" PRIu64 ", \"invented\": %" PRIu64
-                 ", \"disordered\": %" PRIu64 ", \"unknown\": %" PRIu64 ", \"errors\": %" PRIu64
-                 "}\n",
-                 report->checked ? "true" : "false", verdict->acknowledged, verdict->seen,
-                 verdict->missing, verdict->repeated, verdict->invented, verdict->disordered,
-                 verdict->unknown, figures->errors);
+    (void)printf(", \"checked\": %s", report->checked ? "true" : "false");
+    if (figures != NULL) {
+        (void)printf(", \"acknowledged\": %" PRIu64 ", \"seen\": %" PRIu64 ", \"missing\": %" PRIu64
+                     ", \"repeated\": %" PRIu64 ", \"invented\": %" PRIu64
+                     ", \"disordered\": %" PRIu64 ", \"unknown\": %" PRIu64
+                     ", \"errors\": %" PRIu64,
+                     verdict->acknowledged, verdict->seen, verdict->missing, verdict->repeated,
+                     verdict->invented, verdict->disordered, verdict->unknown, figures->errors);
+    }
+    (void)printf("}\n");
 }
 
 void report_print(const struct report *report, const struct load_figures *figures,

@@ -7,6 +7,7 @@
 #ifndef TOOLS_BENCH_REPORT_H
 #define TOOLS_BENCH_REPORT_H
 
+#include "tools/bench/catch_up.h"
 #include "tools/bench/ledger.h"
 #include "tools/bench/load.h"
 
@@ -18,21 +19,22 @@ struct report {
     const struct load_options *load;
     bool json;
     int pid; /* the broker's; 0: not known */
-    bool latency;
     bool produces;
     bool consumes;
     bool checked; /* the verdict stands for all that was acknowledged */
     uint64_t broker_cpu_ns;
+    uint64_t broker_rss_bytes;               /* at the end of the measured time */
+    const struct catch_up_figures *catch_up; /* NULL: nothing of the kind was read */
 };
 
-/* Around the measured time: how much processor time the broker took. */
+/* Around the measured time: how much processor time and memory the broker took. */
 void report_broker_begin(struct report *report);
 void report_broker_end(struct report *report);
 
 /* Whether nothing is missing, repeated, invented or out of order. */
 bool report_is_good(const struct report *report, const struct ledger_verdict *verdict);
 
-/* Writes it to standard output. */
+/* Writes it to standard output. Without a load beside a catch-up `figures` is NULL. */
 void report_print(const struct report *report, const struct load_figures *figures,
                   const struct ledger_verdict *verdict);
 

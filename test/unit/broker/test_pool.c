@@ -3,6 +3,7 @@
 #include "broker/pool.h"
 #include "test/lib/check_main.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 48, KEPT = 3 };
@@ -53,6 +54,30 @@ START_TEST(a_block_may_move_to_another_pool)
 }
 END_TEST
 
+START_TEST(a_block_that_was_sent_back_is_taken_again)
+{
+    struct pool pool;
+    void *blocks[2 * KEPT];
+    pool_init(&pool, BLOCK_BYTES, KEPT);
+    for (int i = 0; i < 2 * KEPT; i++) {
+        blocks[i] = pool_take(&pool);
+    }
+    for (int i = 0; i < 2 * KEPT; i++) {
+        pool_give_back(&pool, blocks[i]);
+    }
+    ck_assert_uint_eq(pool.idle, 0);
+    void *again = pool_take(&pool);
+    ck_assert_uint_eq(pool.idle, KEPT - 1);
+    bool is_known = false;
+    for (int i = 0; i < 2 * KEPT; i++) {
+        is_known = is_known || blocks[i] == again;
+    }
+    ck_assert(is_known);
+    pool_give_back(&pool, again);
+    pool_deinit(&pool);
+}
+END_TEST
+
 static Suite *pool_suite(void)
 {
     Suite *suite = suite_create("pool");
@@ -60,6 +85,7 @@ static Suite *pool_suite(void)
     tcase_add_test(tests, a_block_that_was_given_is_taken_again);
     tcase_add_test(tests, no_more_blocks_are_kept_than_was_said);
     tcase_add_test(tests, a_block_may_move_to_another_pool);
+    tcase_add_test(tests, a_block_that_was_sent_back_is_taken_again);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -164,6 +164,57 @@ START_TEST(a_poll_is_answered_when_a_message_comes)
 }
 END_TEST
 
+/* Sends a pull and a produce behind it in one piece, and takes both answers. How many messages the
+ * pull got. */
+static uint64_t pull_then_produce(struct client_simulated *client, struct writer *pull)
+{
+    uint32_t msgid = request_msgid;
+    request_begin(pull, ++request_msgid, "produce", 3);
+    writer_put_key_string(pull, "topic", "t");
+    writer_put_key_uint(pull, "queue", 0);
+    writer_put_string(pull, "messages");
+    writer_put_array(pull, 1);
+    writer_put_bin(pull, BYTES_OF("x"));
+    (void)tell(client, pull);
+    uint64_t pulled = 0;
+    for (int i = 0; i < 2; i++) {
+        struct answer answer = take(client);
+        ck_answered(answer);
+        pulled += answer.msgid == msgid ? count_of(&answer) : 0;
+    }
+    return pulled;
+}
+
+/* The simulated network cuts the piece where it likes: not every pair comes in one turn. */
+START_TEST(a_pull_takes_what_came_in_the_same_turn)
+{
+    enum { PAIRS = 50 };
+    struct client_simulated *client = begin(0);
+    uint64_t pulled = 0;
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        struct writer request = ask_pull("t", 1);
+        writer_put_key_uint(&request, "offset", i);
+        pulled += pull_then_produce(client, &request);
+    }
+    ck_assert_uint_gt(pulled, 0);
+    end();
+}
+END_TEST
+
+START_TEST(the_last_is_what_it_is_when_the_poll_comes)
+{
+    enum { PAIRS = 50 };
+    struct client_simulated *client = begin(0);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        struct writer request = ask_pull("t", 2);
+        writer_put_key_bool(&request, "last", true);
+        writer_put_key_uint(&request, "wait_ms", 10000);
+        ck_assert_uint_eq(pull_then_produce(client, &request), 1);
+    }
+    end();
+}
+END_TEST
+
 START_TEST(a_poll_of_what_is_only_in_memory_waits_for_the_disk)
 {
     struct client_simulated *client = begin(_i);
@@ -440,6 +491,8 @@ static Suite *pull_suite(void)
     tcase_add_loop_test(tests, answers_as_much_as_is_asked_and_one_message_always, 0, 2);
     tcase_add_loop_test(tests, another_topic_of_that_name_is_noticed, 0, 2);
     tcase_add_loop_test(tests, a_poll_is_answered_when_a_message_comes, 0, 2);
+    tcase_add_test(tests, a_pull_takes_what_came_in_the_same_turn);
+    tcase_add_test(tests, the_last_is_what_it_is_when_the_poll_comes);
     tcase_add_loop_test(tests, a_poll_of_what_is_only_in_memory_waits_for_the_disk, 0, 2);
     tcase_add_loop_test(tests, a_poll_times_out_with_nothing_and_not_before, 0, 2);
     tcase_add_loop_test(tests, a_cancelled_poll_is_answered_at_once, 0, 2);

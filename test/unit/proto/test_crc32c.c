@@ -47,12 +47,28 @@ START_TEST(pieces_give_the_same_as_the_whole)
 }
 END_TEST
 
+/* Short and long runs go different ways. */
+START_TEST(every_length_and_every_alignment_gives_the_same)
+{
+    enum { LENGTH_MOST = 600, ALIGNMENTS = 8 };
+    uint8_t data[LENGTH_MOST + ALIGNMENTS];
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * 31 + (i >> 5));
+    }
+    for (size_t length = 0; length <= LENGTH_MOST; length++) {
+        const uint8_t *from = data + length % ALIGNMENTS;
+        ck_assert_uint_eq(crc32c(from, length), slow_crc32c(from, length));
+    }
+}
+END_TEST
+
 static Suite *crc32c_suite(void)
 {
     Suite *suite = suite_create("crc32c");
     TCase *cases = tcase_create("crc32c");
     tcase_add_test(cases, the_check_value_and_the_vectors_of_rfc_3720_hold);
     tcase_add_test(cases, pieces_give_the_same_as_the_whole);
+    tcase_add_test(cases, every_length_and_every_alignment_gives_the_same);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -282,7 +282,9 @@ START_TEST(a_log_on_a_real_disk_rolls_and_is_there_again)
     struct queue *queue = commit_log_queue_find(again, 1, 0);
     ck_assert_uint_eq(queue_state(queue).visible, MESSAGES);
     struct run_list list;
-    ck_assert_int_eq(commit_log_read(again, queue, 0, MESSAGES, 16 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(again, queue, &(struct read_limits){0, MESSAGES, 16 << 20, false}, &list),
+        OK);
     ck_assert_uint_eq(list.messages, MESSAGES);
     ck_assert_int_ge(segment_file(list.runs[0].segment), 0);
     for (uint32_t i = 0; i < list.count; i++) {

@@ -108,8 +108,8 @@ START_TEST(appends_of_a_turn_lie_together_by_queue)
     ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[FEW - 1]));
     for (uint16_t queue = 0; queue < 2; queue++) {
         struct run_list list;
-        ck_assert_int_eq(commit_log_read(world.log, commit_log_queue_find(world.log, 1, queue), 0,
-                                         100, 1 << 20, &list),
+        ck_assert_int_eq(commit_log_read(world.log, commit_log_queue_find(world.log, 1, queue),
+                                         &(struct read_limits){0, 100, 1 << 20, false}, &list),
                          OK);
         ck_assert_uint_eq(list.count, 1);
         ck_assert_uint_eq(list.messages, FEW);
@@ -168,7 +168,8 @@ START_TEST(a_message_larger_than_a_segment_gets_a_segment_of_its_size)
     ck_assert_int_eq(commit_log_append(world.log, &produces[0]->append), OK);
     ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[0]));
     struct run_list list;
-    ck_assert_int_eq(commit_log_read(world.log, queue, 0, 1, 1, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){0, 1, 1, false}, &list), OK);
     ck_assert_uint_eq(list.bytes, LARGE_BYTES + RECORD_HEAD_BYTES);
     ck_assert_mem_eq(segment_bytes(list.runs[0].segment) + list.runs[0].place + RECORD_HEAD_BYTES,
                      bytes, LARGE_BYTES);

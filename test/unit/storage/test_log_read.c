@@ -81,12 +81,16 @@ START_TEST(everything_can_be_read_from_any_offset_across_segments)
     commit_log_counters(world.log, &counters);
     ck_assert_uint_gt(counters.segments, 3);
     for (uint64_t offset = 0; offset < COUNT; offset += 7) {
-        ck_assert_int_eq(commit_log_read(world.log, queue(0), offset, 50, 1 << 20, &list), OK);
+        ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                         &(struct read_limits){offset, 50, 1 << 20, false}, &list),
+                         OK);
         uint64_t left = COUNT - offset;
         ck_assert_uint_eq(take(&list, offset), left < 50 ? left : 50);
     }
     for (uint64_t offset = COUNT; offset > 0; offset -= 5) {
-        ck_assert_int_eq(commit_log_read(world.log, queue(0), offset - 1, 1, 1, &list), OK);
+        ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                         &(struct read_limits){offset - 1, 1, 1, false}, &list),
+                         OK);
         ck_assert_uint_eq(take(&list, offset - 1), 1);
     }
 }
@@ -96,14 +100,21 @@ START_TEST(a_read_keeps_its_limits_but_gives_at_least_one_message)
 {
     struct run_list list;
     fill(0, 20);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, 3, 1 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue(0), &(struct read_limits){0, 3, 1 << 20, false}, &list),
+        OK);
     ck_assert_uint_eq(take(&list, 0), 3);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, 100, 1, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue(0), &(struct read_limits){0, 100, 1, false}, &list), OK);
     ck_assert_uint_eq(take(&list, 0), 1);
     uint64_t record = LENGTH + RECORD_HEAD_BYTES;
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, 100, 3 * record, &list), OK);
+    ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                     &(struct read_limits){0, 100, 3 * record, false}, &list),
+                     OK);
     ck_assert_uint_eq(take(&list, 0), 3);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, 100, 4 * record - 1, &list), OK);
+    ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                     &(struct read_limits){0, 100, 4 * record - 1, false}, &list),
+                     OK);
     ck_assert_uint_eq(take(&list, 0), 3);
 }
 END_TEST
@@ -123,7 +134,9 @@ START_TEST(a_run_counts_exactly_the_records_that_lie_in_it)
         produce_free(produces[i]);
     }
     for (uint32_t most = 1; most <= BATCHES * BATCH; most++) {
-        ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, most, 1 << 20, &list), OK);
+        ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                         &(struct read_limits){0, most, 1 << 20, false}, &list),
+                         OK);
         ck_assert_uint_eq(list.count, 1);
         ck_assert_uint_eq(take(&list, 0), most);
     }
@@ -134,7 +147,9 @@ START_TEST(runs_are_bounded)
 {
     struct run_list list;
     fill(0, COUNT);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 0, COUNT, 4 << 20, &list), OK);
+    ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                     &(struct read_limits){0, COUNT, 4 << 20, false}, &list),
+                     OK);
     ck_assert_uint_eq(list.count, LOG_RUNS_MAX);
     ck_assert_uint_lt(take(&list, 0), COUNT);
 }
@@ -144,9 +159,12 @@ START_TEST(an_offset_beyond_the_end_is_truncated_and_the_end_is_empty)
 {
     struct run_list list;
     fill(0, 5);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 5, 10, 1000, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue(0), &(struct read_limits){5, 10, 1000, false}, &list), OK);
     ck_assert_uint_eq(list.messages, 0);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), 6, 10, 1000, &list), ERROR_TRUNCATED);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue(0), &(struct read_limits){6, 10, 1000, false}, &list),
+        ERROR_TRUNCATED);
 }
 END_TEST
 
@@ -161,24 +179,42 @@ START_TEST(what_retention_took_is_refused_by_name)
     fill(0, COUNT);
     uint64_t first = queue_state(queue(0)).first;
     ck_assert_uint_gt(first, 0);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), first - 1, 10, 1000, &list),
+    ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                     &(struct read_limits){first - 1, 10, 1000, false}, &list),
                      ERROR_OFFSET_TOO_SMALL);
-    ck_assert_int_eq(commit_log_read(world.log, queue(0), first, 10, 1 << 20, &list), OK);
+    ck_assert_int_eq(commit_log_read(world.log, queue(0),
+                                     &(struct read_limits){first, 10, 1 << 20, false}, &list),
+                     OK);
     ck_assert_uint_eq(take(&list, first), 10);
 }
 END_TEST
 
+static uint64_t find_time(uint64_t at_ms)
+{
+    uint64_t offset;
+    ck_assert(commit_log_find_time(world.log, queue(0), at_ms, NULL, &offset));
+    return offset;
+}
+
+static uint64_t find_epoch(uint64_t next, uint32_t epoch)
+{
+    uint64_t offset;
+    ck_assert(commit_log_find_epoch(world.log, queue(0), &(struct last_seen){next, epoch}, NULL,
+                                    &offset));
+    return offset;
+}
+
 START_TEST(a_time_finds_the_first_record_stored_at_or_after)
 {
     fill(0, COUNT);
-    ck_assert_uint_eq(commit_log_find_time(world.log, queue(0), 0), 0);
-    ck_assert_uint_eq(commit_log_find_time(world.log, queue(0), stored_ms[COUNT - 1] + 1), COUNT);
+    ck_assert_uint_eq(find_time(0), 0);
+    ck_assert_uint_eq(find_time(stored_ms[COUNT - 1] + 1), COUNT);
     for (uint32_t i = 1; i < COUNT; i++) {
         uint64_t expected = i;
         while (expected > 0 && stored_ms[expected - 1] >= stored_ms[i]) {
             expected--;
         }
-        ck_assert_uint_eq(commit_log_find_time(world.log, queue(0), stored_ms[i]), expected);
+        ck_assert_uint_eq(find_time(stored_ms[i]), expected);
     }
 }
 END_TEST
@@ -190,14 +226,14 @@ START_TEST(a_reader_who_saw_what_was_lost_resumes_where_the_new_epoch_begins)
     ck_assert(world_open(&world));
     ck_assert(world_begin_epoch(&world)); /* Epoch 2 begins at offset 10. */
     fill(10, 20);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 5, 1), 5);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 10, 1), 10);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 15, 2), 15);
+    ck_assert_uint_eq(find_epoch(5, 1), 5);
+    ck_assert_uint_eq(find_epoch(10, 1), 10);
+    ck_assert_uint_eq(find_epoch(15, 2), 15);
     /* He read up to 14 in epoch 1: of that the log lost what lay at 10 to 14. */
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 15, 1), 10);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 25, 1), 10);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 25, 2), 20);
-    ck_assert_uint_eq(commit_log_find_epoch(world.log, queue(0), 0, 1), 0);
+    ck_assert_uint_eq(find_epoch(15, 1), 10);
+    ck_assert_uint_eq(find_epoch(25, 1), 10);
+    ck_assert_uint_eq(find_epoch(25, 2), 20);
+    ck_assert_uint_eq(find_epoch(0, 1), 0);
 }
 END_TEST
 

@@ -319,13 +319,19 @@ START_TEST(a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_na
     /* What is whole is served, before and behind. */
     struct run_list list;
     uint32_t count = 0;
-    ck_assert_int_eq(commit_log_read(world.log, queue, 0, 100, 1 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){0, 100, 1 << 20, false}, &list),
+        OK);
     ck_assert_uint_eq(list.messages, 5);
     for (uint32_t i = 0; i < list.count; i++) {
         segment_unref(list.runs[i].segment);
     }
-    ck_assert_int_eq(commit_log_read(world.log, queue, 5, 100, 1 << 20, &list), ERROR_CORRUPT);
-    ck_assert_int_eq(commit_log_read(world.log, queue, 6, 100, 1 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){5, 100, 1 << 20, false}, &list),
+        ERROR_CORRUPT);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){6, 100, 1 << 20, false}, &list),
+        OK);
     ck_assert_uint_eq(list.messages, MESSAGES - 6);
     for (uint32_t i = 0; i < list.count; i++) {
         segment_unref(list.runs[i].segment);
@@ -378,7 +384,9 @@ START_TEST(a_bad_record_below_a_later_segment_is_corruption)
     ck_assert_uint_eq(next_of(&world, 0), 80);
     struct run_list list;
     struct queue *queue = commit_log_queue_find(world.log, 1, 0);
-    ck_assert_int_eq(commit_log_read(world.log, queue, 79, 10, 1 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){79, 10, 1 << 20, false}, &list),
+        OK);
     ck_assert_uint_eq(list.messages, 1);
     segment_unref(list.runs[0].segment);
 }
@@ -440,9 +448,9 @@ START_TEST(stale_records_behind_a_cut_never_come_back)
     ck_assert(world_open(&world));
     ck_assert_uint_eq(next_of(&world, 0), next + 3);
     struct run_list list;
-    ck_assert_int_eq(
-        commit_log_read(world.log, commit_log_queue_find(world.log, 1, 0), next, 3, 1 << 20, &list),
-        OK);
+    ck_assert_int_eq(commit_log_read(world.log, commit_log_queue_find(world.log, 1, 0),
+                                     &(struct read_limits){next, 3, 1 << 20, false}, &list),
+                     OK);
     const uint8_t *record = segment_bytes(list.runs[0].segment) + list.runs[0].place;
     ck_assert_uint_eq(record_epoch(record), 2);
     for (uint32_t i = 0; i < list.count; i++) {

@@ -252,7 +252,8 @@ START_TEST(a_segment_that_is_still_sent_from_outlives_its_file)
     retain(4 * WORLD_SEGMENT_BYTES);
     put_many(0, 60);
     struct queue *queue = commit_log_queue_find(world.log, 1, 0);
-    ck_assert_int_eq(commit_log_read(world.log, queue, 0, 10, 1 << 20, &list), OK);
+    ck_assert_int_eq(
+        commit_log_read(world.log, queue, &(struct read_limits){0, 10, 1 << 20, false}, &list), OK);
     ck_assert_uint_eq(list.messages, 10);
     put_many(60, MANY);
     ck_assert(!is_there("00000000000000000000.log"));

@@ -62,7 +62,7 @@ START_TEST(quantiles_agree_with_a_sorted_list_within_one_percent)
         histogram_add(&histogram, values[i], 1);
     }
     qsort(values, COUNT, sizeof(*values), compare);
-    static const double fractions[] = {0.01, 0.1, 0.5, 0.9, 0.99, 0.999};
+    static const double fractions[] = {0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999};
     for (size_t i = 0; i < sizeof(fractions) / sizeof(fractions[0]); i++) {
         uint64_t exact = values[(size_t)(fractions[i] * COUNT) - 1];
         uint64_t told = histogram_quantile(&histogram, fractions[i]);

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * read_ahead.c - windows that move along the log, and the jobs that read and drop their chunks.
+ */
+
+#include "storage/read_ahead.h"
+
+#include "proto/base/contract.h"
+#include "storage/log_state.h"
+
+#include <stdlib.h>
+
+/* Who was not seen for so long is gone, and so is what was kept for him. */
+#define READER_GONE_NS (UINT64_C(60) * 1000 * 1000 * 1000)
+
+enum { COUNT_MAX = UINT8_MAX };
+
+/* One chunk, and where it lies in the log. */
+struct chunk {
+    struct segment *segment; /* NULL: there is none */
+    uint32_t number;
+    uint64_t begin;
+    uint64_t end;
+};
+
+struct chunk_job {
+    struct disk_job job;
+    struct commit_log *log;
+    struct segment *segment; /* a reference */
+    bool drops;
+    uint64_t offset;
+    uint64_t bytes;
+};
+
+/* ------------------------------------------------------------------- jobs */
+
+static void chunk_work(struct disk_job *job)
+{
+    struct chunk_job *chunks = CONTAINER_OF(job, struct chunk_job, job);
+    struct segment *segment = chunks->segment;
+    if (chunks->drops) {
+        disk_file_drop_range(segment->file, segment->map, chunks->offset, chunks->bytes);
+    } else {
+        disk_file_read_ahead(segment->file, chunks->offset, chunks->bytes);
+    }
+}
+
+static void chunk_done(struct disk_job *job)
+{
+    struct chunk_job *chunks = CONTAINER_OF(job, struct chunk_job, job);
+    struct commit_log *log = chunks->log;
+    log->ahead_bytes -= chunks->drops ? 0 : chunks->bytes;
+    log->jobs--;
+    segment_unref(chunks->segment);
+    free(chunks);
+}
+
+/* Has a chunk read or dropped. */
+static void submit(struct commit_log *log, const struct chunk *chunk, bool drops)
+{
+    struct segment *segment = chunk->segment;
+    struct chunk_job *chunks = calloc(1, sizeof(*chunks));
+    ASSERT(chunks != NULL);
+    *chunks = (struct chunk_job){.job = {.work = chunk_work, .done = chunk_done},
+                                 .log = log,
+                                 .segment = segment,
+                                 .drops = drops,
+                                 .offset = chunk->begin - segment->base,
+                                 .bytes = chunk->end - chunk->begin};
+    segment_ref(segment);
+    log->jobs++;
+    if (drops) {
+        log->counters.dropped_bytes += chunks->bytes;
+    } else {
+        log->counters.warmed_bytes += chunks->bytes;
+        log->ahead_bytes += chunks->bytes;
+    }
+    disk_submit(log->disk, log->reactor, DISK_WORKER_READ, &chunks->job);
+}
+
+/* ----------------------------------------------------------------- chunks */
+
+/* The chunk that a position lies in; the first one for what retention has taken. */
+static struct chunk chunk_at(const struct commit_log *log, uint64_t position)
+{
+    uint32_t low = 0;
+    uint32_t high = log->segment_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        *(log->segments[middle]->base <= position ? &low : &high) = middle;
+    }
+    struct segment *segment = log->segments[low];
+    uint64_t place = position > segment->base ? position - segment->base : 0;
+    if (place >= segment->used) {
+        return (struct chunk){.segment = NULL}; /* the end of the log */
+    }
+    uint64_t begin = place / READ_CHUNK_BYTES * READ_CHUNK_BYTES;
+    uint64_t end = begin + READ_CHUNK_BYTES;
+    return (struct chunk){.segment = segment,
+                          .number = (uint32_t)(place / READ_CHUNK_BYTES),
+                          .begin = segment->base + begin,
+                          .end = segment->base + (end < segment->used ? end : segment->used)};
+}
+
+/* The counts of a segment; of the open one as it will be when it is full. */
+static uint8_t *counts_of(struct segment *segment)
+{
+    if (segment->cold_readers == NULL) {
+        segment->cold_readers = calloc(segment->map_bytes / READ_CHUNK_BYTES + 1, 1);
+        ASSERT(segment->cold_readers != NULL);
+    }
+    return segment->cold_readers;
+}
+
+static bool is_cold(const struct chunk *chunk)
+{
+    const struct segment *segment = chunk->segment;
+    return !disk_file_is_resident(segment->file, chunk->begin - segment->base,
+                                  chunk->end - chunk->begin);
+}
+
+static void count_in(const struct chunk *chunk)
+{
+    uint8_t *count = &counts_of(chunk->segment)[chunk->number];
+    *count = *count < COUNT_MAX ? (uint8_t)(*count + 1) : COUNT_MAX;
+}
+
+/* Counts the reader in the chunks up to the one that `to` lies in: those that are cold, and those that
+ * were so to others. */
+static void enter(struct commit_log *log, struct cold_reader *reader, uint64_t to)
+{
+    for (struct chunk chunk = chunk_at(log, reader->entered);
+         chunk.segment != NULL && chunk.begin <= to; chunk = chunk_at(log, chunk.end)) {
+        if (counts_of(chunk.segment)[chunk.number] > 0 || is_cold(&chunk)) {
+            count_in(&chunk);
+        }
+        reader->entered = chunk.end;
+    }
+}
+
+/* Has those that count somebody read, up to the one that `to` lies in. */
+static void read_up_to(struct commit_log *log, struct cold_reader *reader, uint64_t to)
+{
+    for (struct chunk chunk = chunk_at(log, reader->ahead);
+         chunk.segment != NULL && chunk.begin <= to && log->ahead_bytes < READ_AHEAD_BYTES_MAX;
+         chunk = chunk_at(log, chunk.end)) {
+        if (counts_of(chunk.segment)[chunk.number] > 0) {
+            submit(log, &chunk, false);
+        }
+        reader->ahead = chunk.end;
+    }
+}
+
+/* Moves the back of a window to the chunk that `to` lies in. */
+static void leave(struct commit_log *log, struct cold_reader *reader, uint64_t to, bool drops)
+{
+    struct chunk chunk = chunk_at(log, reader->behind);
+    while (chunk.segment != NULL && chunk.end <= to) {
+        uint8_t *count = &counts_of(chunk.segment)[chunk.number];
+        if (*count > 0 && --*count == 0 && drops) {
+            submit(log, &chunk, true);
+        }
+        reader->behind = chunk.end;
+        chunk = chunk_at(log, chunk.end);
+    }
+}
+
+/* ---------------------------------------------------------------- readers */
+
+static void forget(struct commit_log *log, struct cold_reader *reader)
+{
+    leave(log, reader, reader->entered, true);
+    *reader = (struct cold_reader){.seen_ns = 0};
+}
+
+static struct cold_reader *find(struct commit_log *log, const struct reader_place *at)
+{
+    for (uint32_t i = 0; i < COLD_READERS_MAX; i++) {
+        const struct reader_place *next = &log->cold_readers[i].next;
+        if (next->topic == at->topic && next->number == at->number && next->offset == at->offset) {
+            return &log->cold_readers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Forgets who is gone, and if there is no room then, whoever was not seen for the longest time. */
+static struct cold_reader *find_room(struct commit_log *log, uint64_t now_ns)
+{
+    struct cold_reader *oldest = &log->cold_readers[0];
+    for (uint32_t i = 0; i < COLD_READERS_MAX; i++) {
+        struct cold_reader *reader = &log->cold_readers[i];
+        if (reader->next.topic != 0 && now_ns - reader->seen_ns > READER_GONE_NS) {
+            forget(log, reader);
+        }
+        oldest = reader->seen_ns < oldest->seen_ns ? reader : oldest;
+    }
+    forget(log, oldest);
+    return oldest;
+}
+
+uint64_t read_ahead_missed(struct commit_log *log, const struct cold_range *range)
+{
+    uint64_t now_ns = reactor_now_ns(log->reactor);
+    uint64_t begin = range->segment->base + range->offset;
+    uint64_t end = begin + range->bytes;
+    uint64_t first = chunk_at(log, begin).begin;
+    struct cold_reader *reader = find(log, &range->reader);
+    if (reader == NULL) {
+        reader = find_room(log, now_ns);
+        *reader = (struct cold_reader){.next = range->reader, .behind = first};
+        log->has_cold_readers = true;
+    }
+    reader->seen_ns = now_ns;
+    reader->entered = reader->entered > first ? reader->entered : first;
+    for (struct chunk chunk = chunk_at(log, reader->entered);
+         chunk.segment != NULL && chunk.begin < end; chunk = chunk_at(log, chunk.end)) {
+        count_in(&chunk);
+        reader->entered = chunk.end;
+    }
+    uint64_t last = chunk_at(log, end - 1).end;
+    reader->ahead = reader->ahead > last ? reader->ahead : last;
+    return last - end;
+}
+
+void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
+                      const struct run_list *list)
+{
+    struct cold_reader *reader = log->has_cold_readers ? find(log, from) : NULL;
+    if (reader == NULL) {
+        return;
+    }
+    const struct run *last = &list->runs[list->count - 1];
+    uint64_t end = last->segment->base + last->place + last->bytes;
+    reader->next.offset += list->messages;
+    reader->seen_ns = reactor_now_ns(log->reactor);
+    if (log->written - end < READ_CHUNK_BYTES) {
+        /* He has come to the tail: what lies before him stays. */
+        leave(log, reader, end, true);
+        leave(log, reader, reader->entered, false);
+        *reader = (struct cold_reader){.seen_ns = 0};
+        return;
+    }
+    uint64_t near = reader->step_bytes == 0 ? READ_CHUNK_BYTES / 2 : reader->step_bytes;
+    if (end + near >= reader->ahead) {
+        uint64_t step = reader->step_bytes == 0 ? READ_CHUNK_BYTES : 2 * reader->step_bytes;
+        reader->step_bytes = step < READ_AHEAD_BYTES ? step : READ_AHEAD_BYTES;
+        /* What he jumped over is not read. */
+        uint64_t here = chunk_at(log, end - 1).begin;
+        reader->entered = reader->entered > here ? reader->entered : here;
+        reader->ahead = reader->ahead > here ? reader->ahead : here;
+        enter(log, reader, end + reader->step_bytes + READ_UNASKED_BYTES);
+        read_up_to(log, reader, end + reader->step_bytes);
+    }
+    if (end > READ_BEHIND_BYTES) {
+        leave(log, reader, end - READ_BEHIND_BYTES, true);
+    }
+}

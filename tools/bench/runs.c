@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * runs.c - one run of ternmq-bench: produce, consume, both at once, latency at a fixed rate, or catch-up; checks
+ * that every message it was acknowledged came back exactly once and in order, and says how fast.
+ */
+#include "tools/bench/runs.h"
+
+#include "proto/base/bytes.h"
+#include "tools/bench/catch_up.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+void plan_interrupt(void)
+{
+    interrupted = 1;
+}
+
+static enum exit_status complain(const struct ternmq_error *error)
+{
+    (void)fprintf(stderr, "ternmq-bench: %s: %s\n", error->name, error->message);
+    return error->code == TERNMQ_UNREACHABLE ? EXIT_NOBODY_REACHABLE
+           : error->code == TERNMQ_USAGE     ? EXIT_WRONG_USAGE
+                                             : EXIT_FAILED;
+}
+
+/* -------------------------------------------------------------------------- the topics */
+
+static int make_topic(const struct plan *plan, struct ternmq *client, const char *name,
+                      struct ternmq_error *error)
+{
+    int code = ternmq_topic_delete(client, name, error);
+    if (code != TERNMQ_OK && code != TERNMQ_TOPIC_NOT_FOUND) {
+        return code;
+    }
+    const struct ternmq_topic_options topic = {
+        .name = name, .queues = plan->load.queues, .durability = plan->load.durability};
+    return ternmq_topic_put(client, &topic, NULL, NULL, error);
+}
+
+static enum exit_status make_topics(const struct plan *plan)
+{
+    struct ternmq_error error;
+    struct ternmq *client = ternmq_open(&plan->load.client, &error);
+    if (client == NULL) {
+        return complain(&error);
+    }
+    int code = TERNMQ_OK;
+    for (uint32_t i = 0; i < plan->load.topics && !plan->keep_topic && code == TERNMQ_OK; i++) {
+        char name[TOPIC_NAME_BYTES_MAX + 1];
+        (void)load_topic_name(&plan->load, i, name);
+        code = make_topic(plan, client, name, &error);
+    }
+    ternmq_close(client);
+    return code == TERNMQ_OK ? EXIT_DONE : complain(&error);
+}
+
+/* -------------------------------------------------------------------------- the runs */
+
+static bool was_interrupted(const struct load *load)
+{
+    (void)load;
+    return interrupted != 0;
+}
+
+static bool all_has_come(const struct load *load)
+{
+    struct load *changeable = (struct load *)(uintptr_t)load;
+    const struct ledger *ledger = load_ledger(changeable);
+    return load_is_quiet(load) && ledger_seen(ledger) >= ledger_acknowledged(ledger);
+}
+
+/* Runs through warm-up and measured time. */
+static void measure(const struct plan *plan, struct load *load, struct report *report)
+{
+    load_run(load, plan->warmup_ms, was_interrupted);
+    report_broker_begin(report);
+    load_measure_begin(load);
+    load_run(load, plan->duration_ms, was_interrupted);
+    load_measure_end(load);
+    report_broker_end(report);
+}
+
+static bool read_all_back(struct load *load, struct ternmq_error *error)
+{
+    if (!load_consume_begin(load, true, true, error)) {
+        return false;
+    }
+    bool done = load_run(load, UINT32_MAX, load_is_at_end);
+    load_consume_end(load);
+    return done;
+}
+
+/* Measures from the first message to the last answer. */
+static bool fill(struct plan *plan, struct load *load)
+{
+    load_produce_limit(load, plan->messages);
+    report_broker_begin(&plan->report);
+    load_measure_begin(load);
+    load_produce_begin(load);
+    bool done = load_run(load, UINT32_MAX, load_has_produced_all);
+    load_measure_end(load);
+    report_broker_end(&plan->report);
+    load_produce_end(load);
+    return done;
+}
+
+static bool run_produce(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    if (plan->messages != 0) {
+        if (!fill(plan, load)) {
+            return false;
+        }
+    } else {
+        load_produce_begin(load);
+        measure(plan, load, &plan->report);
+        load_produce_end(load);
+    }
+    if (!load_run(load, LOAD_TIMEOUT_MS, load_is_quiet)) {
+        return load_failure(load) == NULL;
+    }
+    return plan->unchecked || read_all_back(load, error);
+}
+
+static bool run_both(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    /* A topic that was kept may hold what others wrote: only what comes is of interest. */
+    if (!load_consume_begin(load, !plan->keep_topic, false, error)) {
+        return false;
+    }
+    load_run(load, 200, NULL); /* every queue has been asked for once */
+    load_produce_begin(load);
+    measure(plan, load, &plan->report);
+    load_produce_end(load);
+    load_run(load, LOAD_TIMEOUT_MS, all_has_come);
+    load_consume_end(load);
+    return load_failure(load) == NULL;
+}
+
+/* Fills the topic, then reads it from its first message on until the time is over, each time to the
+ * end. */
+static bool run_consume(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    if (!fill(plan, load)) {
+        return false;
+    }
+    if (!read_all_back(load, error)) { /* the warm-up, which also shows that all is there */
+        return false;
+    }
+    uint64_t passed_ms = 0;
+    report_broker_begin(&plan->report);
+    load_measure_begin(load);
+    while (passed_ms < plan->duration_ms && interrupted == 0 && load_failure(load) == NULL) {
+        ledger_read_again(load_ledger(load));
+        if (!read_all_back(load, error)) {
+            return false;
+        }
+        load_measure_end(load);
+        passed_ms = load_figures(load)->nanoseconds / 1000000U;
+        load_measure_go_on(load);
+    }
+    load_measure_end(load);
+    report_broker_end(&plan->report);
+    return true;
+}
+
+/* -------------------------------------------------------------------------- catch-up */
+
+/* What a load's loop waits for while another thread reads. */
+static const struct catch_up *reader;
+
+static bool reader_has_ended(const struct load *load)
+{
+    (void)load;
+    return catch_up_has_ended(reader) || interrupted != 0;
+}
+
+/* Producing and consuming at the tail as long as the reader reads. */
+static bool run_beside(struct plan *plan, struct load *load, struct catch_up *catch_up,
+                       struct ternmq_error *error)
+{
+    if (!load_consume_begin(load, false, false, error)) {
+        return false;
+    }
+    load_run(load, 200, NULL); /* every queue has been asked for once */
+    load_produce_begin(load);
+    load_run(load, plan->warmup_ms, was_interrupted);
+    reader = catch_up;
+    report_broker_begin(&plan->report);
+    load_measure_begin(load);
+    catch_up_start(catch_up);
+    load_run(load, UINT32_MAX, reader_has_ended);
+    load_measure_end(load);
+    report_broker_end(&plan->report);
+    load_produce_end(load);
+    load_run(load, LOAD_TIMEOUT_MS, all_has_come);
+    load_consume_end(load);
+    return load_failure(load) == NULL;
+}
+
+static enum exit_status run_catch_up(struct plan *plan)
+{
+    struct ternmq_error error = {.code = TERNMQ_OK};
+    struct report *report = &plan->report;
+    struct load *load = NULL;
+    struct ledger_verdict verdict = {.acknowledged = 0};
+    struct catch_up *catch_up =
+        catch_up_create(&plan->load.client, plan->load.topic, plan->duration_ms, &error);
+    bool done = catch_up != NULL;
+    if (done && plan->load.rate != 0) {
+        load = load_create(&plan->load, &error);
+        done = load != NULL && run_beside(plan, load, catch_up, &error);
+    } else if (done) {
+        report_broker_begin(report);
+        catch_up_start(catch_up);
+        while (!catch_up_has_ended(catch_up) && interrupted == 0) {
+            (void)usleep(1000);
+        }
+        report_broker_end(report);
+    }
+    if (done) {
+        report->catch_up = catch_up_finish(catch_up, &error);
+        done = report->catch_up != NULL;
+    }
+    enum exit_status status;
+    if (done) {
+        if (load != NULL) {
+            verdict = ledger_judge(load_ledger(load));
+        }
+        report->checked = true;
+        report_print(report, load == NULL ? NULL : load_figures(load), &verdict);
+        status = report_is_good(report, &verdict) ? EXIT_DONE : EXIT_FAILED;
+    } else {
+        const struct ternmq_error *why = load == NULL ? NULL : load_failure(load);
+        status = complain(why == NULL ? &error : why);
+    }
+    if (load != NULL) {
+        load_destroy(load);
+    }
+    catch_up_destroy(catch_up);
+    return status;
+}
+
+/* -------------------------------------------------------------------------- any of them */
+
+static enum exit_status explain(const struct load *load, const struct ternmq_error *error)
+{
+    const struct ternmq_error *why = load_failure(load);
+    why = why != NULL ? why : error->code != TERNMQ_OK ? error : load_last_error(load);
+    if (why != NULL) {
+        return complain(why);
+    }
+    (void)fprintf(stderr, "ternmq-bench: no answer within %d s\n", LOAD_TIMEOUT_MS / 1000);
+    return EXIT_FAILED;
+}
+
+static enum exit_status conclude(struct plan *plan, struct load *load)
+{
+    struct ledger_verdict verdict = ledger_judge(load_ledger(load));
+    plan->report.checked = !plan->unchecked || plan->mode != MODE_PRODUCE;
+    report_print(&plan->report, load_figures(load), &verdict);
+    const struct ternmq_error *last = load_last_error(load);
+    if (last != NULL) {
+        (void)fprintf(stderr, "ternmq-bench: the last of the errors: %s: %s\n", last->name,
+                      last->message);
+    }
+    return report_is_good(&plan->report, &verdict) ? EXIT_DONE : EXIT_FAILED;
+}
+
+enum exit_status plan_run(struct plan *plan)
+{
+    struct ternmq_error error = {.code = TERNMQ_OK};
+    enum exit_status status = make_topics(plan);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    if (plan->mode == MODE_CATCH_UP) {
+        return run_catch_up(plan);
+    }
+    struct load *load = load_create(&plan->load, &error);
+    if (load == NULL) {
+        return complain(&error);
+    }
+    bool done = plan->mode == MODE_PRODUCE   ? run_produce(plan, load, &error)
+                : plan->mode == MODE_CONSUME ? run_consume(plan, load, &error)
+                                             : run_both(plan, load, &error);
+    status = done ? conclude(plan, load) : explain(load, &error);
+    load_destroy(load);
+    return status;
+}
