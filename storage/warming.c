@@ -73,7 +73,11 @@ static struct warming *submit(struct commit_log *log, const struct cold_range *r
     ASSERT(warming != NULL);
     warming->log = log;
     warming->range = *range;
-    warming->file = range->of_index ? range->segment->index.file : range->segment->file;
+    /* A damaged index that was made again meanwhile may be in memory now: what is read then is of no use,
+     * and does no harm. */
+    const struct segment *segment = range->segment;
+    bool of_index = range->of_index && segment->index.file != NULL;
+    warming->file = of_index ? segment->index.file : segment->file;
     warming->behind_bytes = behind_bytes;
     warming->started_ns = reactor_now_ns(log->reactor);
     warming->job.work = warming_work;
