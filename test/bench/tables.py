@@ -123,9 +123,13 @@ def alone_table(results):
 def markdown(lines):
     if len(lines) < 2:
         return ""
-    head, *body = [
-        "| " + " | ".join("**no**" if cell == "no" else cell for cell in line) + " |" for line in lines
-    ]
+    shown, row = [], None
+    for line in lines:
+        # What a row is about stands in its first line alone.
+        cells = [line[0].partition(":")[0] if line[0] == row else line[0], *line[1:]]
+        row = line[0]
+        shown.append("| " + " | ".join("**no**" if cell == "no" else cell for cell in cells) + " |")
+    head, *body = shown
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
 
 

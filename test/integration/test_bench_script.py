@@ -91,7 +91,8 @@ class BenchScript(unittest.TestCase):
         self.assertIn("| **no** |", self.shown(result({"G10000": [latency(141)]})))
 
     def test_a_row_alone_has_its_reach_beside_it(self):
-        figures = {"ratio": 0.79, "dd_mb_s": 1000, "disk_share": 1.0, "mb_s": 790}
+        figures = {"ratio": 0.79, "dd_mb_s": 1000, "mb_s": 790, "disk_share": 1.0}
+        figures |= {"ratio_sendfile": 0.9, "sendfile_mb_s": 880}
         text = self.shown(result({}, {"COLD": [{"epoll": figures}]}))
         self.assertIn("| at least 0.80 | **no** |", text)
         text = self.shown(result({}, {"COLD": [{"epoll": figures | {"ratio": 0.81}}]}))
