@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 import tap
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / "test" / "bench"))
 
 import gate  # noqa: E402
 import measured  # noqa: E402
+import rows_beside  # noqa: E402
 import tables  # noqa: E402
 
 REFERENCE_LINE = (
@@ -105,7 +107,7 @@ class BenchScript(unittest.TestCase):
         def measured_at(part):
             rounds = {}
             for name, row in kept.items():
-                latency = gate.rows_beside.BY_NAME[name].kind == "latency"
+                latency = rows_beside.BY_NAME[name].kind == "latency"
                 off = part * row["noise"] * (1 if latency else -1)
                 figure = "p50" if latency else "rate"
                 rounds[name] = [
@@ -122,6 +124,17 @@ class BenchScript(unittest.TestCase):
         self.assertEqual((figures["in"], figures["out"], figures["bcpu"]), (1000, 900, 0.25))
         self.assertAlmostEqual(figures["others"], max(0, os.cpu_count() * 0.95 - 1.7))
         self.assertEqual((figures["ack_max"], figures["e2e_p50"], figures["e2e_p99"]), (4, 5, 6))
+
+    def test_a_disturbed_run_is_repeated_and_the_least_disturbed_stands(self):
+        def tried(patience, *others):
+            context = types.SimpleNamespace(patience=patience, say=lambda text: None)
+            runs = iter([{"others": share} for share in others])
+            return rows_beside.patiently(context, lambda: next(runs))["others"], len(list(runs))
+
+        self.assertEqual(tried(2, 0.1, 0.0), (0.1, 1))
+        self.assertEqual(tried(2, 0.9, 0.1, 0.0), (0.1, 1))
+        self.assertEqual(tried(2, 0.9, 0.5, 0.7), (0.5, 0))
+        self.assertEqual(tried(0, 0.9, 0.0), (0.9, 1))
 
     def test_a_table_goes_to_its_place_in_a_page(self):
         with tempfile.TemporaryDirectory() as folder:
