@@ -60,6 +60,7 @@ struct pull_call {
     void (*again)(struct call *call, struct core *at); /* goes on with it then */
     struct cold_range cold;                            /* what that was, to be compared only */
     uint32_t cold_tries;                               /* so often in a row it was the same */
+    uint32_t cold_rounds;                              /* so often it was anything */
     bool is_cold;                                      /* it waits for that */
     bool unreadable;                                   /* the disk could not give it */
 
