@@ -218,12 +218,12 @@ def disturbed(results):
 
 
 def reached(row, rounds, party):
-    """Whether the medians are what is to be reached; None: not measured."""
+    """Of each round that was measured, whether it is what is to be reached."""
     values = ratios(rounds, party, "p50" if row.kind == "latency" else "rate")
-    if not values:
-        return None
-    middle = statistics.median(values)
     if row.kind == "latency":
-        return middle <= row.reach
+        return [value <= row.reach for value in values]
     costs = ratios(rounds, party, "cpu")
-    return middle >= row.reach and (not row.reach_cpu or statistics.median(costs) <= row.reach_cpu)
+    return [
+        value >= row.reach and (not row.reach_cpu or cost <= row.reach_cpu)
+        for value, cost in zip(values, costs, strict=True)
+    ]

@@ -85,6 +85,13 @@ class BenchScript(unittest.TestCase):
         self.assertEqual(text.count("not measured"), 4)
         self.assertIn("5.00 k/s", text)
 
+    def test_what_is_reached_is_said_by_nearly_all_rounds_or_undecided(self):
+        self.assertEqual(tables.verdict([True, True, False, True, True]), "yes")
+        self.assertEqual(tables.verdict([False, False, True, False, False]), "no")
+        self.assertEqual(tables.verdict([True, True, False]), "undecided")
+        self.assertEqual(tables.verdict([False]), "no")
+        self.assertEqual(tables.verdict([]), tables.NOT_MEASURED)
+
     def test_a_latency_reaches_by_being_low(self):
         def latency(p50):
             return {"reference": {"p50": 100, "p99": 300}, "epoll": {"p50": p50, "p99": 600}}
