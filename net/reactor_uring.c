@@ -61,6 +61,7 @@ struct uring_socket *uring_socket_open(struct uring_reactor *reactor, int socket
         return NULL;
     }
     list_init(&entry->link);
+    list_init(&entry->starved_link);
     list_init(&entry->all);
     list_append(&reactor->all, &entry->all);
     entry->socket = socket;
@@ -78,6 +79,7 @@ void uring_socket_again(struct uring_reactor *reactor, struct uring_socket *sock
 void uring_socket_free(struct uring_socket *entry)
 {
     list_remove(&entry->link);
+    list_remove(&entry->starved_link);
     list_remove(&entry->all);
     buffer_unref(entry->kept);
     free(entry);
@@ -112,7 +114,6 @@ static void uring_shutdown(struct reactor *common, int socket, bool send_only)
     struct uring_socket *entry = uring_socket_find(reactor, socket);
     if (entry != NULL && !send_only) {
         entry->shut = true;
-        list_remove(&entry->link);
         uring_socket_again(reactor, entry);
     }
 }
@@ -168,7 +169,10 @@ static void uring_buffers_home(struct reactor *common)
 {
     struct uring_reactor *reactor = uring_reactor_of(common);
     uring_buffers_lend(reactor);
-    list_move_all(&reactor->again, &reactor->starved);
+    struct list *link;
+    while ((link = list_take_first(&reactor->starved)) != NULL) {
+        uring_socket_again(reactor, CONTAINER_OF(link, struct uring_socket, starved_link));
+    }
 }
 
 /* ------------------------------------------------------------------- wait */

@@ -45,7 +45,8 @@ enum uring_request {
 };
 
 struct uring_socket {
-    struct list link; /* in `again` or `starved`, or in none */
+    struct list link;         /* in `again` or `working`, or in none */
+    struct list starved_link; /* in `starved`, or in none: its send goes on meanwhile */
     struct list all;
     struct accept_op *accept;
     struct receive_op *receive;

@@ -91,8 +91,9 @@ static bool receive_preferred(struct uring_reactor *reactor, struct uring_socket
 static void ask(struct uring_reactor *reactor, struct uring_socket *socket)
 {
     if (!uring_buffers_lend(reactor)) {
-        list_remove(&socket->link);
-        list_append(&reactor->starved, &socket->link);
+        if (list_is_empty(&socket->starved_link)) {
+            list_append(&reactor->starved, &socket->starved_link);
+        }
         return;
     }
     struct io_uring_sqe *request = uring_request(reactor, socket, URING_RECEIVE);
