@@ -199,7 +199,7 @@ void uring_received(struct uring_reactor *reactor, struct uring_socket *socket, 
 void uring_receive_cancel(struct uring_reactor *reactor, struct uring_socket *socket)
 {
     if (!uring_is_in_kernel(socket, URING_RECEIVE)) {
-        list_remove(&socket->link);
+        list_remove(&socket->starved_link);
         uring_cancel_request(reactor, socket, URING_POLL_IN);
         receive_finish(reactor, socket, -ECANCELED);
     } else if ((socket->cancelled & 1U << URING_RECEIVE) == 0) {

@@ -219,16 +219,42 @@ START_TEST(a_file_is_sent_while_the_receive_waits_for_a_buffer)
 }
 END_TEST
 
+/* The send has had its share of a turn, and waits for the next one. */
+START_TEST(a_send_goes_on_when_the_receive_of_its_socket_is_cancelled)
+{
+    net_world_init(&world, _i);
+    struct stream stream;
+    stream_open(&stream, count_bytes);
+    reactor_receive_pause(world.reactor, &stream.receive);
+    ck_assert_int_eq(write(stream.sockets[1], "x", 1), 1);
+    net_world_pass(&world, 5); /* nothing of the receive is in the kernel any more */
+    int file = file_of(SENT_BYTES);
+
+    send_file(&stream, file);
+    ck_assert_uint_lt(stream.send.sent, SENT_BYTES);
+    reactor_cancel(world.reactor, &stream.receive.op);
+    expect_sent(&stream);
+
+    (void)close(file);
+    stream_close(&stream);
+    net_world_deinit(&world);
+}
+END_TEST
+
 static Suite *reactor_starved_suite(void)
 {
     Suite *suite = suite_create("net/reactor_starved");
     TCase *starved = tcase_create("starved");
+    TCase *cancelled = tcase_create("cancelled");
 
     tcase_add_loop_test(starved, bytes_are_sent_while_the_receive_waits_for_a_buffer, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(starved, a_file_is_sent_while_the_receive_waits_for_a_buffer, 0,
                         NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(cancelled, a_send_goes_on_when_the_receive_of_its_socket_is_cancelled, 0,
+                        NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, starved);
+    suite_add_tcase(suite, cancelled);
     return suite;
 }
 
