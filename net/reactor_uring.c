@@ -145,18 +145,33 @@ void uring_socket_work(struct uring_reactor *reactor, struct uring_socket *socke
     }
 }
 
-static void uring_complete(struct reactor *common)
+static void work_again(struct uring_reactor *reactor)
 {
-    struct uring_reactor *reactor = uring_reactor_of(common);
     list_move_all(&reactor->working, &reactor->again);
     struct list *link;
-    while (!reactor_turn_is_full(common) && (link = list_take_first(&reactor->working)) != NULL) {
+    while (!reactor_turn_is_full(&reactor->common) &&
+           (link = list_take_first(&reactor->working)) != NULL) {
         uring_socket_work(reactor, CONTAINER_OF(link, struct uring_socket, link));
     }
     /* What is left goes before what became ready meanwhile. */
     list_move_all(&reactor->working, &reactor->again);
     list_move_all(&reactor->again, &reactor->working);
-    uring_take_completions(reactor);
+}
+
+/* Whichever comes first may fill the turn: where it left completions unread, they come first in the
+ * next one, and the sockets in the one after. */
+static void uring_complete(struct reactor *common)
+{
+    struct uring_reactor *reactor = uring_reactor_of(common);
+    if (reactor->completions_wait) {
+        uring_take_completions(reactor);
+        work_again(reactor);
+        reactor->completions_wait = false;
+    } else {
+        work_again(reactor);
+        uring_take_completions(reactor);
+        reactor->completions_wait = io_uring_cq_ready(&reactor->ring) > 0;
+    }
 }
 
 static bool uring_is_busy(const struct reactor *common)

@@ -89,10 +89,11 @@ struct uring_reactor {
     struct uring_buffers buffers;
     struct uring_socket **sockets; /* by descriptor */
     int sockets_max;
-    struct list all;     /* struct uring_socket, the closed ones too */
-    struct list again;   /* those that have something to do in the next turn */
-    struct list working; /* those of them that this turn works on */
-    struct list starved; /* receivers that lack a buffer */
+    struct list all;       /* struct uring_socket, the closed ones too */
+    struct list again;     /* those that have something to do in the next turn */
+    struct list working;   /* those of them that this turn works on */
+    struct list starved;   /* receivers that lack a buffer */
+    bool completions_wait; /* longer than the sockets of `again`: they are next */
 };
 
 static inline struct uring_reactor *uring_reactor_of(struct reactor *reactor)

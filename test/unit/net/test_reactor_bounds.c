@@ -151,6 +151,99 @@ START_TEST(files_to_many_peers_at_once_are_spread_over_turns)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ fairness */
+
+enum {
+    FLOOD_PEERS = 8, /* twice what a turn takes */
+    FLOOD_BYTES = 64 * 1024,
+    PREFER_BYTES = 1024 * 1024,
+    PATIENT_TURNS = 20 /* what waits for its turn among nine has it long before */
+};
+
+struct flood_peer {
+    struct receive_op receive;
+    int sockets[2];
+    bool is_done;
+};
+
+/* Where all of them go on with what they have begun. */
+static uint8_t preferred[PREFER_BYTES];
+
+static void flood(const struct flood_peer *peer)
+{
+    static const uint8_t bytes[FLOOD_BYTES];
+    while (send(peer->sockets[1], bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+}
+
+/* Whatever is read is there again at once: the socket is never empty. */
+static void flood_received(struct receive_op *receive, struct buffer *buffer, uint8_t *bytes,
+                           size_t length)
+{
+    (void)buffer;
+    (void)bytes;
+    (void)length;
+    receive->prefer = preferred;
+    receive->prefer_bytes = PREFER_BYTES;
+    flood(CONTAINER_OF(receive, struct flood_peer, receive));
+}
+
+static void byte_received(struct receive_op *receive, struct buffer *buffer, uint8_t *bytes,
+                          size_t length)
+{
+    (void)receive;
+    (void)buffer;
+    (void)bytes;
+    busy_received += length;
+}
+
+static void flood_done(struct op *op, int64_t result)
+{
+    (void)result;
+    CONTAINER_OF(CONTAINER_OF(op, struct receive_op, op), struct flood_peer, receive)->is_done =
+        true;
+}
+
+START_TEST(a_byte_is_seen_however_much_others_send_into_memory_that_they_prefer)
+{
+    static struct flood_peer peers[FLOOD_PEERS + 1];
+    struct flood_peer *single = &peers[FLOOD_PEERS];
+    net_world_init(&world, _i);
+    busy_received = 0;
+    for (int i = 0; i <= FLOOD_PEERS; i++) {
+        struct flood_peer *peer = &peers[i];
+        *peer = (struct flood_peer){
+            .receive = {.op = {.done = flood_done},
+                        .received = peer == single ? byte_received : flood_received}};
+        ck_assert_int_eq(
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, peer->sockets), 0);
+        reactor_receive(world.reactor, &peer->receive, peer->sockets[0]);
+    }
+    net_world_pass(&world, 5);
+    for (int i = 0; i < FLOOD_PEERS; i++) {
+        flood(&peers[i]);
+    }
+    for (int i = 0; i < PATIENT_TURNS; i++) {
+        reactor_run_once(world.reactor, 10);
+    }
+
+    ck_assert_int_eq(write(single->sockets[1], "x", 1), 1);
+    int turns = 0;
+    while (busy_received == 0 && turns < PATIENT_TURNS) {
+        reactor_run_once(world.reactor, 10);
+        turns++;
+    }
+    ck_assert_uint_eq(busy_received, 1);
+    for (int i = 0; i <= FLOOD_PEERS; i++) {
+        reactor_cancel(world.reactor, &peers[i].receive.op);
+        net_world_await(&world, &peers[i].is_done);
+        reactor_close(world.reactor, peers[i].sockets[0]);
+        (void)close(peers[i].sockets[1]);
+    }
+    net_world_deinit(&world);
+}
+END_TEST
+
 static Suite *reactor_bounds_suite(void)
 {
     Suite *suite = suite_create("net/reactor_bounds");
@@ -159,6 +252,9 @@ static Suite *reactor_bounds_suite(void)
     tcase_add_loop_test(bounds, what_many_peers_send_at_once_is_spread_over_turns, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(bounds, files_to_many_peers_at_once_are_spread_over_turns, 0,
+                        NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(bounds,
+                        a_byte_is_seen_however_much_others_send_into_memory_that_they_prefer, 0,
                         NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, bounds);
     return suite;
