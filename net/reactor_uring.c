@@ -96,9 +96,10 @@ static void uring_close(struct reactor *common, int socket)
         if (entry->in_kernel == 0) {
             uring_socket_free(entry);
         } else {
-            /* The kernel keeps the socket open for its requests until they end. */
+            /* The kernel keeps the socket open for its requests until they end, which is now. */
             uring_cancel_request(reactor, entry, URING_POLL_IN);
             uring_cancel_request(reactor, entry, URING_POLL_OUT);
+            uring_submit(reactor);
         }
     }
     /* An interrupted close has closed all the same. */

@@ -14,8 +14,9 @@
  * Requests are queued in memory and go with the next wait, all in one system call. Where the queue
  * has no room, or something else has to be tried again, the socket is in `again`.
  *
- * A socket may be closed while a poll of it is in the kernel: its entry leaves the table at once,
- * and its memory lives until the last completion has come.
+ * A socket may be closed while a poll of it is in the kernel, which keeps it open until the poll has
+ * ended: that it is to end goes to the kernel at once. Its entry leaves the table, and its memory lives
+ * until the last completion has come.
  */
 #ifndef NET_REACTOR_URING_H
 #define NET_REACTOR_URING_H
@@ -148,6 +149,10 @@ void uring_cancel_due(struct uring_reactor *reactor, struct uring_socket *socket
 
 /* For the backend's table: hands everything queued to the kernel, and waits. */
 void uring_wait(struct reactor *reactor, int64_t wait_ns);
+
+/* Hands everything queued to the kernel now, if it can. Where it cannot (it lacks memory; another
+ * thread ran the reactor, and has ended) the next wait, or the end of the ring, does it. */
+void uring_submit(struct uring_reactor *reactor);
 
 /* Works on what has completed, as much as a turn may. */
 void uring_take_completions(struct uring_reactor *reactor);
