@@ -90,7 +90,8 @@ static void enter(struct uring_reactor *reactor, uint32_t count,
                   const struct __kernel_timespec *limit)
 {
     int result = try_enter(reactor, count, limit);
-    /* Of these the kernel has taken nothing, or not all: what is left goes with the next one. */
+    /* Of these the kernel has taken nothing, or not all: what is left goes with the next one. After
+     * -EBADR nobody can go on: it has lost a completion, for want of memory. */
     ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN ||
            result == -EBUSY || result == -ENOMEM);
 }
@@ -245,6 +246,9 @@ void uring_wait(struct reactor *common, int64_t wait_ns)
         enable(reactor);
     }
     read_wake(reactor);
+    if (!reactor->wake_is_read) {
+        wait_ns = 0; /* there was no room: nobody could end the sleep */
+    }
     uring_buffers_lend(reactor);
     if (wait_ns != 0) {
         struct __kernel_timespec limit = {.tv_sec = wait_ns / 1000000000,
