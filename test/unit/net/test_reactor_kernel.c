@@ -561,67 +561,6 @@ START_TEST(what_is_done_between_two_turns_counts_but_for_sleep)
 }
 END_TEST
 
-enum { BUSY_PEERS = 20, BUSY_BYTES = 100 * 1024, TURN_BYTES_BOUND = (1024 + 256) * 1024 };
-
-struct busy_peer {
-    struct receive_op receive;
-    int sockets[2];
-    bool is_done;
-};
-
-static struct busy_peer busy_peers[BUSY_PEERS];
-static size_t busy_received;
-
-static void busy_bytes(struct receive_op *receive, struct buffer *buffer, uint8_t *bytes,
-                       size_t length)
-{
-    (void)receive;
-    (void)buffer;
-    (void)bytes;
-    busy_received += length;
-}
-
-static void busy_done(struct op *op, int64_t result)
-{
-    (void)result;
-    CONTAINER_OF(CONTAINER_OF(op, struct receive_op, op), struct busy_peer, receive)->is_done =
-        true;
-}
-
-START_TEST(what_many_peers_send_at_once_is_spread_over_turns)
-{
-    static const uint8_t bytes[BUSY_BYTES];
-    net_world_init(&world, _i);
-    busy_received = 0;
-    for (int i = 0; i < BUSY_PEERS; i++) {
-        struct busy_peer *peer = &busy_peers[i];
-        *peer = (struct busy_peer){.receive = {.op = {.done = busy_done}, .received = busy_bytes}};
-        ck_assert_int_eq(
-            socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, peer->sockets), 0);
-        ck_assert_int_eq(write(peer->sockets[1], bytes, sizeof(bytes)), sizeof(bytes));
-        reactor_receive(world.reactor, &peer->receive, peer->sockets[0]);
-    }
-    size_t most = 0;
-    uint64_t begun_ms = net_world_clock_ms();
-    while (busy_received < (size_t)BUSY_PEERS * BUSY_BYTES &&
-           net_world_clock_ms() - begun_ms < NET_WORLD_PATIENCE_MS) {
-        size_t before = busy_received;
-        reactor_run_once(world.reactor, 10);
-        most = busy_received - before > most ? busy_received - before : most;
-    }
-    ck_assert_uint_eq(busy_received, (size_t)BUSY_PEERS * BUSY_BYTES);
-    ck_assert_uint_le(most, TURN_BYTES_BOUND);
-    for (int i = 0; i < BUSY_PEERS; i++) {
-        struct busy_peer *peer = &busy_peers[i];
-        reactor_cancel(world.reactor, &peer->receive.op);
-        net_world_await(&world, &peer->is_done);
-        reactor_close(world.reactor, peer->sockets[0]);
-        (void)close(peer->sockets[1]);
-    }
-    net_world_deinit(&world);
-}
-END_TEST
-
 static Suite *reactor_kernel_suite(void)
 {
     Suite *suite = suite_create("net/reactor_kernel");
@@ -656,8 +595,6 @@ static Suite *reactor_kernel_suite(void)
     tcase_add_loop_test(sleep, a_short_timer_is_not_rounded_up_to_a_millisecond, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, a_wait_for_nothing_ends_after_its_time, 0, NET_WORLD_KERNEL_KINDS);
-    tcase_add_loop_test(sockets, what_many_peers_send_at_once_is_spread_over_turns, 0,
-                        NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, what_is_done_between_two_turns_counts_but_for_sleep, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, a_turn_that_takes_long_is_counted_as_a_stall, 0,
