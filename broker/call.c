@@ -65,7 +65,7 @@ bool call_is_late(const struct call *call, const struct core *at)
 
 void call_drop_buffer(struct call *call)
 {
-    buffer_unref(call->buffer);
+    buffer_release(call->buffer);
     call->buffer = NULL;
 }
 
@@ -140,7 +140,7 @@ struct call *call_begin(struct session *session, struct buffer *buffer, size_t f
     call->session = session;
     call->home = core;
     call->buffer = buffer;
-    buffer_ref(buffer);
+    buffer_hold(buffer);
     call->method = METHOD_COUNT;
     call->one_way = false;
     call->counted = true;

@@ -84,7 +84,7 @@ bool call_is_dropped(const struct call *call);
 /* True where `deadline_ms` has passed: refuse with ERROR_DEADLINE if nothing was done yet. */
 bool call_is_late(const struct call *call, const struct core *at);
 
-/* Gives the receive buffer back before the call ends. Spans into the frame are gone then. */
+/* Gives the receive buffer back, at home, before the call ends. Spans into the frame are gone then. */
 void call_drop_buffer(struct call *call);
 
 /* ---------------------------------------------------------------- answer */

@@ -71,6 +71,7 @@ void pool_give(struct pool *pool, void *block)
     pool->given++;
     if (pool->idle == pool->idle_max) {
         free(block);
+        pool_take_in(pool); /* Nobody takes of these now; without this they would stay. */
         return;
     }
     memcpy(block, &pool->first, sizeof(pool->first));

@@ -19,6 +19,14 @@
 /* What a client with too many polls waiting is asked to wait. */
 #define POLL_RETRY_AFTER_MS 1000
 
+enum {
+    /* The same that was warmed so often in a row and is gone again each time: memory is so short that
+     * waiting for the disk is all that is left. */
+    COLD_TRIES_MAX = 3,
+    /* The same of whatever it was: a search of ten thousand segments needs no more. */
+    COLD_ROUNDS_MAX = 256
+};
+
 static void pull_serve(struct call *call, struct core *at);
 
 /* ------------------------------------------------------------------ answer */
@@ -82,7 +90,7 @@ void pull_refuse(struct call *call)
         refusal_add(&refusal, REFUSAL_RESUME, pull->detail);
     } else if (pull->error == ERROR_OFFSET_TOO_SMALL) {
         refusal_add(&refusal, REFUSAL_FIRST, pull->detail);
-    } else if (pull->error == ERROR_CORRUPT) {
+    } else if (pull->error == ERROR_CORRUPT || pull->error == ERROR_IO_FAILED) {
         refusal_add(&refusal, REFUSAL_NEXT, pull->detail);
     } else {
         call_fail(call, pull->error);
@@ -149,16 +157,20 @@ bool pull_release(struct call *call)
 
 /* ------------------------------------------------------- at the shard's core */
 
+bool pull_may_wait(const struct pull_call *pull)
+{
+    return pull->cold_tries >= COLD_TRIES_MAX || pull->cold_rounds >= COLD_ROUNDS_MAX;
+}
+
 /* Where the pull begins, by what it asked for. With something in `cold` it is not known yet. */
 static enum error resolve(struct pull_call *pull, struct queue *queue,
                           const struct queue_state *state, struct cold_range *cold)
 {
     struct commit_log *log = pull->shard->log;
-    struct cold_range *cold_or_wait = pull->cold_tries >= COLD_TRIES_MAX ? NULL : cold;
+    struct cold_range *cold_or_wait = pull_may_wait(pull) ? NULL : cold;
     switch (pull->place) {
     case PULL_FIRST:
-        pull->at = state->first;
-        pull->place = PULL_OFFSET;
+        pull->at = state->first; /* Until it is read: retention may come before. */
         break;
     case PULL_LAST:
         pull->at = state->visible;
@@ -218,6 +230,7 @@ static void have_warmed(struct pull_call *pull, const struct cold_range *cold)
     bool is_same = last->segment == cold->segment && last->of_index == cold->of_index &&
                    last->offset == cold->offset;
     pull->cold_tries = is_same ? pull->cold_tries + 1 : 1;
+    pull->cold_rounds++;
     pull->cold = *cold;
     pull->warm.warmed = warmed;
     pull->is_cold = true;
@@ -231,9 +244,9 @@ static enum error read_runs(struct call *call, struct core *at, struct queue *qu
 {
     struct pull_call *pull = &call->pull;
     const struct read_limits limits = {.offset = pull->from,
-                                       .messages_max = pull->messages_max,
+                                       .messages_max = pull->one_by_one ? 1 : pull->messages_max,
                                        .bytes_max = pull->bytes_max,
-                                       .may_wait = pull->cold_tries >= COLD_TRIES_MAX};
+                                       .may_wait = pull_may_wait(pull)};
     struct run_list *runs = pool_take(&at->run_lists);
     enum error error = commit_log_read(pull->shard->log, queue, &limits, runs);
     if (error == OK && runs->messages > 0) {
@@ -248,6 +261,19 @@ static enum error read_runs(struct call *call, struct core *at, struct queue *qu
     return error;
 }
 
+/* It goes on where it has come to, which is behind where it begins. */
+static void stand(struct pull_call *pull)
+{
+    pull->from = pull->from > pull->first ? pull->from : pull->first;
+    pull->next = pull->from;
+}
+
+/* Whether what it tries to read is one message. */
+static bool reads_one(const struct pull_call *pull)
+{
+    return pull->one_by_one || (pull->messages_max == 1 && pull->filter == NULL);
+}
+
 bool pull_read(struct call *call, struct core *at,
                void (*again)(struct call *call, struct core *at))
 {
@@ -257,22 +283,34 @@ bool pull_read(struct call *call, struct core *at,
         pull->error = ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
         return true;
     }
-    if (pull->unreadable) {
-        pull->error = ERROR_IO_FAILED;
+    if (pull->cold_rounds > 0 && (pull->cancelled || at->draining)) {
+        pull->error = pull->cancelled ? OK : ERROR_STOPPING;
+        stand(pull);
         return true;
     }
+    if (pull->unreadable && reads_one(pull)) {
+        stand(pull);
+        pull->error = ERROR_IO_FAILED;
+        pull->detail = pull->from + 1;
+        return true;
+    }
+    /* One bad page must not hide the messages before it. */
+    pull->one_by_one = pull->one_by_one || pull->unreadable;
+    pull->unreadable = false;
     struct queue_state state = queue_state(queue);
     struct cold_range cold = {.segment = NULL};
     pull->end = state.visible;
     pull->error = resolve(pull, queue, &state, &cold);
     if (pull->error == OK && cold.segment == NULL) {
-        pull->from = pull->from > pull->first ? pull->from : pull->first;
-        pull->next = pull->from;
+        stand(pull);
         pull->error = pull->filter == NULL ? read_runs(call, at, queue, &cold)
                                            : pull_filter_scan(call, at, queue, &cold);
         pull->detail = pull->error == OK ? 0 : error_detail(pull, pull->error, &state);
     }
     if (cold.segment == NULL) {
+        pull->place = pull->place == PULL_FIRST && !pull->put_off ? PULL_OFFSET : pull->place;
+        pull->cold_tries = 0;
+        pull->cold_rounds = 0;
         return true;
     }
     pull->again = again;

@@ -47,10 +47,6 @@ struct session;
 struct shard;
 struct topic;
 
-/* The same that was warmed so often in a row and is gone again each time: memory is so short that
- * waiting for the disk is all that is left. */
-enum { COLD_TRIES_MAX = 3 };
-
 /* Where a pull begins. */
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
 
@@ -69,6 +65,7 @@ struct pull_call {
     void (*again)(struct call *call, struct core *at); /* goes on with it then */
     struct cold_range cold;                            /* what that was, to be compared only */
     uint32_t cold_tries;                               /* so often in a row it was the same */
+    uint32_t cold_rounds;                              /* so often it was anything */
     bool is_cold;                                      /* it waits for that */
     bool unreadable;                                   /* the disk could not give it */
 
@@ -92,8 +89,9 @@ struct pull_call {
     enum error error;
     bool has_epoch;
     bool parked;
-    bool put_off;   /* by its filter: nothing of this turn was left for it */
-    bool cancelled; /* before it was served: it must not park */
+    bool one_by_one; /* among the next messages is one that the disk could not give */
+    bool put_off;    /* by its filter: nothing of this turn was left for it */
+    bool cancelled;  /* before it was served: it must not park */
 };
 
 /* The method. */
@@ -120,5 +118,8 @@ void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
 bool pull_read(struct call *call, struct core *at,
                void (*again)(struct call *call, struct core *at));
 void pull_refuse(struct call *call);
+
+/* For pull_filter.c: whether it reads in the loop what the disk has to give. */
+bool pull_may_wait(const struct pull_call *pull);
 
 #endif

@@ -204,9 +204,10 @@ enum error pull_filter_scan(struct call *call, struct core *at, struct queue *qu
         return OK;
     }
     const struct read_limits limits = {.offset = pull->from,
-                                       .messages_max = PULL_SCAN_MESSAGES_MAX,
+                                       .messages_max =
+                                           pull->one_by_one ? 1 : PULL_SCAN_MESSAGES_MAX,
                                        .bytes_max = PULL_SCAN_BYTES_MAX,
-                                       .may_wait = pull->cold_tries >= COLD_TRIES_MAX};
+                                       .may_wait = pull_may_wait(pull)};
     const struct read_selection selection = {pull->filter, at->scans.messages_left};
     struct run_list *candidates = pool_take(&at->run_lists);
     enum error error = commit_log_select(pull->shard->log, queue, &limits, &selection, candidates);
@@ -220,7 +221,6 @@ enum error pull_filter_scan(struct call *call, struct core *at, struct queue *qu
     sieve.wanted->bytes = 0;
     uint64_t next = sift(&sieve, candidates, &error);
     *cold_out = candidates->cold;
-    pull->cold_tries = candidates->cold.segment == NULL ? 0 : pull->cold_tries;
     delivery_drop(candidates);
     pool_give(&at->run_lists, candidates);
     conclude(&sieve, next);

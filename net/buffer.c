@@ -172,6 +172,7 @@ static struct buffer *take(struct buffer_pool *pool, size_t capacity, size_t lim
         }
     }
     buffer->used = 0;
+    buffer->held = 0;
     buffer->next = NULL;
     atomic_store_explicit(&buffer->references, 1, memory_order_relaxed);
     return buffer;

@@ -16,9 +16,10 @@
  *          others, and the last quarter is for one urgent frame at a time, so that of many that
  *          have begun one can always end.
  *          Buffers that nobody uses are given back to the system down to `idle_bytes_max`.
- * Threads: buffer_take() on the pool's thread only; ref and unref on any.
+ * Threads: buffer_take(), hold and release on the pool's thread only; ref and unref on any.
  */
 
+#include "proto/base/contract.h"
 #include "proto/base/list.h"
 
 #include <stdatomic.h>
@@ -39,6 +40,7 @@ struct buffer {
     uint32_t capacity;
     uint32_t used; /* bytes [0, used) were received; only the receiving thread moves it */
     _Atomic uint32_t references;
+    uint32_t held; /* buffer_hold()s; all of them are one reference */
     struct buffer_pool *pool;
     struct list all;     /* the pool's: every buffer that exists */
     struct buffer *next; /* the pool's: idle, or on its way home */
@@ -80,6 +82,25 @@ size_t buffer_pool_part_bytes_max(const struct buffer_pool *pool);
 
 void buffer_ref(struct buffer *buffer);
 void buffer_unref(struct buffer *buffer); /* NULL is allowed */
+
+/*
+ * The same for the pool's thread alone, for references by the hundred: all that are held at one time
+ * count as one, so that only the first and the last cost an atomic operation.
+ */
+static inline void buffer_hold(struct buffer *buffer)
+{
+    if (buffer->held++ == 0) {
+        buffer_ref(buffer);
+    }
+}
+
+static inline void buffer_release(struct buffer *buffer)
+{
+    ASSERT(buffer->held > 0);
+    if (--buffer->held == 0) {
+        buffer_unref(buffer);
+    }
+}
 
 /* Bytes of all buffers now out, and the most there were: for stats. Any thread. */
 size_t buffer_pool_bytes(const struct buffer_pool *pool);

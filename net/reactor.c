@@ -297,7 +297,8 @@ static bool may_sleep(struct reactor *reactor)
            !reactor_has_work(reactor);
 }
 
-static void wait_for_work(struct reactor *reactor, int64_t wait_ns)
+/* True if it may have slept. */
+static bool wait_for_work(struct reactor *reactor, int64_t wait_ns)
 {
     bool sleeps = wait_ns != 0 && may_sleep(reactor);
     reactor->backend->wait(reactor, sleeps ? sleep_ns(reactor, wait_ns) : 0);
@@ -305,21 +306,17 @@ static void wait_for_work(struct reactor *reactor, int64_t wait_ns)
     int attention = atomic_exchange(&reactor->attention, ATTENTION_AWAKE);
     reactor->counters.waits += sleeps;
     reactor->counters.wakes += sleeps && attention == ATTENTION_POKED;
+    return sleeps;
 }
 
-static void turn(struct reactor *reactor, int64_t wait_ns)
+/* What was between two turns is a part of the second, but for a sleep: on io_uring the kernel sends and
+ * receives there. */
+static void note_turn(struct reactor *reactor, bool slept)
 {
-    /* What steps 4 and 5 finished needs no look at the world, which had its look just now. */
-    if (reactor->polled && !list_is_empty(&reactor->finished)) {
-        reactor->polled = false;
-    } else {
-        wait_for_work(reactor, wait_ns);
-        reactor->polled = true;
-    }
-    reactor->now_ns = reactor->backend->clock_ns(reactor);
-    reactor->wall_ms = reactor->backend->wall_ms(reactor);
-    reactor_turn(reactor);
-    uint64_t took_ns = reactor->backend->clock_ns(reactor) - reactor->now_ns;
+    uint64_t ended_ns = reactor->backend->clock_ns(reactor);
+    bool follows = !slept && reactor->turn_ended_ns != 0;
+    uint64_t took_ns = ended_ns - (follows ? reactor->turn_ended_ns : reactor->now_ns);
+    reactor->turn_ended_ns = ended_ns;
     if (took_ns > STALL_NS) {
         reactor->counters.stalls++;
         if (took_ns > reactor->counters.stall_ns_max) {
@@ -328,12 +325,29 @@ static void turn(struct reactor *reactor, int64_t wait_ns)
     }
 }
 
+static void turn(struct reactor *reactor, int64_t wait_ns)
+{
+    bool slept = false;
+    /* What steps 4 and 5 finished needs no look at the world, which had its look just now. */
+    if (reactor->polled && !list_is_empty(&reactor->finished)) {
+        reactor->polled = false;
+    } else {
+        slept = wait_for_work(reactor, wait_ns);
+        reactor->polled = true;
+    }
+    reactor->now_ns = reactor->backend->clock_ns(reactor);
+    reactor->wall_ms = reactor->backend->wall_ms(reactor);
+    reactor_turn(reactor);
+    note_turn(reactor, slept);
+}
+
 void reactor_run(struct reactor *reactor)
 {
     ASSERT(reactor->kind != REACTOR_SIMULATED);
     /* The kernel may end a sleep 50 us late by default, to save power; timers are finer here.
      * Where it refuses, sleeps are coarser and nothing else changes. */
     (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    reactor->turn_ended_ns = 0;
     while (!atomic_load_explicit(&reactor->stopping, memory_order_relaxed)) {
         turn(reactor, -1);
     }
@@ -344,6 +358,7 @@ void reactor_run_once(struct reactor *reactor, int64_t wait_ms)
 {
     ASSERT(reactor->kind != REACTOR_SIMULATED);
     ASSERT(wait_ms <= INT64_MAX / 1000000);
+    reactor->turn_ended_ns = 0;
     turn(reactor, wait_ms < 0 ? -1 : wait_ms * 1000000);
 }
 

@@ -75,7 +75,7 @@ enum reactor_kind { REACTOR_EPOLL, REACTOR_URING, REACTOR_SIMULATED };
 struct reactor *reactor_create_epoll(size_t buffers_bytes_max);
 
 /*
- * The same on io_uring (Linux 6.1 on). The first thread that waits in it, by reactor_run() or
+ * The same on io_uring (Linux 6.12 on). The first thread that waits in it, by reactor_run() or
  * reactor_run_once(), is the only one that may from then on. A kernel, a container or a limit may
  * refuse it: net/reactor_choice.h falls back to epoll.
  */

@@ -71,8 +71,9 @@ struct reactor {
     enum reactor_kind kind;
     bool killed; /* simulated: nothing of it runs any more */
     bool in_turn;
-    bool again;  /* one more turn without sleeping */
-    bool polled; /* the last turn asked the backend what is ready */
+    bool again;             /* one more turn without sleeping */
+    uint64_t turn_ended_ns; /* when the last turn of this run ended; 0: this is the first */
+    bool polled;            /* the last turn asked the backend what is ready */
     uint64_t now_ns;
     uint64_t wall_ms;
     struct heap timers;

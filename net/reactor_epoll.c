@@ -68,6 +68,7 @@ struct epoll_socket *epoll_socket_open(struct epoll_reactor *reactor, int socket
         return NULL;
     }
     list_init(&entry->link);
+    list_init(&entry->starved_link);
     entry->socket = socket;
     entry->ready = READY_IN | READY_OUT; /* whatever came before the registration */
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -94,6 +95,7 @@ static void epoll_close(struct reactor *common, int socket)
     if (entry != NULL) {
         ASSERT(entry->homeless == 0);
         list_remove(&entry->link);
+        list_remove(&entry->starved_link);
         reactor->sockets[socket] = NULL;
         free(entry);
     }
@@ -110,7 +112,6 @@ static void epoll_shutdown(struct reactor *common, int socket, bool send_only)
     if (entry != NULL && !send_only) {
         entry->shut = true;
         entry->ready |= READY_IN | READY_OUT | READY_END;
-        list_remove(&entry->link);
         epoll_socket_again(reactor, entry);
     }
 }
@@ -217,7 +218,10 @@ static bool epoll_is_busy(const struct reactor *common)
 static void epoll_buffers_home(struct reactor *common)
 {
     struct epoll_reactor *reactor = epoll_reactor_of(common);
-    list_move_all(&reactor->ready, &reactor->starved);
+    struct list *link;
+    while ((link = list_take_first(&reactor->starved)) != NULL) {
+        epoll_socket_again(reactor, CONTAINER_OF(link, struct epoll_socket, starved_link));
+    }
 }
 
 /* ------------------------------------------------------------- operations */

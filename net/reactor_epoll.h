@@ -19,7 +19,8 @@ enum {
 };
 
 struct epoll_socket {
-    struct list link; /* in `ready`, `working` or `starved`, or in none */
+    struct list link;         /* in `ready` or `working`, or in none */
+    struct list starved_link; /* in `starved`, or in none: its send goes on meanwhile */
     struct accept_op *accept;
     struct receive_op *receive;
     struct send_op *send;

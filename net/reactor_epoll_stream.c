@@ -39,8 +39,9 @@ static bool receive_room(struct epoll_reactor *reactor, struct epoll_socket *soc
     }
     struct buffer *buffer = reactor_lend(&reactor->common);
     if (buffer == NULL) {
-        list_remove(&socket->link);
-        list_append(&reactor->starved, &socket->link);
+        if (list_is_empty(&socket->starved_link)) {
+            list_append(&reactor->starved, &socket->starved_link);
+        }
         return false;
     }
     *buffer_out = buffer;

@@ -61,6 +61,7 @@ struct uring_socket *uring_socket_open(struct uring_reactor *reactor, int socket
         return NULL;
     }
     list_init(&entry->link);
+    list_init(&entry->starved_link);
     list_init(&entry->all);
     list_append(&reactor->all, &entry->all);
     entry->socket = socket;
@@ -78,6 +79,7 @@ void uring_socket_again(struct uring_reactor *reactor, struct uring_socket *sock
 void uring_socket_free(struct uring_socket *entry)
 {
     list_remove(&entry->link);
+    list_remove(&entry->starved_link);
     list_remove(&entry->all);
     buffer_unref(entry->kept);
     free(entry);
@@ -94,9 +96,10 @@ static void uring_close(struct reactor *common, int socket)
         if (entry->in_kernel == 0) {
             uring_socket_free(entry);
         } else {
-            /* The kernel keeps the socket open for its requests until they end. */
+            /* The kernel keeps the socket open for its requests until they end, which is now. */
             uring_cancel_request(reactor, entry, URING_POLL_IN);
             uring_cancel_request(reactor, entry, URING_POLL_OUT);
+            uring_submit(reactor);
         }
     }
     /* An interrupted close has closed all the same. */
@@ -112,7 +115,6 @@ static void uring_shutdown(struct reactor *common, int socket, bool send_only)
     struct uring_socket *entry = uring_socket_find(reactor, socket);
     if (entry != NULL && !send_only) {
         entry->shut = true;
-        list_remove(&entry->link);
         uring_socket_again(reactor, entry);
     }
 }
@@ -144,18 +146,33 @@ void uring_socket_work(struct uring_reactor *reactor, struct uring_socket *socke
     }
 }
 
-static void uring_complete(struct reactor *common)
+static void work_again(struct uring_reactor *reactor)
 {
-    struct uring_reactor *reactor = uring_reactor_of(common);
     list_move_all(&reactor->working, &reactor->again);
     struct list *link;
-    while (!reactor_turn_is_full(common) && (link = list_take_first(&reactor->working)) != NULL) {
+    while (!reactor_turn_is_full(&reactor->common) &&
+           (link = list_take_first(&reactor->working)) != NULL) {
         uring_socket_work(reactor, CONTAINER_OF(link, struct uring_socket, link));
     }
     /* What is left goes before what became ready meanwhile. */
     list_move_all(&reactor->working, &reactor->again);
     list_move_all(&reactor->again, &reactor->working);
-    uring_take_completions(reactor);
+}
+
+/* Whichever comes first may fill the turn: where it left completions unread, they come first in the
+ * next one, and the sockets in the one after. */
+static void uring_complete(struct reactor *common)
+{
+    struct uring_reactor *reactor = uring_reactor_of(common);
+    if (reactor->completions_wait) {
+        uring_take_completions(reactor);
+        work_again(reactor);
+        reactor->completions_wait = false;
+    } else {
+        work_again(reactor);
+        uring_take_completions(reactor);
+        reactor->completions_wait = io_uring_cq_ready(&reactor->ring) > 0;
+    }
 }
 
 static bool uring_is_busy(const struct reactor *common)
@@ -168,7 +185,10 @@ static void uring_buffers_home(struct reactor *common)
 {
     struct uring_reactor *reactor = uring_reactor_of(common);
     uring_buffers_lend(reactor);
-    list_move_all(&reactor->again, &reactor->starved);
+    struct list *link;
+    while ((link = list_take_first(&reactor->starved)) != NULL) {
+        uring_socket_again(reactor, CONTAINER_OF(link, struct uring_socket, starved_link));
+    }
 }
 
 /* ------------------------------------------------------------------- wait */

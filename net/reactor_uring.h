@@ -14,8 +14,9 @@
  * Requests are queued in memory and go with the next wait, all in one system call. Where the queue
  * has no room, or something else has to be tried again, the socket is in `again`.
  *
- * A socket may be closed while a poll of it is in the kernel: its entry leaves the table at once,
- * and its memory lives until the last completion has come.
+ * A socket may be closed while a poll of it is in the kernel, which keeps it open until the poll has
+ * ended: that it is to end goes to the kernel at once. Its entry leaves the table, and its memory lives
+ * until the last completion has come.
  */
 #ifndef NET_REACTOR_URING_H
 #define NET_REACTOR_URING_H
@@ -45,7 +46,8 @@ enum uring_request {
 };
 
 struct uring_socket {
-    struct list link; /* in `again` or `starved`, or in none */
+    struct list link;         /* in `again` or `working`, or in none */
+    struct list starved_link; /* in `starved`, or in none: its send goes on meanwhile */
     struct list all;
     struct accept_op *accept;
     struct receive_op *receive;
@@ -88,10 +90,11 @@ struct uring_reactor {
     struct uring_buffers buffers;
     struct uring_socket **sockets; /* by descriptor */
     int sockets_max;
-    struct list all;     /* struct uring_socket, the closed ones too */
-    struct list again;   /* those that have something to do in the next turn */
-    struct list working; /* those of them that this turn works on */
-    struct list starved; /* receivers that lack a buffer */
+    struct list all;       /* struct uring_socket, the closed ones too */
+    struct list again;     /* those that have something to do in the next turn */
+    struct list working;   /* those of them that this turn works on */
+    struct list starved;   /* receivers that lack a buffer */
+    bool completions_wait; /* longer than the sockets of `again`: they are next */
 };
 
 static inline struct uring_reactor *uring_reactor_of(struct reactor *reactor)
@@ -146,6 +149,10 @@ void uring_cancel_due(struct uring_reactor *reactor, struct uring_socket *socket
 
 /* For the backend's table: hands everything queued to the kernel, and waits. */
 void uring_wait(struct reactor *reactor, int64_t wait_ns);
+
+/* Hands everything queued to the kernel now, if it can. Where it cannot (it lacks memory; another
+ * thread ran the reactor, and has ended) the next wait, or the end of the ring, does it. */
+void uring_submit(struct uring_reactor *reactor);
 
 /* Works on what has completed, as much as a turn may. */
 void uring_take_completions(struct uring_reactor *reactor);

@@ -74,27 +74,41 @@ static uint32_t publish_requests(struct uring_reactor *reactor)
  * (NULL: for ever). Not from liburing, whose calls cannot say ENTER_NO_IOWAIT: without it an idle
  * reactor looks like one that waits for a disk.
  */
-static void enter(struct uring_reactor *reactor, uint32_t count,
-                  const struct __kernel_timespec *limit)
+static int try_enter(struct uring_reactor *reactor, uint32_t count,
+                     const struct __kernel_timespec *limit)
 {
     uint32_t flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     if ((reactor->ring.features & FEATURE_NO_IOWAIT) != 0) {
         flags |= ENTER_NO_IOWAIT;
     }
     struct io_uring_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)limit};
-    int result = io_uring_enter2((unsigned)reactor->ring.ring_fd, publish_requests(reactor), count,
-                                 flags, (sigset_t *)(void *)&argument, sizeof(argument));
-    /* Of these the kernel has taken nothing, or not all: what is left goes with the next one. */
+    return io_uring_enter2((unsigned)reactor->ring.ring_fd, publish_requests(reactor), count, flags,
+                           (sigset_t *)(void *)&argument, sizeof(argument));
+}
+
+static void enter(struct uring_reactor *reactor, uint32_t count,
+                  const struct __kernel_timespec *limit)
+{
+    int result = try_enter(reactor, count, limit);
+    /* Of these the kernel has taken nothing, or not all: what is left goes with the next one. After
+     * -EBADR nobody can go on: it has lost a completion, for want of memory. */
     ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN ||
            result == -EBUSY || result == -ENOMEM);
+}
+
+void uring_submit(struct uring_reactor *reactor)
+{
+    static const struct __kernel_timespec at_once;
+    if (reactor->enabled) {
+        (void)try_enter(reactor, 0, &at_once);
+    }
 }
 
 static struct io_uring_sqe *take_request(struct uring_reactor *reactor)
 {
     struct io_uring_sqe *request = io_uring_get_sqe(&reactor->ring);
-    if (request == NULL && reactor->enabled) {
-        static const struct __kernel_timespec at_once;
-        enter(reactor, 0, &at_once);
+    if (request == NULL) {
+        uring_submit(reactor);
         request = io_uring_get_sqe(&reactor->ring);
     }
     return request;
@@ -232,6 +246,9 @@ void uring_wait(struct reactor *common, int64_t wait_ns)
         enable(reactor);
     }
     read_wake(reactor);
+    if (!reactor->wake_is_read) {
+        wait_ns = 0; /* there was no room: nobody could end the sleep */
+    }
     uring_buffers_lend(reactor);
     if (wait_ns != 0) {
         struct __kernel_timespec limit = {.tv_sec = wait_ns / 1000000000,

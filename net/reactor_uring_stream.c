@@ -91,8 +91,9 @@ static bool receive_preferred(struct uring_reactor *reactor, struct uring_socket
 static void ask(struct uring_reactor *reactor, struct uring_socket *socket)
 {
     if (!uring_buffers_lend(reactor)) {
-        list_remove(&socket->link);
-        list_append(&reactor->starved, &socket->link);
+        if (list_is_empty(&socket->starved_link)) {
+            list_append(&reactor->starved, &socket->starved_link);
+        }
         return;
     }
     struct io_uring_sqe *request = uring_request(reactor, socket, URING_RECEIVE);
@@ -198,7 +199,7 @@ void uring_received(struct uring_reactor *reactor, struct uring_socket *socket, 
 void uring_receive_cancel(struct uring_reactor *reactor, struct uring_socket *socket)
 {
     if (!uring_is_in_kernel(socket, URING_RECEIVE)) {
-        list_remove(&socket->link);
+        list_remove(&socket->starved_link);
         uring_cancel_request(reactor, socket, URING_POLL_IN);
         receive_finish(reactor, socket, -ECANCELED);
     } else if ((socket->cancelled & 1U << URING_RECEIVE) == 0) {
@@ -217,7 +218,7 @@ static void send_finish(struct uring_reactor *reactor, struct uring_socket *sock
     reactor_finish(&reactor->common, &send->op, result);
 }
 
-/* By system calls: a part of a file, and what goes right before one. */
+/* By system calls, as much as one socket may in a turn. */
 static void send_directly(struct uring_reactor *reactor, struct uring_socket *socket)
 {
     struct send_op *send = socket->send;
@@ -265,8 +266,12 @@ void uring_send_some(struct uring_reactor *reactor, struct uring_socket *socket)
     if (uring_is_in_kernel(socket, URING_SEND) || uring_is_in_kernel(socket, URING_POLL_OUT)) {
         return;
     }
-    if (socket->send->file >= 0 || socket->send->more) {
+    const struct send_op *send = socket->send;
+    if (send->file >= 0 || send->more) {
+        /* A part of a file, or what goes right before one. */
+        size_t begun_at = send->sent;
         send_directly(reactor, socket);
+        reactor_note_bytes(&reactor->common, send->sent - begun_at);
     } else {
         send_by_request(reactor, socket);
     }

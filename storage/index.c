@@ -21,7 +21,9 @@ enum {
     SECTIONS_WRITTEN = 3,
     SECTIONS_MAX = 64, /* far above what will ever be; bounds what a damaged header claims */
     WRITE_RANGES = 256,
-    CHECK_BYTES = 256 * 1024 /* read at once */
+    CHECK_BYTES = 256 * 1024, /* read at once */
+    /* Of 2,730 queues: a thousand segments have 64 MiB of them then. */
+    ROWS_KEPT_BYTES = 64 * 1024
 };
 
 enum section_number { SECTION_QUEUES = 1, SECTION_ENTRIES = 2, SECTION_TIMES = 3 };
@@ -88,6 +90,7 @@ static void free_parts(struct index *index)
 void index_deinit(struct index *index)
 {
     free_parts(index);
+    free(index->rows_kept);
     if (index->file != NULL) {
         disk_file_unmap(index->file, index->map, index->map_bytes);
         disk_file_close(index->file);
@@ -388,14 +391,20 @@ static bool rows_are_whole(const struct index_row *rows, uint64_t row_count, uin
     return true;
 }
 
-static bool check_rows(const struct index *index, const struct index_section *queues)
+/* Rows that are few are kept: whoever looks for a queue goes through those of many segments. */
+static bool read_rows(struct index *index, const struct index_section *queues)
 {
     struct index_row *rows = malloc(queues->bytes + 1);
     ASSERT(rows != NULL);
     bool is_whole = read_at(index->file, rows, queues->bytes, queues->offset) &&
                     crc32c(rows, queues->bytes) == queues->crc &&
                     rows_are_whole(rows, index->row_count, index->entry_count);
-    free(rows);
+    if (is_whole && queues->bytes <= ROWS_KEPT_BYTES) {
+        index->rows_kept = rows;
+        index->rows = rows;
+    } else {
+        free(rows);
+    }
     return is_whole;
 }
 
@@ -426,7 +435,7 @@ static bool read_file(struct index *index, uint64_t base, uint32_t used, bool ch
     index->entries = (const void *)(index->map + entries->offset);
     index->entry_count = entries->bytes / sizeof(struct index_entry);
     index->entries_crc = entries->crc;
-    return index->entry_count <= UINT32_MAX && check_rows(index, queues) &&
+    return index->entry_count <= UINT32_MAX && read_rows(index, queues) &&
            (!check_entries || index_check_entries(index) == 0);
 }
 

@@ -13,7 +13,8 @@
  * An entry whose place is 0 is a hole: an offset whose record is in a range that is not whole. (No
  * message lies at place 0; a segment begins with its segment record.)
  *
- * Memory:  16 bytes a record while in memory, 0 when mapped. Owner: the segment.
+ * Memory:  16 bytes a record while in memory; when mapped 24 bytes a queue, at most 64 KiB, else 0.
+ *          Owner: the segment.
  * Threads: the log's reactor; index_write() on a worker, once the index is sealed.
  * Format:  storage/README.md, "Index".
  */
@@ -67,13 +68,14 @@ struct index {
     struct disk_file *file; /* NULL: in memory */
     const uint8_t *map;
     uint64_t map_bytes;
-    const struct index_row *rows;
+    const struct index_row *rows; /* in memory where they are few, else in the mapping */
+    struct index_row *rows_kept;  /* NULL: they are many */
     uint32_t row_count;
     const struct index_entry *entries;
     uint32_t entries_crc; /* as the file says */
 };
 
-/* Of an index that is a file: where its rows end, which are looked at to find a queue. */
+/* Of an index that is a file and whose rows are not kept: where they end in it. */
 uint64_t index_rows_end(const struct index *index);
 
 void index_init(struct index *index);

@@ -101,10 +101,12 @@ struct index_check {
     struct segment again; /* what is made of the segment where its index is damaged: an index */
     bool keeps_files;     /* nothing is written or removed */
     bool is_damaged;
-    bool is_made;
+    int error;     /* of a read: nothing is known then */
+    bool is_whole; /* the segment: `again` has all of it, else what lies in front */
 };
 
-/* A file that cannot be made again is removed, so that the next start finds what is not whole. */
+/* A file that cannot be made again is removed, so that the next start finds what is not whole. What is
+ * known of the segment is served until then. */
 static void make_again(struct index_check *check)
 {
     struct commit_log *log = check->log;
@@ -112,18 +114,18 @@ static void make_again(struct index_check *check)
     struct segment *again = &check->again;
     char path[SEGMENT_PATH_BYTES];
     char temporary[SEGMENT_PATH_BYTES];
-    int error;
     segment_path(path, log->directory, segment->base, SEGMENT_INDEX);
     segment_path(temporary, log->directory, segment->base, SEGMENT_INDEX_NEW);
     *again = (struct segment){.file = segment->file, .base = segment->base, .used = segment->used};
-    check->is_made = replay_rebuild_index(log, again, &error) && error == 0;
-    if (!check->is_made) {
+    check->is_whole = replay_rebuild_index(log, again, &check->error);
+    if (check->error != 0) {
         index_deinit(&again->index);
+        return;
     }
     if (check->keeps_files) {
         return;
     }
-    if (!check->is_made) {
+    if (!check->is_whole) {
         (void)disk_remove(log->disk, path); /* Left, it is found damaged at the next start. */
         return;
     }
@@ -155,7 +157,12 @@ static void say_damaged(const struct index_check *check)
 {
     uint32_t shard = check->log->options.shard;
     uint64_t base = check->segment->base;
-    if (check->is_made) {
+    if (check->error != 0) {
+        log_error("shard %u: the index of segment %" PRIu64
+                  " is damaged, and the segment cannot be "
+                  "read: %s: look at the disk",
+                  shard, base, strerror(-check->error));
+    } else if (check->is_whole) {
         log_warn("shard %u: the index of segment %" PRIu64 " was damaged and was made again: look "
                  "at the disk",
                  shard, base);
@@ -174,7 +181,7 @@ static void check_done(struct disk_job *job)
     if (check->is_damaged) {
         say_damaged(check);
     }
-    if (check->is_made) {
+    if (check->is_damaged && check->error == 0) {
         take_index(segment, &check->again.index);
         queues_forget_index(log, segment);
     }
@@ -208,5 +215,5 @@ void log_check_indexes(struct commit_log *log)
     check->segment->busy = true;
     segment_ref(check->segment);
     log->jobs++;
-    disk_submit(log->disk, log->reactor, DISK_WORKER_FILES, &check->job);
+    disk_submit(log->disk, log->reactor, DISK_WORKER_READ, &check->job);
 }

@@ -3,8 +3,8 @@
 /*
  * log_read.c - from a queue's offset to bytes that can be sent as they lie.
  *
- * The segment that has an offset is looked for at the end, where the queue was last read, right
- * behind that, and else from the newest to the oldest. What a mapped index says is checked against the segment's
+ * The segment that has an offset is looked for at the end, where the queue was last read, and else
+ * by halves. What a mapped index says is checked against the segment's
  * bounds, so that a damaged one can lead to wrong bytes, which their checksums tell, but never
  * outside the file.
  */
@@ -33,32 +33,46 @@ static bool span_has(const struct index_span *span, uint64_t offset)
     return offset >= span->first && offset - span->first < span->count;
 }
 
-enum place { PLACE_FOUND, PLACE_NOWHERE, PLACE_COLD };
-
-/* Looks from segment `number` on, upward or downward, until one has the offset, or it is clear that it
- * lies between two: its record is not whole then. */
-static enum place look_through(struct commit_log *log, struct queue *queue, uint64_t offset,
-                               uint32_t number, int step, struct cold_range *cold,
-                               struct log_place *place_out)
+/* The first segment of [from, to) that has something of the queue, or `to`. False: cold. */
+static bool next_with(struct commit_log *log, struct queue *queue, uint32_t *from, uint32_t to,
+                      struct cold_range *cold, struct index_span *span_out)
 {
-    for (; number < log->segment_count; number += (uint32_t)step) {
-        struct segment *segment = log->segments[number];
-        struct index_span span;
-        if (!warming_has_rows(segment, cold)) {
-            return PLACE_COLD;
+    for (; *from < to; (*from)++) {
+        if (!warming_has_rows(log->segments[*from], cold)) {
+            return false;
         }
-        if (!log_span_in(segment, queue, &span)) {
-            continue;
-        }
-        if (span_has(&span, offset)) {
-            *place_out = (struct log_place){segment, span};
-            return PLACE_FOUND;
-        }
-        if ((offset < span.first) == (step > 0)) {
-            return PLACE_NOWHERE;
+        if (log_span_in(log->segments[*from], queue, span_out)) {
+            break;
         }
     }
-    return PLACE_NOWHERE;
+    return true;
+}
+
+/* Halves the segments; one that has nothing of the queue leads to the next one that has. False: none has
+ * the offset, so its record is not whole, or `cold` is told. */
+static bool search_segments(struct commit_log *log, struct queue *queue, uint64_t offset,
+                            struct cold_range *cold, struct log_place *place_out)
+{
+    uint32_t low = 0;
+    uint32_t high = log->segment_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        uint32_t found = middle;
+        struct index_span span;
+        if (!next_with(log, queue, &found, high, cold, &span)) {
+            return false;
+        }
+        if (found < high && span_has(&span, offset)) {
+            *place_out = (struct log_place){log->segments[found], span};
+            return true;
+        }
+        if (found == high || offset < span.first) {
+            high = middle;
+        } else {
+            low = found + 1;
+        }
+    }
+    return false;
 }
 
 bool log_locate(struct commit_log *log, struct queue *queue, uint64_t offset,
@@ -74,10 +88,7 @@ bool log_locate(struct commit_log *log, struct queue *queue, uint64_t offset,
         *place_out = (struct log_place){hint, queue->hint_span};
         return true;
     }
-    bool goes_on = hint != NULL && offset >= queue->hint_span.first;
-    uint32_t number = goes_on ? log_segment_number(log, hint) + 1 : log->segment_count - 1;
-    if (look_through(log, queue, offset, number, goes_on ? 1 : -1, cold, place_out) !=
-        PLACE_FOUND) {
+    if (!search_segments(log, queue, offset, cold, place_out)) {
         return false;
     }
     /* An index in memory will be replaced by the file that is made of it. */

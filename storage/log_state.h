@@ -289,8 +289,9 @@ void log_forget_marks(struct commit_log *log, const struct queue *queue);
 void log_tell_written(struct commit_log *log);
 void log_wake_queues(struct commit_log *log);
 
-/* warming.c: something is about to be written. */
+/* warming.c: something is about to be written; from which position on all was written a moment ago. */
 void log_note_recent(struct commit_log *log);
+uint64_t log_recent(const struct commit_log *log);
 
 /* log_roll.c */
 

@@ -14,6 +14,9 @@
 /* Who was not seen for so long is gone, and so is what was kept for him. */
 #define READER_GONE_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
+/* Who was seen since keeps his window, whoever else would like to have one. */
+#define READER_ACTIVE_NS (UINT64_C(2) * 1000 * 1000 * 1000)
+
 enum { COUNT_MAX = UINT8_MAX };
 
 /* One chunk, and where it lies in the log. */
@@ -23,6 +26,13 @@ struct chunk {
     uint64_t begin;
     uint64_t end;
 };
+
+/* Of which something is written. */
+static uint64_t chunk_bytes(const struct chunk *chunk)
+{
+    uint64_t end = segment_end(chunk->segment);
+    return (chunk->end < end ? chunk->end : end) - chunk->begin;
+}
 
 struct chunk_job {
     struct disk_job job;
@@ -67,7 +77,7 @@ static void submit(struct commit_log *log, const struct chunk *chunk, bool drops
                                  .segment = segment,
                                  .drops = drops,
                                  .offset = chunk->begin - segment->base,
-                                 .bytes = chunk->end - chunk->begin};
+                                 .bytes = chunk_bytes(chunk)};
     segment_ref(segment);
     log->jobs++;
     if (drops) {
@@ -81,7 +91,8 @@ static void submit(struct commit_log *log, const struct chunk *chunk, bool drops
 
 /* ----------------------------------------------------------------- chunks */
 
-/* The chunk that a position lies in; the first one for what retention has taken. */
+/* The chunk that a position lies in; of what retention has taken, or was not whole at a start, the next one
+ * that is there. The last one of the open segment ends where it will when it is full. */
 static struct chunk chunk_at(const struct commit_log *log, uint64_t position)
 {
     uint32_t low = 0;
@@ -90,6 +101,7 @@ static struct chunk chunk_at(const struct commit_log *log, uint64_t position)
         uint32_t middle = low + (high - low) / 2;
         *(log->segments[middle]->base <= position ? &low : &high) = middle;
     }
+    low += position >= segment_end(log->segments[low]) && low + 1 < log->segment_count;
     struct segment *segment = log->segments[low];
     uint64_t place = position > segment->base ? position - segment->base : 0;
     if (place >= segment->used) {
@@ -97,10 +109,11 @@ static struct chunk chunk_at(const struct commit_log *log, uint64_t position)
     }
     uint64_t begin = place / READ_CHUNK_BYTES * READ_CHUNK_BYTES;
     uint64_t end = begin + READ_CHUNK_BYTES;
+    bool is_cut = end > segment->used && segment != log->open;
     return (struct chunk){.segment = segment,
                           .number = (uint32_t)(place / READ_CHUNK_BYTES),
                           .begin = segment->base + begin,
-                          .end = segment->base + (end < segment->used ? end : segment->used)};
+                          .end = segment->base + (is_cut ? segment->used : end)};
 }
 
 /* The counts of a segment; of the open one as it will be when it is full. */
@@ -116,8 +129,7 @@ static uint8_t *counts_of(struct segment *segment)
 static bool is_cold(const struct chunk *chunk)
 {
     const struct segment *segment = chunk->segment;
-    return !disk_file_is_resident(segment->file, chunk->begin - segment->base,
-                                  chunk->end - chunk->begin);
+    return !disk_file_is_resident(segment->file, chunk->begin - segment->base, chunk_bytes(chunk));
 }
 
 static void count_in(const struct chunk *chunk)
@@ -152,25 +164,36 @@ static void read_up_to(struct commit_log *log, struct cold_reader *reader, uint6
     }
 }
 
-/* Moves the back of a window to the chunk that `to` lies in. */
+/* Moves the back of a window to the chunk that `to` lies in. What was just written is not dropped: it is
+ * taken to be there. */
 static void leave(struct commit_log *log, struct cold_reader *reader, uint64_t to, bool drops)
 {
-    struct chunk chunk = chunk_at(log, reader->behind);
-    while (chunk.segment != NULL && chunk.end <= to) {
+    to = to < reader->entered ? to : reader->entered;
+    for (struct chunk chunk = chunk_at(log, reader->behind);
+         chunk.segment != NULL && chunk.end <= to; chunk = chunk_at(log, chunk.end)) {
         uint8_t *count = &counts_of(chunk.segment)[chunk.number];
-        if (*count > 0 && --*count == 0 && drops) {
+        if (*count > 0 && --*count == 0 && drops && chunk.end <= log_recent(log)) {
             submit(log, &chunk, true);
         }
         reader->behind = chunk.end;
-        chunk = chunk_at(log, chunk.end);
+    }
+}
+
+/* Begins a new window where he is, if that lies before the one that he has. */
+static void jump(struct commit_log *log, struct cold_reader *reader, uint64_t here)
+{
+    if (here > reader->entered) {
+        leave(log, reader, reader->entered, true);
+        reader->behind = here;
+        reader->entered = here;
     }
 }
 
 /* ---------------------------------------------------------------- readers */
 
-static void forget(struct commit_log *log, struct cold_reader *reader)
+static void forget(struct commit_log *log, struct cold_reader *reader, bool drops)
 {
-    leave(log, reader, reader->entered, true);
+    leave(log, reader, reader->entered, drops);
     *reader = (struct cold_reader){.seen_ns = 0};
 }
 
@@ -185,18 +208,24 @@ static struct cold_reader *find(struct commit_log *log, const struct reader_plac
     return NULL;
 }
 
-/* Forgets who is gone, and if there is no room then, whoever was not seen for the longest time. */
+/* Forgets who is gone, and if there is no room then, whoever was not seen for the longest time; NULL: all
+ * were seen a moment ago. */
 static struct cold_reader *find_room(struct commit_log *log, uint64_t now_ns)
 {
     struct cold_reader *oldest = &log->cold_readers[0];
     for (uint32_t i = 0; i < COLD_READERS_MAX; i++) {
         struct cold_reader *reader = &log->cold_readers[i];
         if (reader->next.topic != 0 && now_ns - reader->seen_ns > READER_GONE_NS) {
-            forget(log, reader);
+            forget(log, reader, true);
         }
         oldest = reader->seen_ns < oldest->seen_ns ? reader : oldest;
     }
-    forget(log, oldest);
+    if (oldest->next.topic != 0) {
+        if (now_ns - oldest->seen_ns < READER_ACTIVE_NS) {
+            return NULL;
+        }
+        forget(log, oldest, false);
+    }
     return oldest;
 }
 
@@ -209,19 +238,22 @@ uint64_t read_ahead_missed(struct commit_log *log, const struct cold_range *rang
     struct cold_reader *reader = find(log, &range->reader);
     if (reader == NULL) {
         reader = find_room(log, now_ns);
-        *reader = (struct cold_reader){.next = range->reader, .behind = first};
+        if (reader == NULL) {
+            return 0;
+        }
+        *reader = (struct cold_reader){.next = range->reader};
         log->has_cold_readers = true;
     }
     reader->seen_ns = now_ns;
-    reader->entered = reader->entered > first ? reader->entered : first;
+    jump(log, reader, first);
     for (struct chunk chunk = chunk_at(log, reader->entered);
          chunk.segment != NULL && chunk.begin < end; chunk = chunk_at(log, chunk.end)) {
         count_in(&chunk);
         reader->entered = chunk.end;
     }
-    uint64_t last = chunk_at(log, end - 1).end;
-    reader->ahead = reader->ahead > last ? reader->ahead : last;
-    return last - end;
+    struct chunk last = chunk_at(log, end - 1);
+    reader->ahead = reader->ahead > last.end ? reader->ahead : last.end;
+    return last.begin + chunk_bytes(&last) - end;
 }
 
 void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
@@ -238,8 +270,7 @@ void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
     if (log->written - end < READ_CHUNK_BYTES) {
         /* He has come to the tail: what lies before him stays. */
         leave(log, reader, end, true);
-        leave(log, reader, reader->entered, false);
-        *reader = (struct cold_reader){.seen_ns = 0};
+        forget(log, reader, false);
         return;
     }
     uint64_t near = reader->step_bytes == 0 ? READ_CHUNK_BYTES / 2 : reader->step_bytes;
@@ -248,7 +279,7 @@ void read_ahead_moved(struct commit_log *log, const struct reader_place *from,
         reader->step_bytes = step < READ_AHEAD_BYTES ? step : READ_AHEAD_BYTES;
         /* What he jumped over is not read. */
         uint64_t here = chunk_at(log, end - 1).begin;
-        reader->entered = reader->entered > here ? reader->entered : here;
+        jump(log, reader, here);
         reader->ahead = reader->ahead > here ? reader->ahead : here;
         enter(log, reader, end + reader->step_bytes + READ_UNASKED_BYTES);
         read_up_to(log, reader, end + reader->step_bytes);

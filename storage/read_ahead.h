@@ -40,7 +40,7 @@ enum {
     READ_BEHIND_BYTES = 4 * 1024 * 1024,
     /* Of all readers of a log, on its way from the disk: whoever misses something waits for no more. */
     READ_AHEAD_BYTES_MAX = 16 * 1024 * 1024,
-    /* More at a time share the disk anyway; who is forgotten is a new one when he misses something. */
+    /* More at a time share the disk anyway: whoever comes then is read for what he misses, no more. */
     COLD_READERS_MAX = 32
 };
 

@@ -95,6 +95,9 @@ static uint64_t log_bytes(const struct commit_log *log)
     return bytes;
 }
 
+static void remove_if_due(struct commit_log *log, bool may_wait);
+
+/* What is gone again by now is waited for: a removal is rare. */
 static void rows_warmed(struct warm_waiter *waiter, int error)
 {
     struct commit_log *log = CONTAINER_OF(waiter, struct commit_log, removal_waiter);
@@ -103,7 +106,7 @@ static void rows_warmed(struct warm_waiter *waiter, int error)
         log_warn("shard %u: the index of segment %llu cannot be read, so it stays: %s",
                  log->options.shard, (unsigned long long)log->segments[0]->base, strerror(-error));
     } else if (!log->fenced) {
-        log_retain(log);
+        remove_if_due(log, true);
     }
 }
 
@@ -121,7 +124,7 @@ static bool knows_queues(struct commit_log *log)
     return false;
 }
 
-void log_retain(struct commit_log *log)
+static void remove_if_due(struct commit_log *log, bool may_wait)
 {
     uint64_t bytes = log->options.retain_bytes;
     if (bytes == 0 || log->read_only || log->at_start || log->phase != LOG_RUNNING) {
@@ -136,7 +139,12 @@ void log_retain(struct commit_log *log)
     }
     const struct segment *oldest = log->segments[0];
     if (log->segment_count > 1 && log_bytes(log) > bytes && !oldest->busy &&
-        segment_end(oldest) <= log->snapshot.durable_begin && knows_queues(log)) {
+        segment_end(oldest) <= log->snapshot.durable_begin && (may_wait || knows_queues(log))) {
         remove_oldest(log);
     }
+}
+
+void log_retain(struct commit_log *log)
+{
+    remove_if_due(log, false);
 }

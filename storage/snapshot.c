@@ -136,10 +136,11 @@ void snapshot_step(struct commit_log *log)
     struct snapshot *snapshot = &log->snapshot;
     ASSERT(snapshot->active && log->operations.count == 0);
     bool is_put = snapshot->view == log->view_count || put_chunk(log);
-    if (is_put && snapshot->view == log->view_count && put_entry(log, false)) {
+    bool is_over = is_put && snapshot->view == log->view_count && put_entry(log, false);
+    /* Before the chunk goes: a large one is written from where it lies. A failure has fenced the log. */
+    if (log_write_staged(log) && is_over) {
         complete(log);
     }
-    (void)log_write_staged(log); /* A failure has fenced the log. */
 }
 
 bool snapshot_durable(struct commit_log *log)

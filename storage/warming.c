@@ -12,8 +12,9 @@
 #include <stdlib.h>
 
 enum {
-    /* Of an index, 16 bytes a message: what lies behind is asked for, too. */
-    ENTRIES_BYTES = 128 * 1024,
+    INDEX_BEHIND_BYTES = 128 * 1024, /* 16 bytes a message */
+    /* Of the newest jobs, for one that brings the same: to miss one costs a job more. */
+    SHARED_MAX = 64,
     /* Runs that lie so near to each other are asked about together. */
     PROBE_SPAN_BYTES = 1024 * 1024
 };
@@ -73,14 +74,18 @@ static struct warming *submit(struct commit_log *log, const struct cold_range *r
     ASSERT(warming != NULL);
     warming->log = log;
     warming->range = *range;
-    warming->file = range->of_index ? range->segment->index.file : range->segment->file;
+    /* A damaged index that was made again meanwhile may be in memory now: what is read then is of no use,
+     * and does no harm. */
+    const struct segment *segment = range->segment;
+    bool of_index = range->of_index && segment->index.file != NULL;
+    warming->file = of_index ? segment->index.file : segment->file;
     warming->behind_bytes = behind_bytes;
     warming->started_ns = reactor_now_ns(log->reactor);
     warming->job.work = warming_work;
     warming->job.done = warming_done;
     list_init(&warming->waiters);
     list_init(&warming->link);
-    list_append(&log->warmings, &warming->link);
+    list_prepend(&log->warmings, &warming->link);
     segment_ref(range->segment);
     log->jobs++;
     log->counters.warmed_bytes += range->bytes + behind_bytes;
@@ -88,24 +93,39 @@ static struct warming *submit(struct commit_log *log, const struct cold_range *r
     return warming;
 }
 
-/* Whether a job under way brings all of it. */
-static bool covers(const struct warming *warming, const struct cold_range *range)
+/* How much behind a range is asked for at the same time: whoever reads on needs it next. */
+static uint64_t bytes_behind(struct commit_log *log, const struct cold_range *range)
 {
-    const struct cold_range *own = &warming->range;
-    return own->segment == range->segment && own->of_index == range->of_index &&
-           own->offset <= range->offset && range->offset + range->bytes <= own->offset + own->bytes;
+    if (range->of_index) {
+        uint64_t left = range->segment->index.map_bytes - range->offset - range->bytes;
+        return left < INDEX_BEHIND_BYTES ? left : INDEX_BEHIND_BYTES;
+    }
+    return range->reader.topic == 0 ? 0 : read_ahead_missed(log, range);
+}
+
+static bool is_same(const struct cold_range *one, const struct cold_range *other)
+{
+    return one->segment == other->segment && one->of_index == other->of_index &&
+           one->offset == other->offset && one->bytes == other->bytes;
 }
 
 void commit_log_warm(struct commit_log *log, const struct cold_range *range,
                      struct warm_waiter *waiter)
 {
     struct warming *warming = NULL;
+    uint32_t looked_at = 0;
     LIST_FOREACH (link, &log->warmings) {
         struct warming *one = CONTAINER_OF(link, struct warming, link);
-        warming = warming == NULL && covers(one, range) ? one : warming;
+        if (is_same(&one->range, range)) {
+            warming = one;
+            break;
+        }
+        if (++looked_at == SHARED_MAX) {
+            break;
+        }
     }
     if (warming == NULL) {
-        warming = submit(log, range, range->reader.topic == 0 ? 0 : read_ahead_missed(log, range));
+        warming = submit(log, range, bytes_behind(log, range));
     }
     log->counters.cold_reads++;
     list_init(&waiter->link);
@@ -125,36 +145,38 @@ void log_note_recent(struct commit_log *log)
     }
 }
 
+uint64_t log_recent(const struct commit_log *log)
+{
+    uint64_t passed_ns = reactor_now_ns(log->reactor) - log->recent_ns;
+    return passed_ns < 2 * (uint64_t)RECENT_NS ? log->recent : UINT64_MAX;
+}
+
 /* Whether records lie in the page cache. Of those who read what was just written, nearly all, nothing
  * is asked of the system. */
 static bool has_records(const struct commit_log *log, const struct segment *segment, uint64_t place,
                         uint64_t bytes)
 {
-    bool is_recent = segment->base + place >= log->recent &&
-                     reactor_now_ns(log->reactor) - log->recent_ns < 2 * (uint64_t)RECENT_NS;
-    return is_recent || disk_file_is_resident(segment->file, place, bytes);
+    return segment->base + place >= log_recent(log) ||
+           disk_file_is_resident(segment->file, place, bytes);
 }
 
 static bool has_part_of_index(struct segment *segment, uint64_t offset, uint64_t bytes,
-                              uint64_t bytes_least, struct cold_range *cold)
+                              struct cold_range *cold)
 {
     struct index *index = &segment->index;
     if (cold == NULL || index->file == NULL || disk_file_is_resident(index->file, offset, bytes)) {
         return true;
     }
-    uint64_t left = index->map_bytes - offset;
-    uint64_t wanted = bytes > bytes_least ? bytes : bytes_least;
-    *cold = (struct cold_range){.segment = segment,
-                                .of_index = true,
-                                .offset = offset,
-                                .bytes = wanted < left ? wanted : left};
+    *cold =
+        (struct cold_range){.segment = segment, .of_index = true, .offset = offset, .bytes = bytes};
     return false;
 }
 
 bool warming_has_rows(struct segment *segment, struct cold_range *cold)
 {
     const struct index *index = &segment->index;
-    return index->file == NULL || has_part_of_index(segment, 0, index_rows_end(index), 0, cold);
+    return index->file == NULL || index->rows_kept != NULL ||
+           has_part_of_index(segment, 0, index_rows_end(index), cold);
 }
 
 bool warming_has_entries(struct segment *segment, const struct index_entry *entries, uint64_t count,
@@ -163,7 +185,7 @@ bool warming_has_entries(struct segment *segment, const struct index_entry *entr
     const struct index *index = &segment->index;
     return index->file == NULL ||
            has_part_of_index(segment, (uint64_t)((const uint8_t *)entries - index->map),
-                             count * sizeof(*entries), ENTRIES_BYTES, cold);
+                             count * sizeof(*entries), cold);
 }
 
 bool warming_has_record(const struct commit_log *log, struct segment *segment, uint64_t place,

@@ -37,7 +37,13 @@ def middle_of(rounds, party, figure):
 
 
 def verdict(held):
-    return NOT_MEASURED if held is None else "yes" if held else "no"
+    """Of the rounds: yes or no if all say so but one in five, else undecided."""
+    exceptions = len(held) // 5
+    if not held:
+        return NOT_MEASURED
+    if held.count(False) <= exceptions:
+        return "yes"
+    return "no" if held.count(True) <= exceptions else "undecided"
 
 
 def beside_line(row, rounds, party):
@@ -115,6 +121,9 @@ def alone_table(results):
                 if line.reach is not None:
                     reach = ("at least " if line.at_least else "at most ") + line.form.format(line.reach)
                 held = "" if line.reach is None else verdict(rows_alone.reached(line, values))
+                if line.quiet is not None and values:
+                    alone = statistics.median(taken(rounds, party, line.beside[0]))
+                    held = "not quiet" if alone > line.quiet else held
                 measured = with_spread(values, line.form)
                 lines.append([f"{row.name}: {row.what}", party, line.what, measured, beside, reach, held])
     return lines
@@ -123,9 +132,13 @@ def alone_table(results):
 def markdown(lines):
     if len(lines) < 2:
         return ""
-    head, *body = [
-        "| " + " | ".join("**no**" if cell == "no" else cell for cell in line) + " |" for line in lines
-    ]
+    shown, row = [], None
+    for line in lines:
+        # What a row is about stands in its first line alone.
+        cells = [line[0].partition(":")[0] if line[0] == row else line[0], *line[1:]]
+        row = line[0]
+        shown.append("| " + " | ".join("**no**" if cell == "no" else cell for cell in cells) + " |")
+    head, *body = shown
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
 
 

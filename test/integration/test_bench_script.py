@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 import tap
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / "test" / "bench"))
 
 import gate  # noqa: E402
 import measured  # noqa: E402
+import rows_beside  # noqa: E402
 import tables  # noqa: E402
 
 REFERENCE_LINE = (
@@ -83,6 +85,13 @@ class BenchScript(unittest.TestCase):
         self.assertEqual(text.count("not measured"), 4)
         self.assertIn("5.00 k/s", text)
 
+    def test_what_is_reached_is_said_by_nearly_all_rounds_or_undecided(self):
+        self.assertEqual(tables.verdict([True, True, False, True, True]), "yes")
+        self.assertEqual(tables.verdict([False, False, True, False, False]), "no")
+        self.assertEqual(tables.verdict([True, True, False]), "undecided")
+        self.assertEqual(tables.verdict([False]), "no")
+        self.assertEqual(tables.verdict([]), tables.NOT_MEASURED)
+
     def test_a_latency_reaches_by_being_low(self):
         def latency(p50):
             return {"reference": {"p50": 100, "p99": 300}, "epoll": {"p50": p50, "p99": 600}}
@@ -91,7 +100,8 @@ class BenchScript(unittest.TestCase):
         self.assertIn("| **no** |", self.shown(result({"G10000": [latency(141)]})))
 
     def test_a_row_alone_has_its_reach_beside_it(self):
-        figures = {"ratio": 0.79, "dd_mb_s": 1000, "disk_share": 1.0, "mb_s": 790}
+        figures = {"ratio": 0.79, "dd_mb_s": 1000, "mb_s": 790, "disk_share": 1.0}
+        figures |= {"ratio_sendfile": 0.9, "sendfile_mb_s": 880}
         text = self.shown(result({}, {"COLD": [{"epoll": figures}]}))
         self.assertIn("| at least 0.80 | **no** |", text)
         text = self.shown(result({}, {"COLD": [{"epoll": figures | {"ratio": 0.81}}]}))
@@ -104,7 +114,7 @@ class BenchScript(unittest.TestCase):
         def measured_at(part):
             rounds = {}
             for name, row in kept.items():
-                latency = gate.rows_beside.BY_NAME[name].kind == "latency"
+                latency = rows_beside.BY_NAME[name].kind == "latency"
                 off = part * row["noise"] * (1 if latency else -1)
                 figure = "p50" if latency else "rate"
                 rounds[name] = [
@@ -121,6 +131,17 @@ class BenchScript(unittest.TestCase):
         self.assertEqual((figures["in"], figures["out"], figures["bcpu"]), (1000, 900, 0.25))
         self.assertAlmostEqual(figures["others"], max(0, os.cpu_count() * 0.95 - 1.7))
         self.assertEqual((figures["ack_max"], figures["e2e_p50"], figures["e2e_p99"]), (4, 5, 6))
+
+    def test_a_disturbed_run_is_repeated_and_the_least_disturbed_stands(self):
+        def tried(patience, *others):
+            context = types.SimpleNamespace(patience=patience, say=lambda text: None)
+            runs = iter([{"others": share} for share in others])
+            return rows_beside.patiently(context, lambda: next(runs))["others"], len(list(runs))
+
+        self.assertEqual(tried(2, 0.1, 0.0), (0.1, 1))
+        self.assertEqual(tried(2, 0.9, 0.1, 0.0), (0.1, 1))
+        self.assertEqual(tried(2, 0.9, 0.5, 0.7), (0.5, 0))
+        self.assertEqual(tried(0, 0.9, 0.0), (0.9, 1))
 
     def test_a_table_goes_to_its_place_in_a_page(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -251,6 +251,17 @@ class Hostile(NameserverCase):
             self.assertEqual((kind, request_id, error["name"]), (1, 9, "MALFORMED"))
         self.assert_alive()
 
+    def test_a_fault_within_the_arguments_is_answered_before_the_close(self):
+        with self.raw() as connection:
+            connection.sendall(b"\x94\x00\x07\xa9route.get\x91\x82\xc1\x00")
+            unpacker = msgpack.Unpacker(raw=False)
+            while data := connection.recv(4096):
+                unpacker.feed(data)
+            kind, request_id, error, _ = next(unpacker, [None] * 4)
+            self.assertEqual((kind, request_id), (1, 7), "closed without an answer")
+            self.assertEqual(error["name"], "MALFORMED")
+        self.assert_alive()
+
     def test_random_bytes_and_cut_requests_hurt_nobody(self):
         chance = random.Random(5)
         whole = msgpack.packb(

@@ -99,12 +99,14 @@ static void write_topic_put(struct writer *writer, const struct ternmq_topic_opt
     }
 }
 
-/* What this client knew of a topic that it has changed. */
-static void forget_topic(struct ternmq *client, const char *name)
+/* What this client knew of a topic that it has changed, or deleted: then no broker is waited for that
+ * may still have it. */
+static void forget_topic(struct ternmq *client, const char *name, bool is_deleted)
 {
     struct client_route *route = client_route_take(client, ROUTE_TOPIC, name);
     if (route != NULL) {
         client_route_forget(route);
+        route->denied = route->denied || is_deleted;
     }
     client_route_give(route);
 }
@@ -160,7 +162,7 @@ TERNMQ_API int ternmq_topic_put(struct ternmq *client, const struct ternmq_topic
 
     struct ternmq_answer answer;
     code = ternmq_call(client, &call, &answer, error_out);
-    forget_topic(client, options->name);
+    forget_topic(client, options->name, false);
     if (code != TERNMQ_OK) {
         return code;
     }
@@ -200,7 +202,7 @@ TERNMQ_API int ternmq_topic_delete(struct ternmq *client, const char *name,
     };
     struct ternmq_answer answer;
     int code = ternmq_call(client, &call, &answer, error_out);
-    forget_topic(client, name);
+    forget_topic(client, name, code == TERNMQ_OK);
     return code;
 }
 

@@ -33,6 +33,14 @@ struct world {
     struct client_simulated *client[WORLD_CLIENTS];
 };
 
+static bool reads_fail; /* the disk gives nothing */
+
+static inline int world_fault(void *context, enum disk_call call)
+{
+    (void)context;
+    return reads_fail && call == DISK_CALL_READ ? -5 : 0;
+}
+
 static uint8_t request_room[ROOM_BYTES];
 static uint32_t request_msgid;
 
@@ -217,8 +225,11 @@ static inline struct world world_open(void)
                                                .window_bytes = 256 * 1024};
     world.simulation = simulation_create(&options);
     world.image = disk_image_create(false);
-    const struct disk_simulated_options disk_options = {
-        .simulation = world.simulation, .job_ns_least = 100000, .job_ns_most = 2000000};
+    const struct disk_simulated_options disk_options = {.simulation = world.simulation,
+                                                        .job_ns_least = 100000,
+                                                        .job_ns_most = 2000000,
+                                                        .fault = world_fault};
+    reads_fail = false;
     world.disk = disk_simulated_open(world.image, &disk_options);
     return world;
 }

@@ -137,6 +137,24 @@ START_TEST(the_last_reference_gives_a_buffer_back)
 }
 END_TEST
 
+START_TEST(all_that_hold_a_buffer_count_as_one_reference)
+{
+    struct buffer *buffer = buffer_take(pool, 1);
+    buffer_hold(buffer);
+    buffer_hold(buffer);
+    ck_assert_uint_eq(atomic_load(&buffer->references), 2);
+    buffer_unref(buffer);
+    buffer_release(buffer);
+    ck_assert_uint_eq(buffer_pool_bytes(pool), BUFFER_BYTES);
+    buffer_hold(buffer);
+    buffer_release(buffer);
+    ck_assert_uint_eq(buffer_pool_bytes(pool), BUFFER_BYTES);
+
+    buffer_release(buffer);
+    ck_assert_uint_eq(buffer_pool_bytes(pool), 0);
+}
+END_TEST
+
 START_TEST(the_owner_is_told_of_a_return_only_after_a_refusal_and_only_once)
 {
     struct buffer *buffers[COMMON_BUFFERS];
@@ -240,6 +258,7 @@ static Suite *buffer_suite(void)
     tcase_add_test(bounds, a_small_part_costs_little_of_the_bound);
     tcase_add_test(bounds, a_part_grows_and_keeps_its_bytes);
     tcase_add_test(bounds, the_last_reference_gives_a_buffer_back);
+    tcase_add_test(bounds, all_that_hold_a_buffer_count_as_one_reference);
     tcase_add_test(bounds, the_owner_is_told_of_a_return_only_after_a_refusal_and_only_once);
     tcase_add_test(bounds, a_killed_process_leaves_nothing_behind);
     tcase_add_test_raise_signal(bounds, destroying_a_pool_with_a_buffer_out_aborts, SIGABRT);

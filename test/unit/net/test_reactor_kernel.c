@@ -519,63 +519,44 @@ START_TEST(a_turn_that_takes_long_is_counted_as_a_stall)
 }
 END_TEST
 
-enum { BUSY_PEERS = 20, BUSY_BYTES = 100 * 1024, TURN_BYTES_BOUND = (1024 + 256) * 1024 };
+enum { SLEPT_MS = 200, NOT_SLEPT_MS = 150 };
 
-struct busy_peer {
-    struct receive_op receive;
-    int sockets[2];
-    bool is_done;
-};
+static int dawdled_turns;
 
-static struct busy_peer busy_peers[BUSY_PEERS];
-static size_t busy_received;
-
-static void busy_bytes(struct receive_op *receive, struct buffer *buffer, uint8_t *bytes,
-                       size_t length)
+static void count_turn(struct turn_hook *hook)
 {
-    (void)receive;
-    (void)buffer;
-    (void)bytes;
-    busy_received += length;
+    (void)hook;
+    dawdled_turns++;
 }
 
-static void busy_done(struct op *op, int64_t result)
+static bool dawdle_once(struct turn_hook *hook)
 {
-    (void)result;
-    CONTAINER_OF(CONTAINER_OF(op, struct receive_op, op), struct busy_peer, receive)->is_done =
-        true;
+    (void)hook;
+    if (dawdled_turns == 1) {
+        (void)usleep(7000);
+    }
+    return dawdled_turns < 2;
 }
 
-START_TEST(what_many_peers_send_at_once_is_spread_over_turns)
+static void stop_running(struct timer *timer)
 {
-    static const uint8_t bytes[BUSY_BYTES];
+    (void)timer;
+    reactor_stop(world.reactor);
+}
+
+START_TEST(what_is_done_between_two_turns_counts_but_for_sleep)
+{
     net_world_init(&world, _i);
-    busy_received = 0;
-    for (int i = 0; i < BUSY_PEERS; i++) {
-        struct busy_peer *peer = &busy_peers[i];
-        *peer = (struct busy_peer){.receive = {.op = {.done = busy_done}, .received = busy_bytes}};
-        ck_assert_int_eq(
-            socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, peer->sockets), 0);
-        ck_assert_int_eq(write(peer->sockets[1], bytes, sizeof(bytes)), sizeof(bytes));
-        reactor_receive(world.reactor, &peer->receive, peer->sockets[0]);
-    }
-    size_t most = 0;
-    uint64_t begun_ms = net_world_clock_ms();
-    while (busy_received < (size_t)BUSY_PEERS * BUSY_BYTES &&
-           net_world_clock_ms() - begun_ms < NET_WORLD_PATIENCE_MS) {
-        size_t before = busy_received;
-        reactor_run_once(world.reactor, 10);
-        most = busy_received - before > most ? busy_received - before : most;
-    }
-    ck_assert_uint_eq(busy_received, (size_t)BUSY_PEERS * BUSY_BYTES);
-    ck_assert_uint_le(most, TURN_BYTES_BOUND);
-    for (int i = 0; i < BUSY_PEERS; i++) {
-        struct busy_peer *peer = &busy_peers[i];
-        reactor_cancel(world.reactor, &peer->receive.op);
-        net_world_await(&world, &peer->is_done);
-        reactor_close(world.reactor, peer->sockets[0]);
-        (void)close(peer->sockets[1]);
-    }
+    dawdled_turns = 0;
+    struct turn_hook hook = {.run = count_turn, .pending = dawdle_once};
+    struct timer timer = {.fired = stop_running};
+    reactor_hook_add(world.reactor, TURN_WRITE, &hook);
+    timer_start(world.reactor, &timer, reactor_now_ns(world.reactor) + SLEPT_MS * 1000000ULL);
+    reactor_run(world.reactor);
+
+    const struct reactor_counters *counters = reactor_counters(world.reactor);
+    ck_assert_uint_ge(counters->stall_ns_max, 7 * 1000000ULL);
+    ck_assert_uint_lt(counters->stall_ns_max, NOT_SLEPT_MS * 1000000ULL);
     net_world_deinit(&world);
 }
 END_TEST
@@ -614,7 +595,7 @@ static Suite *reactor_kernel_suite(void)
     tcase_add_loop_test(sleep, a_short_timer_is_not_rounded_up_to_a_millisecond, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, a_wait_for_nothing_ends_after_its_time, 0, NET_WORLD_KERNEL_KINDS);
-    tcase_add_loop_test(sockets, what_many_peers_send_at_once_is_spread_over_turns, 0,
+    tcase_add_loop_test(sleep, what_is_done_between_two_turns_counts_but_for_sleep, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, a_turn_that_takes_long_is_counted_as_a_stall, 0,
                         NET_WORLD_KERNEL_KINDS);

@@ -172,6 +172,46 @@ START_TEST(chunks_lie_between_the_records_of_other_turns)
 }
 END_TEST
 
+/* Chunks of a log with large segments are written from where they lie. */
+START_TEST(a_last_chunk_that_is_large_is_written_before_it_goes)
+{
+    enum {
+        MANY = 5000,
+        BODY = 8000,
+        BATCH = 16,
+        BATCHES = 140
+    }; /* rows of 100 KiB; more than a segment */
+    world_init(&world, 1, NULL);
+    world.options.segment_bytes_least = 16 << 20;
+    world.options.segment_bytes_most = 16 << 20;
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(world_begin_epoch(&world));
+    for (uint16_t i = 0; i < MANY; i++) {
+        commit_log_queue_put(world.log, 1, i, LOG_DISK);
+    }
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        enum error error;
+        struct produce *one = world_produce(&world, 7, BATCH, BODY, i * BATCH, true, &error);
+        ck_assert_int_eq(error, OK);
+        ck_assert(world_run(&world, 10 * LATER_MS, produce_is_told, one));
+        produce_free(one);
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    ck_assert_uint_gt(counters.snapshots, 0);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert(!world.report.corrupt);
+    ck_assert_uint_gt(world.report.snapshot_position, 0);
+    for (uint16_t i = 0; i < MANY; i += 100) {
+        ck_assert_ptr_nonnull(commit_log_queue_find(world.log, 1, i));
+    }
+    ck_assert_uint_eq(queue_state(commit_log_queue_find(world.log, 1, 7)).next, BATCH * BATCHES);
+    world_deinit(&world);
+}
+END_TEST
+
 START_TEST(a_snapshot_is_due_only_when_the_log_has_grown)
 {
     write_log(2);
@@ -334,6 +374,7 @@ static Suite *snapshot_suite(void)
     TCase *equation = tcase_create("equation");
     tcase_add_loop_test(equation, a_replay_from_any_snapshot_gives_the_state_that_was_live, 0,
                         SEEDS);
+    tcase_add_test(equation, a_last_chunk_that_is_large_is_written_before_it_goes);
     tcase_add_test(equation, chunks_lie_between_the_records_of_other_turns);
     tcase_add_test(equation, a_snapshot_is_due_only_when_the_log_has_grown);
     tcase_add_test(equation, a_snapshot_ends_though_messages_always_wait_for_a_segment);
