@@ -126,6 +126,81 @@ START_TEST(what_cannot_be_read_is_one_message_and_the_next_is_named)
 }
 END_TEST
 
+static struct writer ask_filtered(uint64_t offset, const char *filter, uint32_t more)
+{
+    struct writer request = ask_pull("t", 2 + more);
+    writer_put_key_uint(&request, "offset", offset);
+    writer_put_key_string(&request, "filter", filter);
+    return request;
+}
+
+/* Reads it all with a filter; how many were wanted. */
+static uint64_t read_filtered(struct client_simulated *client, const char *filter)
+{
+    uint64_t offset = 0;
+    uint64_t wanted = 0;
+    while (offset < MESSAGES) {
+        struct writer request = ask_filtered(offset, filter, 0);
+        struct answer answer = call(client, &request);
+        ck_answered(answer);
+        ck_assert_uint_gt(number_of(answer.result, "next"), offset);
+        offset = number_of(answer.result, "next");
+        wanted += count_of(&answer);
+    }
+    return wanted;
+}
+
+START_TEST(a_filter_looks_at_what_is_cold_and_the_loop_waits_for_nothing)
+{
+    struct client_simulated *client = begin(_i);
+    ck_assert_uint_eq(read_filtered(client, "paid"), 0);
+    ck_assert_uint_eq(core_counter(client, "filtered_messages"), MESSAGES);
+    disk_image_cool(world.image);
+    uint64_t before = cold_reads(client);
+    ck_assert_uint_eq(read_filtered(client, "n = 1"), 0);
+    ck_assert_uint_gt(cold_reads(client), before);
+    disk_image_cool(world.image);
+    ck_assert_uint_eq(read_filtered(client, "n IS NULL"), MESSAGES);
+    ck_assert_uint_eq(disk_simulated_waits(world.disk), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_filtered_poll_that_is_cancelled_while_it_is_cold_says_where_it_is)
+{
+    struct client_simulated *client = begin(_i);
+    struct writer request = ask_filtered(7, "n = 1", 1);
+    writer_put_key_uint(&request, "wait_ms", WAIT_MS_MAX);
+    one_way_begin(&request, "cancel", 1);
+    writer_put_key_uint(&request, "msgid", request_msgid);
+    uint32_t msgid = tell(client, &request);
+    struct answer answer = take(client);
+    ck_assert_uint_eq(answer.msgid, msgid);
+    ck_answered(answer);
+    ck_assert_uint_eq(count_of(&answer), 0);
+    ck_assert_uint_eq(number_of(answer.result, "first"), 7);
+    ck_assert_uint_ge(number_of(answer.result, "next"), 7);
+    end();
+}
+END_TEST
+
+START_TEST(what_a_filter_cannot_read_is_one_message_and_the_next_is_named)
+{
+    struct client_simulated *client = begin(_i);
+    reads_fail = true;
+    struct writer request = ask_filtered(100, "n IS NULL", 0);
+    struct answer answer = call(client, &request);
+    ck_refused(answer, "IO_FAILED");
+    ck_assert_uint_eq(number_of(answer.error, "next"), 101);
+    reads_fail = false;
+    request = ask_filtered(101, "n IS NULL", 0);
+    answer = call(client, &request);
+    ck_answered(answer);
+    ck_assert_uint_gt(count_of(&answer), 1);
+    end();
+}
+END_TEST
+
 static Suite *pull_cold_suite(void)
 {
     Suite *suite = suite_create("pull_cold");
@@ -136,6 +211,11 @@ static Suite *pull_cold_suite(void)
     tcase_add_loop_test(tests, a_cancel_ends_a_poll_that_waits_for_the_disk, 0, 2);
     tcase_add_loop_test(tests, the_end_of_the_broker_ends_what_waits_for_the_disk, 0, 2);
     tcase_add_loop_test(tests, what_cannot_be_read_is_one_message_and_the_next_is_named, 0, 2);
+    tcase_add_loop_test(tests, a_filter_looks_at_what_is_cold_and_the_loop_waits_for_nothing, 0, 2);
+    tcase_add_loop_test(tests, a_filtered_poll_that_is_cancelled_while_it_is_cold_says_where_it_is,
+                        0, 2);
+    tcase_add_loop_test(tests, what_a_filter_cannot_read_is_one_message_and_the_next_is_named, 0,
+                        2);
     suite_add_tcase(suite, tests);
     return suite;
 }
