@@ -297,25 +297,30 @@ static bool may_sleep(struct reactor *reactor)
            !reactor_has_work(reactor);
 }
 
-/* True if it may have slept. */
+/* True if it may have slept: from `asleep_ns` on. */
 static bool wait_for_work(struct reactor *reactor, int64_t wait_ns)
 {
     bool sleeps = wait_ns != 0 && may_sleep(reactor);
-    reactor->backend->wait(reactor, sleeps ? sleep_ns(reactor, wait_ns) : 0);
+    reactor->asleep_ns = reactor->turn_ended_ns;
+    int64_t most_ns = sleeps ? sleep_ns(reactor, wait_ns) : 0;
+    reactor->backend->wait(reactor, most_ns);
     /* An exchange, not a store: what a waker published before is seen in this turn. */
     int attention = atomic_exchange(&reactor->attention, ATTENTION_AWAKE);
     reactor->counters.waits += sleeps;
     reactor->counters.wakes += sleeps && attention == ATTENTION_POKED;
-    return sleeps;
+    return most_ns != 0;
 }
 
 /* What was between two turns is a part of the second, but for a sleep: on io_uring the kernel sends and
- * receives there. */
+ * receives there. (What it still does when the sleep ends is not known apart from it.) */
 static void note_turn(struct reactor *reactor, bool slept)
 {
     uint64_t ended_ns = reactor->backend->clock_ns(reactor);
-    bool follows = !slept && reactor->turn_ended_ns != 0;
-    uint64_t took_ns = ended_ns - (follows ? reactor->turn_ended_ns : reactor->now_ns);
+    uint64_t took_ns = ended_ns - reactor->now_ns;
+    if (reactor->turn_ended_ns != 0) {
+        uint64_t until_ns = slept ? reactor->asleep_ns : reactor->now_ns;
+        took_ns += until_ns - reactor->turn_ended_ns;
+    }
     reactor->turn_ended_ns = ended_ns;
     if (took_ns > STALL_NS) {
         reactor->counters.stalls++;

@@ -44,7 +44,8 @@ struct reactor_backend {
     uint64_t (*clock_ns)(const struct reactor *reactor); /* now, not of this turn */
     uint64_t (*wall_ms)(const struct reactor *reactor);
 
-    /* Sleeps at most `wait_ns` (0: only looks; -1: for ever) and marks what became ready. */
+    /* Sleeps at most `wait_ns` (0: only looks; -1: for ever) and marks what became ready. What does
+     * work before it sleeps says in `asleep_ns` when that was over. */
     void (*wait)(struct reactor *reactor, int64_t wait_ns);
     void (*rouse)(struct reactor *reactor); /* ends the wait; any thread */
 
@@ -73,6 +74,7 @@ struct reactor {
     bool in_turn;
     bool again;             /* one more turn without sleeping */
     uint64_t turn_ended_ns; /* when the last turn of this run ended; 0: this is the first */
+    uint64_t asleep_ns;     /* when the last sleep began */
     bool polled;            /* the last turn asked the backend what is ready */
     uint64_t now_ns;
     uint64_t wall_ms;

@@ -81,8 +81,9 @@ struct uring_reactor {
     struct reactor common;
     struct io_uring ring;
     bool has_ring;
-    bool enabled; /* by the thread that runs it, which nobody else may be from then on */
-    int wake;     /* an eventfd, read by the kernel while it waits */
+    bool has_sends; /* among the requests that are queued */
+    bool enabled;   /* by the thread that runs it, which nobody else may be from then on */
+    int wake;       /* an eventfd, read by the kernel while it waits */
     bool wake_is_read;
     uint64_t wakes; /* what it reads */
     struct descriptor_reserve descriptors;

@@ -82,6 +82,7 @@ static int try_enter(struct uring_reactor *reactor, uint32_t count,
         flags |= ENTER_NO_IOWAIT;
     }
     struct io_uring_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)limit};
+    reactor->has_sends = false;
     return io_uring_enter2((unsigned)reactor->ring.ring_fd, publish_requests(reactor), count, flags,
                            (sigset_t *)(void *)&argument, sizeof(argument));
 }
@@ -238,6 +239,21 @@ static bool has_more(const struct uring_reactor *reactor)
     return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
+/* The kernel sends within the call that brings it the requests: apart from the sleep, it is known
+ * how long that took. Nearly always a send has completed then: no sleep, and no second call. */
+static void send_and_sleep(struct uring_reactor *reactor, int64_t wait_ns)
+{
+    struct __kernel_timespec limit = {.tv_sec = wait_ns / 1000000000,
+                                      .tv_nsec = wait_ns % 1000000000};
+    if (reactor->has_sends) {
+        uring_submit(reactor);
+    }
+    reactor->common.asleep_ns = kernel_clock_ns(&reactor->common);
+    if (io_uring_cq_ready(&reactor->ring) == 0) {
+        enter(reactor, 1, wait_ns > 0 ? &limit : NULL);
+    }
+}
+
 void uring_wait(struct reactor *common, int64_t wait_ns)
 {
     static const struct __kernel_timespec at_once;
@@ -251,9 +267,7 @@ void uring_wait(struct reactor *common, int64_t wait_ns)
     }
     uring_buffers_lend(reactor);
     if (wait_ns != 0) {
-        struct __kernel_timespec limit = {.tv_sec = wait_ns / 1000000000,
-                                          .tv_nsec = wait_ns % 1000000000};
-        enter(reactor, 1, wait_ns > 0 ? &limit : NULL);
+        send_and_sleep(reactor, wait_ns);
     } else if (io_uring_sq_ready(&reactor->ring) > 0 || has_more(reactor)) {
         enter(reactor, SECOND_LOOK, &at_once);
         return;

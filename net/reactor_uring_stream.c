@@ -257,6 +257,7 @@ static void send_by_request(struct uring_reactor *reactor, struct uring_socket *
         return;
     }
     check_ranges(send);
+    reactor->has_sends = true;
     socket->header = (struct msghdr){.msg_iov = send->iov, .msg_iovlen = (size_t)send->count};
     io_uring_prep_sendmsg(request, socket->socket, &socket->header, MSG_NOSIGNAL | MSG_WAITALL);
 }

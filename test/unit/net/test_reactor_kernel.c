@@ -499,68 +499,6 @@ START_TEST(a_wait_for_nothing_ends_after_its_time)
 }
 END_TEST
 
-static void dawdle(struct turn_hook *hook)
-{
-    (void)hook;
-    (void)usleep(7000);
-}
-
-START_TEST(a_turn_that_takes_long_is_counted_as_a_stall)
-{
-    net_world_init(&world, _i);
-    struct turn_hook hook = {.run = dawdle};
-    reactor_hook_add(world.reactor, TURN_WRITE, &hook);
-
-    reactor_run_once(world.reactor, 0);
-
-    ck_assert_uint_eq(reactor_counters(world.reactor)->stalls, 1);
-    ck_assert_uint_ge(reactor_counters(world.reactor)->stall_ns_max, 7000000);
-    net_world_deinit(&world);
-}
-END_TEST
-
-enum { SLEPT_MS = 200, NOT_SLEPT_MS = 150 };
-
-static int dawdled_turns;
-
-static void count_turn(struct turn_hook *hook)
-{
-    (void)hook;
-    dawdled_turns++;
-}
-
-static bool dawdle_once(struct turn_hook *hook)
-{
-    (void)hook;
-    if (dawdled_turns == 1) {
-        (void)usleep(7000);
-    }
-    return dawdled_turns < 2;
-}
-
-static void stop_running(struct timer *timer)
-{
-    (void)timer;
-    reactor_stop(world.reactor);
-}
-
-START_TEST(what_is_done_between_two_turns_counts_but_for_sleep)
-{
-    net_world_init(&world, _i);
-    dawdled_turns = 0;
-    struct turn_hook hook = {.run = count_turn, .pending = dawdle_once};
-    struct timer timer = {.fired = stop_running};
-    reactor_hook_add(world.reactor, TURN_WRITE, &hook);
-    timer_start(world.reactor, &timer, reactor_now_ns(world.reactor) + SLEPT_MS * 1000000ULL);
-    reactor_run(world.reactor);
-
-    const struct reactor_counters *counters = reactor_counters(world.reactor);
-    ck_assert_uint_ge(counters->stall_ns_max, 7 * 1000000ULL);
-    ck_assert_uint_lt(counters->stall_ns_max, NOT_SLEPT_MS * 1000000ULL);
-    net_world_deinit(&world);
-}
-END_TEST
-
 static Suite *reactor_kernel_suite(void)
 {
     Suite *suite = suite_create("net/reactor_kernel");
@@ -595,10 +533,6 @@ static Suite *reactor_kernel_suite(void)
     tcase_add_loop_test(sleep, a_short_timer_is_not_rounded_up_to_a_millisecond, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(sleep, a_wait_for_nothing_ends_after_its_time, 0, NET_WORLD_KERNEL_KINDS);
-    tcase_add_loop_test(sleep, what_is_done_between_two_turns_counts_but_for_sleep, 0,
-                        NET_WORLD_KERNEL_KINDS);
-    tcase_add_loop_test(sleep, a_turn_that_takes_long_is_counted_as_a_stall, 0,
-                        NET_WORLD_KERNEL_KINDS);
     suite_add_tcase(suite, sockets);
     suite_add_tcase(suite, files);
     suite_add_tcase(suite, sleep);
