@@ -80,6 +80,32 @@ class Bench(unittest.TestCase):
         self.assertGreater(figures["passes"], 1)
         self.assertEqual(figures["read"], 20000 * figures["passes"])
 
+    def test_somebody_s_topic_is_spared_unless_it_is_meant(self):
+        self.made.ternmq("topic", "create", "payroll-0", "--queues", "1")
+        self.made.ternmq("produce", "payroll-0", "salaries")
+        at = ("-n", self.made.nameserver_address, "--messages", "10")
+        for arguments in (
+            ("produce", "--topic", "payroll-0"),
+            ("consume", "--topic", "payroll", "--topics", "2"),
+            ("both", "--topic", "payroll-0", "--keep-topic", "--queues", "1"),
+            ("catch-up", "--topic", "payroll-0", "--rate", "10", "--queues", "1"),
+        ):
+            done = self.bench(*arguments, *at)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+            self.assertIn(b"topic payroll-0 exists", done.stderr)
+            self.assertIn(b"--yes", done.stderr)
+        self.assertEqual(self.made.ternmq("consume", "payroll-0").stdout, b"salaries\n")
+        done = self.made.ternmq("topic", "show", "payroll-1", check=False)
+        self.assertEqual(done.returncode, 1)  # a run that is refused makes nothing
+        self.assertEqual(self.bench("catch-up", "--topic", "payroll-0", *at[:2]).returncode, 0)
+        self.figures("produce", "--messages", "10", "--topic", "payroll-0", "--yes")
+        self.assertNotIn(b"salaries", self.made.ternmq("consume", "payroll-0").stdout)
+
+    def test_its_own_topics_are_made_anew_unasked(self):
+        for _ in range(2):
+            self.figures("produce", "--messages", "10", "--topic", "bench-own")
+
     def read(self, *arguments):
         done = self.bench("catch-up", "-n", self.made.nameserver_address, "--json", *arguments)
         self.assertEqual(done.returncode, 0, done.stderr.decode() + done.stdout.decode())
@@ -89,10 +115,10 @@ class Bench(unittest.TestCase):
         return figures
 
     def test_catch_up_with_a_tail_measures_both(self):
-        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "tailed")
+        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "bench-tailed")
         pid = str(self.made.broker.popen.pid)
         figures = self.read(
-            *("--topic", "tailed", "--duration", "500ms", "--rate", "500", "--size", "100"),
+            *("--topic", "bench-tailed", "--duration", "500ms", "--rate", "500", "--size", "100"),
             *("--warmup", "200ms", "--pid", pid),
         )
         self.assertGreaterEqual(figures["read"], 20000)

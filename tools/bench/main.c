@@ -29,6 +29,7 @@ enum option {
     OPTION_RATE,
     OPTION_TOPIC,
     OPTION_KEEP_TOPIC,
+    OPTION_YES,
     OPTION_UNCHECKED,
     OPTION_PID,
     OPTION_JSON,
@@ -122,6 +123,10 @@ static const struct setting OPTIONS[OPTION_COUNT] = {
     [OPTION_KEEP_TOPIC] = {.name = "keep-topic",
                            .type = SETTING_FLAG,
                            .help = "use the topic as it is, with --queues as it has"},
+    [OPTION_YES] = {.name = "yes",
+                    .alias = 'y',
+                    .type = SETTING_FLAG,
+                    .help = "use a topic that exists and is not named bench or bench-.."},
     [OPTION_UNCHECKED] = {.name = "unchecked",
                           .type = SETTING_FLAG,
                           .help = "produce: do not read back what was acknowledged"},
@@ -169,7 +174,9 @@ static void print_help(void)
         "  ternmq-bench catch-up                          reads all that the topic holds\n"
         "  ternmq-bench catch-up --rate 5000              the same, and latency at its tail meanwhile\n\n"
         "Every message that was acknowledged must come back exactly once, in order per queue: else\n"
-        "the exit status is 1. The result is one line; latencies are in microseconds.\n\nOptions:\n",
+        "the exit status is 1. The result is one line; latencies are in microseconds.\n\n"
+        "The topic is deleted and made anew, or produced into with --keep-topic. One that exists is\n"
+        "left alone unless its name is bench, begins with bench-, or --yes is given.\n\nOptions:\n",
         stdout);
     settings_print_help(OPTIONS, OPTION_COUNT, stdout);
 }
@@ -204,6 +211,7 @@ static void read_plan(const struct settings *settings, struct plan *plan)
                          ? 0
                          : values[OPTION_MESSAGES].number;
     plan->keep_topic = values[OPTION_KEEP_TOPIC].given || plan->mode == MODE_CATCH_UP;
+    plan->yes = values[OPTION_YES].given;
     plan->unchecked = values[OPTION_UNCHECKED].given;
     plan->load = (struct load_options){
         .client = {.nameservers = values[OPTION_NAMESERVER].text,
