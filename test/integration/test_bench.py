@@ -83,7 +83,7 @@ class Bench(unittest.TestCase):
     def test_somebody_s_topic_is_spared_unless_it_is_meant(self):
         self.made.ternmq("topic", "create", "payroll-0", "--queues", "1")
         self.made.ternmq("produce", "payroll-0", "salaries")
-        at = ("-n", self.made.nameserver_address, "--messages", "10")
+        at = ("-n", self.made.nameserver_address)
         for arguments in (
             ("produce", "--topic", "payroll-0"),
             ("consume", "--topic", "payroll", "--topics", "2"),
@@ -98,7 +98,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(self.made.ternmq("consume", "payroll-0").stdout, b"salaries\n")
         done = self.made.ternmq("topic", "show", "payroll-1", check=False)
         self.assertEqual(done.returncode, 1)  # a run that is refused makes nothing
-        self.assertEqual(self.bench("catch-up", "--topic", "payroll-0", *at[:2]).returncode, 0)
+        self.assertEqual(self.bench("catch-up", "--topic", "payroll-0", *at).returncode, 0)
         self.figures("produce", "--messages", "10", "--topic", "payroll-0", "--yes")
         self.assertNotIn(b"salaries", self.made.ternmq("consume", "payroll-0").stdout)
 
@@ -179,9 +179,26 @@ class Bench(unittest.TestCase):
         self.assertEqual(figures["invented"], 0)
         self.assertGreater(figures["acknowledged"], 0)
 
+    def test_wrong_usage_is_named_in_one_line(self):
+        for said, *arguments in (
+            ("'dance' is nothing to do", "dance"),
+            ("'extra' is one word too many", "produce", "extra"),
+            ("--duration 5 needs a unit, as in 5s", "produce", "--duration", "5"),
+            ("--warmup 5 needs a unit", "produce", "--warmup", "5"),
+            ("unknown option --nope", "produce", "--nope"),
+            ("--unchecked means nothing to consume", "consume", "--unchecked"),
+            ("--messages means nothing to both", "both", "--messages", "5"),
+            ("--size means nothing to catch-up without --rate", "catch-up", "--size", "100"),
+            ("--pid 999999999: there is no such process", "produce", "--pid", "999999999"),
+        ):
+            done = self.bench(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertIn(said, done.stderr.decode())
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+            self.assertEqual(done.stderr.count(b"--help"), 1, done.stderr)
+
     def test_mistakes_have_their_exit_status(self):
         self.assertEqual(self.bench().returncode, 2)
-        self.assertEqual(self.bench("dance").returncode, 2)
         self.assertEqual(self.bench("produce", "--size", "1").returncode, 2)
         self.assertEqual(self.bench("produce", "--size", "1M", "--batch", "5").returncode, 2)
         self.assertEqual(self.bench("produce", "-n", cluster.free_address()).returncode, 3)

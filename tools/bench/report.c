@@ -55,6 +55,11 @@ static uint64_t process_rss_bytes(int pid)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+bool report_can_see(int pid)
+{
+    return process_rss_bytes(pid) != 0;
+}
+
 void report_broker_begin(struct report *report)
 {
     report->broker_cpu_ns = report->pid == 0 ? 0 : process_cpu_ns(report->pid);
