@@ -62,6 +62,14 @@ class Bench(unittest.TestCase):
         self.assertEqual(figures["rate"], 500)
         self.assertGreaterEqual(figures["end_to_end_us"]["p50"], 1)
 
+    def test_a_rate_that_was_not_reached_is_said(self):
+        slow = ("--rate", "100", "--duration", "2s", "--warmup", "200ms", "--durability", "memory")
+        self.assertIs(self.figures("latency", *slow)["rate_reached"], True)
+        fast = ("both", *self.SHORT, "--rate", "10000000", "--durability", "memory")
+        self.assertIs(self.figures(*fast, "--topic", "bench-fast")["rate_reached"], False)
+        done = self.bench(*fast, "-n", self.made.nameserver_address, "--topic", "bench-fast")
+        self.assertIn(b"(asked for 10,000,000/s: not reached)", done.stdout)
+
     def test_quantiles_rise_to_four_nines(self):
         latency = self.figures("produce", *self.SHORT)["ack_us"]
         names = ("p50", "p99", "p99_9", "p99_99", "max")
