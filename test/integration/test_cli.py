@@ -486,6 +486,8 @@ class Restart(unittest.TestCase):
         self.assertEqual(consumer.wait(30), DONE)
         said = consumer.stderr.read()
         self.assertEqual(said.count(self.AWAY), 2, said)
+        self.assertEqual(said.count(b"going on\n"), 2, said)
+        self.assertLess(said.rindex(b"waiting: "), said.rindex(b"going on\n"))
         self.assertIsNone(unborn.poll())
 
     def lose_a_call(self, *more):
