@@ -267,8 +267,9 @@ static void say_ready(const struct broker *broker)
         log_warn("other machines can connect, and there is no security yet: keep the port inside a "
                  "network that you trust");
     }
-    log_info("ready: broker %s at %s, epoch %u, %u shards, %s, recovered in %llu ms", broker->name,
-             broker->address, broker->epoch, broker->cores->shard_count,
+    uint32_t shards = broker->cores->shard_count;
+    log_info("ready: broker %s at %s, epoch %u, %u shard%s, %s, recovered in %llu ms", broker->name,
+             broker->address, broker->epoch, shards, shards == 1 ? "" : "s",
              reactor_kind_name(reactor_kind(broker->options.reactors[0])),
              (unsigned long long)broker->recovery_ms);
 }

@@ -142,8 +142,9 @@ static void say_decided(const struct topic_change *change)
     const char *what = change->kind == CHANGE_DELETE ? "deleted"
                        : change->is_new              ? "created"
                                                      : "changed";
-    log_info("topic '%.*s' was %s: id %u, version %" PRIu64 ", %u queues", (int)topic->name.length,
-             (const char *)topic->name.data, what, change->id, change->version, topic->queue_count);
+    log_info("topic '%.*s' was %s: id %u, version %" PRIu64 ", %u queue%s", (int)topic->name.length,
+             (const char *)topic->name.data, what, change->id, change->version, topic->queue_count,
+             topic->queue_count == 1 ? "" : "s");
 }
 
 /* To shard 0 first, which decides: nothing has happened if it refuses. */

@@ -39,9 +39,9 @@ static const struct setting SETTINGS[] = {
                     .type = SETTING_CHOICE,
                     .fallback = "auto",
                     .choices = REACTOR_WISH_CHOICES,
-                    .help = "How sockets are waited for: auto takes what was measured to be the "
-                            "faster, uring is io_uring; where the system refuses that, epoll takes "
-                            "over"},
+                    .help = "How sockets are waited for: auto is epoll today, as measured "
+                            "(ARCHITECTURE.md, Decisions); uring is io_uring, and where the system "
+                            "refuses that, epoll takes over"},
     [SETTING_LOG_LEVEL] = {.name = "log-level",
                            .type = SETTING_CHOICE,
                            .fallback = "info",
@@ -125,7 +125,8 @@ static bool read_places(const char *list, struct places *places_out)
     return places_out->count > 0;
 }
 
-static bool listen_on(struct nameserver *nameserver, const struct places *places)
+static bool listen_on(struct nameserver *nameserver, const struct places *places,
+                      enum reactor_kind kind)
 {
     for (uint32_t i = 0; i < places->count; i++) {
         char error[512];
@@ -134,7 +135,7 @@ static bool listen_on(struct nameserver *nameserver, const struct places *places
             log_error("--listen %s: %s", places->addresses[i].text, error);
             return false;
         }
-        log_info("listening on %s", bound.text);
+        log_info("listening on %s, %s", bound.text, reactor_kind_name(kind));
         if (!address_is_loopback(&bound)) {
             log_warn("%s can be reached from other machines, and there is no security yet: keep it "
                      "on a network that you trust",
@@ -211,7 +212,7 @@ int main(int argc, char **argv)
     catch_signals();
     struct nameserver_options options = {.lease_ms = LEASE_MS, .idle_ms = IDLE_CLOSE_MS};
     struct nameserver *nameserver = nameserver_create(reactor, &options);
-    bool listens = listen_on(nameserver, &places);
+    bool listens = listen_on(nameserver, &places, reactor_kind(reactor));
     if (listens) {
         reactor_run(reactor);
         log_info("stopping");

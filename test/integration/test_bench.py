@@ -62,6 +62,14 @@ class Bench(unittest.TestCase):
         self.assertEqual(figures["rate"], 500)
         self.assertGreaterEqual(figures["end_to_end_us"]["p50"], 1)
 
+    def test_a_rate_that_was_not_reached_is_said(self):
+        slow = ("--rate", "100", "--duration", "2s", "--warmup", "200ms", "--durability", "memory")
+        self.assertIs(self.figures("latency", *slow)["rate_reached"], True)
+        fast = ("both", *self.SHORT, "--rate", "10000000", "--durability", "memory")
+        self.assertIs(self.figures(*fast, "--topic", "bench-fast")["rate_reached"], False)
+        done = self.bench(*fast, "-n", self.made.nameserver_address, "--topic", "bench-fast")
+        self.assertIn(b"(asked for 10,000,000/s: not reached)", done.stdout)
+
     def test_quantiles_rise_to_four_nines(self):
         latency = self.figures("produce", *self.SHORT)["ack_us"]
         names = ("p50", "p99", "p99_9", "p99_99", "max")
@@ -80,6 +88,32 @@ class Bench(unittest.TestCase):
         self.assertGreater(figures["passes"], 1)
         self.assertEqual(figures["read"], 20000 * figures["passes"])
 
+    def test_somebody_s_topic_is_spared_unless_it_is_meant(self):
+        self.made.ternmq("topic", "create", "payroll-0", "--queues", "1")
+        self.made.ternmq("produce", "payroll-0", "salaries")
+        at = ("-n", self.made.nameserver_address)
+        for arguments in (
+            ("produce", "--topic", "payroll-0"),
+            ("consume", "--topic", "payroll", "--topics", "2"),
+            ("both", "--topic", "payroll-0", "--keep-topic", "--queues", "1"),
+            ("catch-up", "--topic", "payroll-0", "--rate", "10", "--queues", "1"),
+        ):
+            done = self.bench(*arguments, *at)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+            self.assertIn(b"topic payroll-0 exists", done.stderr)
+            self.assertIn(b"--yes", done.stderr)
+        self.assertEqual(self.made.ternmq("consume", "payroll-0").stdout, b"salaries\n")
+        done = self.made.ternmq("topic", "show", "payroll-1", check=False)
+        self.assertEqual(done.returncode, 1)  # a run that is refused makes nothing
+        self.assertEqual(self.bench("catch-up", "--topic", "payroll-0", *at).returncode, 0)
+        self.figures("produce", "--messages", "10", "--topic", "payroll-0", "--yes")
+        self.assertNotIn(b"salaries", self.made.ternmq("consume", "payroll-0").stdout)
+
+    def test_its_own_topics_are_made_anew_unasked(self):
+        for _ in range(2):
+            self.figures("produce", "--messages", "10", "--topic", "bench-own")
+
     def read(self, *arguments):
         done = self.bench("catch-up", "-n", self.made.nameserver_address, "--json", *arguments)
         self.assertEqual(done.returncode, 0, done.stderr.decode() + done.stdout.decode())
@@ -89,10 +123,10 @@ class Bench(unittest.TestCase):
         return figures
 
     def test_catch_up_with_a_tail_measures_both(self):
-        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "tailed")
+        self.figures("produce", "--messages", "20000", "--size", "100", "--topic", "bench-tailed")
         pid = str(self.made.broker.popen.pid)
         figures = self.read(
-            *("--topic", "tailed", "--duration", "500ms", "--rate", "500", "--size", "100"),
+            *("--topic", "bench-tailed", "--duration", "500ms", "--rate", "500", "--size", "100"),
             *("--warmup", "200ms", "--pid", pid),
         )
         self.assertGreaterEqual(figures["read"], 20000)
@@ -153,9 +187,26 @@ class Bench(unittest.TestCase):
         self.assertEqual(figures["invented"], 0)
         self.assertGreater(figures["acknowledged"], 0)
 
+    def test_wrong_usage_is_named_in_one_line(self):
+        for said, *arguments in (
+            ("'dance' is nothing to do", "dance"),
+            ("'extra' is one word too many", "produce", "extra"),
+            ("--duration 5 needs a unit, as in 5s", "produce", "--duration", "5"),
+            ("--warmup 5 needs a unit", "produce", "--warmup", "5"),
+            ("unknown option --nope", "produce", "--nope"),
+            ("--unchecked means nothing to consume", "consume", "--unchecked"),
+            ("--messages means nothing to both", "both", "--messages", "5"),
+            ("--size means nothing to catch-up without --rate", "catch-up", "--size", "100"),
+            ("--pid 999999999: there is no such process", "produce", "--pid", "999999999"),
+        ):
+            done = self.bench(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertIn(said, done.stderr.decode())
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+            self.assertEqual(done.stderr.count(b"--help"), 1, done.stderr)
+
     def test_mistakes_have_their_exit_status(self):
         self.assertEqual(self.bench().returncode, 2)
-        self.assertEqual(self.bench("dance").returncode, 2)
         self.assertEqual(self.bench("produce", "--size", "1").returncode, 2)
         self.assertEqual(self.bench("produce", "--size", "1M", "--batch", "5").returncode, 2)
         self.assertEqual(self.bench("produce", "-n", cluster.free_address()).returncode, 3)

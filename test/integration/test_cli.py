@@ -345,6 +345,12 @@ class Administer(CliCase):
         self.assertEqual(self.ternmq("topic", "list", "--prefix", "nosuch", "--json"), b"")
         self.assertEqual(self.said, "")
 
+    def test_a_list_with_rows_says_nothing_beside_them(self):
+        topic = self.make_topic("listed")
+        for more in ([], ["--prefix", "liste"]):
+            self.assertIn(topic.encode(), self.ternmq("topic", "list", *more))
+            self.assertEqual(self.said, "")
+
     def test_the_route_of_one_broker_names_it(self):
         topic = self.make_topic("way", 3)
         (span,) = json.loads(self.ternmq("route", topic, "--json"))["spans"]
@@ -392,6 +398,7 @@ class WithNameserver(CliCase):
 
     def test_it_finds_the_cluster_waits_out_warming_and_says_so(self):
         self.assertIn(b"broker-a", self.through("broker", "list"))
+        self.assertNotIn("knows no", self.said)
         self.through("topic", "create", "orders")
         self.assertIn("WARMING", self.said)
         self.assertEqual(self.said.count("WARMING"), 1)
@@ -480,6 +487,8 @@ class Restart(unittest.TestCase):
         self.assertEqual(consumer.wait(30), DONE)
         said = consumer.stderr.read()
         self.assertEqual(said.count(self.AWAY), 2, said)
+        self.assertEqual(said.count(b"going on\n"), 2, said)
+        self.assertLess(said.rindex(b"waiting: "), said.rindex(b"going on\n"))
         self.assertIsNone(unborn.poll())
 
     def lose_a_call(self, *more):

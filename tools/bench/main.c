@@ -10,6 +10,7 @@
 #include "tools/client/ternmq.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ enum option {
     OPTION_RATE,
     OPTION_TOPIC,
     OPTION_KEEP_TOPIC,
+    OPTION_YES,
     OPTION_UNCHECKED,
     OPTION_PID,
     OPTION_JSON,
@@ -92,7 +94,7 @@ static const struct setting OPTIONS[OPTION_COUNT] = {
     [OPTION_DURATION] = {.name = "duration",
                          .type = SETTING_DURATION,
                          .fallback = "10s",
-                         .least = 100,
+                         .least = 1,
                          .most = 86400000,
                          .help = "how long to measure; catch-up: begins again until then"},
     [OPTION_WARMUP] = {.name = "warmup",
@@ -122,6 +124,10 @@ static const struct setting OPTIONS[OPTION_COUNT] = {
     [OPTION_KEEP_TOPIC] = {.name = "keep-topic",
                            .type = SETTING_FLAG,
                            .help = "use the topic as it is, with --queues as it has"},
+    [OPTION_YES] = {.name = "yes",
+                    .alias = 'y',
+                    .type = SETTING_FLAG,
+                    .help = "use a topic that exists and is not named bench or bench-.."},
     [OPTION_UNCHECKED] = {.name = "unchecked",
                           .type = SETTING_FLAG,
                           .help = "produce: do not read back what was acknowledged"},
@@ -169,7 +175,9 @@ static void print_help(void)
         "  ternmq-bench catch-up                          reads all that the topic holds\n"
         "  ternmq-bench catch-up --rate 5000              the same, and latency at its tail meanwhile\n\n"
         "Every message that was acknowledged must come back exactly once, in order per queue: else\n"
-        "the exit status is 1. The result is one line; latencies are in microseconds.\n\nOptions:\n",
+        "the exit status is 1. The result is one line; latencies are in microseconds.\n\n"
+        "The topic is deleted and made anew, or produced into with --keep-topic. One that exists is\n"
+        "left alone unless its name is bench, begins with bench-, or --yes is given.\n\nOptions:\n",
         stdout);
     settings_print_help(OPTIONS, OPTION_COUNT, stdout);
 }
@@ -204,6 +212,7 @@ static void read_plan(const struct settings *settings, struct plan *plan)
                          ? 0
                          : values[OPTION_MESSAGES].number;
     plan->keep_topic = values[OPTION_KEEP_TOPIC].given || plan->mode == MODE_CATCH_UP;
+    plan->yes = values[OPTION_YES].given;
     plan->unchecked = values[OPTION_UNCHECKED].given;
     plan->load = (struct load_options){
         .client = {.nameservers = values[OPTION_NAMESERVER].text,
@@ -239,32 +248,97 @@ static void read_plan(const struct settings *settings, struct plan *plan)
     };
 }
 
-/* What the options say together; NULL: nothing is wrong. */
-static const char *what_is_wrong(const struct settings *settings, const struct plan *plan)
+static int wrong_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int wrong_usage(const char *format, ...)
+{
+    va_list arguments;
+    (void)fputs("ternmq-bench: ", stderr);
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    (void)fputs("; see ternmq-bench --help\n", stderr);
+    return EXIT_WRONG_USAGE;
+}
+
+/* Reads the words that are no options: one, the mode. */
+static int take_mode(const struct settings *settings, enum mode *mode_out)
+{
+    static const char modes[] = "one of produce, consume, both, latency, catch-up is wanted";
+    if (settings->positional_count == 0) {
+        return wrong_usage("%s", modes);
+    }
+    if (!find_mode(settings->positional[0], mode_out)) {
+        return wrong_usage("'%s' is nothing to do: %s", settings->positional[0], modes);
+    }
+    if (settings->positional_count > 1) {
+        return wrong_usage("'%s' is one word too many behind %s", settings->positional[1],
+                           settings->positional[0]);
+    }
+    return EXIT_DONE;
+}
+
+#define BIT(option) (UINT32_C(1) << (option))
+
+/* What a mode has no use for. */
+static const uint32_t USELESS[MODE_COUNT] = {
+    [MODE_CONSUME] = BIT(OPTION_RATE) | BIT(OPTION_UNCHECKED),
+    [MODE_BOTH] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_LATENCY] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_CATCH_UP] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+};
+
+/* What catch-up has a use for at the tail alone. */
+static const uint32_t OF_A_TAIL = BIT(OPTION_SIZE) | BIT(OPTION_BATCH) | BIT(OPTION_CONNECTIONS) |
+                                  BIT(OPTION_WINDOW) | BIT(OPTION_QUEUES) | BIT(OPTION_SPREAD) |
+                                  BIT(OPTION_IDLE) | BIT(OPTION_DURABILITY) | BIT(OPTION_WARMUP);
+
+/* Looks at each option by itself, in this mode. */
+static int check_options(const struct settings *settings, enum mode mode)
+{
+    bool reads_only = mode == MODE_CATCH_UP && !settings->values[OPTION_RATE].given;
+    for (uint32_t option = 0; option < OPTION_COUNT; option++) {
+        const struct setting_value *value = &settings->values[option];
+        const char *name = OPTIONS[option].name;
+        if (!value->given) {
+            continue;
+        }
+        if ((USELESS[mode] & BIT(option)) != 0) {
+            return wrong_usage("--%s means nothing to %s", name, MODE_NAMES[mode]);
+        }
+        if (reads_only && (OF_A_TAIL & BIT(option)) != 0) {
+            return wrong_usage("--%s means nothing to catch-up without --rate", name);
+        }
+        if (OPTIONS[option].type == SETTING_DURATION && value->number != 0 &&
+            value->text[strspn(value->text, "0123456789")] == '\0') {
+            return wrong_usage("--%s %s needs a unit, as in %ss or %sms", name, value->text,
+                               value->text, value->text);
+        }
+    }
+    return EXIT_DONE;
+}
+
+/* Looks at what the options say together. */
+static int check_plan(const struct plan *plan)
 {
     char name[TOPIC_NAME_BYTES_MAX + 1];
     if ((uint64_t)plan->load.batch * (plan->load.size + 5) > PULL_BYTES_MAX) {
-        return "--batch times --size is more than the 4M of a call";
+        return wrong_usage("--batch times --size is more than the 4M of a call");
     }
     if (!load_topic_name(&plan->load, plan->load.topics - 1, name)) {
-        return "--topic is too long for the names of --topics";
-    }
-    if (settings->values[OPTION_RATE].given && plan->mode == MODE_CONSUME) {
-        return "--rate is nothing that consume could keep";
+        return wrong_usage("--topic is too long for the names of --topics");
     }
     if (plan->mode == MODE_CATCH_UP && plan->load.topics > 1) {
-        return "catch-up reads one topic";
+        return wrong_usage("catch-up reads one topic");
     }
     if (plan->mode == MODE_PRODUCE && plan->messages != 0 && plan->load.rate != 0) {
-        return "--messages or --rate: not both";
+        return wrong_usage("--messages or --rate: not both");
     }
-    return NULL;
-}
-
-static int wrong_usage(const char *what)
-{
-    (void)fprintf(stderr, "ternmq-bench: %s; see ternmq-bench --help\n", what);
-    return EXIT_WRONG_USAGE;
+    if (plan->report.pid != 0 && !report_can_see(plan->report.pid)) {
+        return wrong_usage("--pid %d: there is no such process, or its memory cannot be read",
+                           plan->report.pid);
+    }
+    return EXIT_DONE;
 }
 
 int main(int argc, char **argv)
@@ -272,7 +346,8 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct plan plan;
     if (!settings_parse(&settings, OPTIONS, OPTION_COUNT, argc, argv)) {
-        return wrong_usage(settings.error);
+        (void)fprintf(stderr, "ternmq-bench: %s\n", settings.error);
+        return EXIT_WRONG_USAGE;
     }
     if (settings.values[OPTION_HELP].given) {
         print_help();
@@ -282,13 +357,15 @@ int main(int argc, char **argv)
         (void)printf("ternmq-bench %s\n", ternmq_version());
         return EXIT_DONE;
     }
-    if (settings.positional_count != 1 || !find_mode(settings.positional[0], &plan.mode)) {
-        return wrong_usage("one of produce, consume, both, latency, catch-up is wanted");
+    int status = take_mode(&settings, &plan.mode);
+    status = status != EXIT_DONE ? status : check_options(&settings, plan.mode);
+    if (status != EXIT_DONE) {
+        return status;
     }
     read_plan(&settings, &plan);
-    const char *wrong = what_is_wrong(&settings, &plan);
-    if (wrong != NULL) {
-        return wrong_usage(wrong);
+    status = check_plan(&plan);
+    if (status != EXIT_DONE) {
+        return status;
     }
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &action, NULL);

@@ -55,6 +55,11 @@ static uint64_t process_rss_bytes(int pid)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+bool report_can_see(int pid)
+{
+    return process_rss_bytes(pid) != 0;
+}
+
 void report_broker_begin(struct report *report)
 {
     report->broker_cpu_ns = report->pid == 0 ? 0 : process_cpu_ns(report->pid);
@@ -176,6 +181,16 @@ static struct rates rates_of(const struct report *report, const struct load_figu
     return rates;
 }
 
+/* Whether what was acknowledged falls short of the rate that was asked for. What was sent last and is not answered
+ * yet, and a rate that does not divide the time, are no shortfall. */
+static bool is_rate_missed(const struct report *report, const struct load_figures *figures)
+{
+    double rate = (double)report->load->rate;
+    double asked = rate * (double)figures->nanoseconds / 1e9;
+    double allowed = 0.02 * asked + 0.05 * rate + 1;
+    return rate > 0 && (double)figures->acknowledged + allowed < asked;
+}
+
 /* -------------------------------------------------------------------------- one line */
 
 static void print_line_verdict(const struct report *report, const struct load_figures *figures,
@@ -243,6 +258,10 @@ static void print_line(const struct report *report, const struct load_figures *f
     }
     if (figures != NULL && report->produces) {
         (void)printf("  %s msg/s", grouped(text, rates.produced));
+        if (is_rate_missed(report, figures)) {
+            (void)printf(" (asked for %s/s: not reached)",
+                         grouped(text, (double)report->load->rate));
+        }
     }
     if (figures != NULL && report->consumes) {
         (void)printf("  %s msg/s consumed", grouped(text, rates.consumed));
@@ -290,7 +309,8 @@ static void print_json_load(const struct report *report, const struct load_figur
                  load->queues, load->idle,
                  load->durability == TERNMQ_DURABILITY_MEMORY ? "memory" : "disk");
     if (load->rate != 0) {
-        (void)printf(", \"rate\": %" PRIu64, load->rate);
+        (void)printf(", \"rate\": %" PRIu64 ", \"rate_reached\": %s", load->rate,
+                     is_rate_missed(report, figures) ? "false" : "true");
     }
     (void)printf(", \"produced_per_s\": %.0f, \"consumed_per_s\": %.0f, \"mb_per_s\": %.1f",
                  rates->produced, rates->consumed, rates->megabytes);

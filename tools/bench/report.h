@@ -27,6 +27,9 @@ struct report {
     const struct catch_up_figures *catch_up; /* NULL: nothing of the kind was read */
 };
 
+/* Whether the times and the memory of process `pid` can be read. */
+bool report_can_see(int pid);
+
 /* Around the measured time: how much processor time and memory the broker took. */
 void report_broker_begin(struct report *report);
 void report_broker_end(struct report *report);

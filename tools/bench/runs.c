@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
@@ -42,6 +43,36 @@ static int make_topic(const struct plan *plan, struct ternmq *client, const char
     return ternmq_topic_put(client, &topic, NULL, NULL, error);
 }
 
+/* Whether a topic is named as the bench names its own: nobody else's messages are looked for there. */
+static bool is_own_name(const char *name)
+{
+    return strcmp(name, "bench") == 0 || strncmp(name, "bench-", 6) == 0;
+}
+
+/* Somebody's topic is neither deleted nor produced into, unless that was said to be meant. */
+static enum exit_status spare_topic(const struct plan *plan, struct ternmq *client,
+                                    const char *name)
+{
+    bool produces = plan->mode != MODE_CATCH_UP || plan->load.rate != 0;
+    if (plan->yes || !produces || is_own_name(name)) {
+        return EXIT_DONE;
+    }
+    struct ternmq_error error;
+    struct ternmq_route route;
+    int code = ternmq_route(client, name, &route, &error);
+    if (code == TERNMQ_TOPIC_NOT_FOUND) {
+        return EXIT_DONE;
+    }
+    if (code != TERNMQ_OK) {
+        return complain(&error);
+    }
+    (void)fprintf(stderr,
+                  "ternmq-bench: topic %s exists and would be %s: add --yes if that is meant, or "
+                  "take another --topic, such as bench-%s\n",
+                  name, plan->keep_topic ? "produced into" : "deleted with all its messages", name);
+    return EXIT_WRONG_USAGE;
+}
+
 static enum exit_status make_topics(const struct plan *plan)
 {
     struct ternmq_error error;
@@ -49,14 +80,21 @@ static enum exit_status make_topics(const struct plan *plan)
     if (client == NULL) {
         return complain(&error);
     }
-    int code = TERNMQ_OK;
-    for (uint32_t i = 0; i < plan->load.topics && !plan->keep_topic && code == TERNMQ_OK; i++) {
-        char name[TOPIC_NAME_BYTES_MAX + 1];
+    enum exit_status status = EXIT_DONE;
+    char name[TOPIC_NAME_BYTES_MAX + 1];
+    /* First all of them: a run that is refused has changed nothing. */
+    for (uint32_t i = 0; i < plan->load.topics && status == EXIT_DONE; i++) {
         (void)load_topic_name(&plan->load, i, name);
-        code = make_topic(plan, client, name, &error);
+        status = spare_topic(plan, client, name);
+    }
+    for (uint32_t i = 0; i < plan->load.topics && !plan->keep_topic && status == EXIT_DONE; i++) {
+        (void)load_topic_name(&plan->load, i, name);
+        if (make_topic(plan, client, name, &error) != TERNMQ_OK) {
+            status = complain(&error);
+        }
     }
     ternmq_close(client);
-    return code == TERNMQ_OK ? EXIT_DONE : complain(&error);
+    return status;
 }
 
 /* -------------------------------------------------------------------------- the runs */

@@ -29,6 +29,7 @@ struct plan {
     uint64_t warmup_ms;
     uint64_t messages; /* consume: to be read; produce: to end after, 0: after the duration */
     bool keep_topic;
+    bool yes; /* topics that are not the bench's own may be deleted, or produced into */
     bool unchecked;
     struct report report;
 };

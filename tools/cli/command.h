@@ -113,7 +113,7 @@ void invocation_say(struct invocation *invocation, const char *format, ...)
 /* Says what is waited for, once for each reason until invocation_stop_waiting(). */
 void invocation_say_waiting(struct invocation *invocation, const struct ternmq_error *why);
 
-/* It goes on: what is waited for next is said again. */
+/* It goes on, which is said if waiting was; what is waited for next is said again. */
 void invocation_stop_waiting(struct invocation *invocation);
 
 /* Shows a line of progress, in place of the one before; only where standard error is a terminal

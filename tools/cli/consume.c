@@ -396,8 +396,9 @@ const struct command CONSUME_COMMAND = {
         "A body that is not UTF-8 is body_base64 in JSON. Everything but messages goes to standard\n"
         "error. Ctrl-C and a closed pipe are a clean end. The messages of a queue come in order.\n"
         "\n"
-        "--follow waits out restarts of servers, however long they take, and says so; it ends when\n"
-        "the topic is deleted. Without it, a server that is away for --timeout ends it.\n",
+        "--follow waits out restarts of servers, however long they take, and says so, and again when\n"
+        "the first message comes after that; it ends when the topic is deleted. Without it, a server\n"
+        "that is away for --timeout ends it.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),
     .words_least = 1,

@@ -173,6 +173,9 @@ static void on_waiting(void *context, const struct ternmq_error *why, uint64_t w
 
 void invocation_stop_waiting(struct invocation *invocation)
 {
+    if (invocation->said_code != TERNMQ_OK) {
+        invocation_say(invocation, "going on");
+    }
     invocation->said_code = TERNMQ_OK;
 }
 

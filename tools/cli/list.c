@@ -106,8 +106,9 @@ static int list(struct invocation *invocation, const char *method, enum ternmq_t
             after[next.length] = '\0';
         }
     } while (more);
+    bool is_empty = rows.count == 0; /* printing counts down */
     show_rows_print(&rows, stdout);
-    if (status == EXIT_DONE && rows.count == 0 && !invocation->json) {
+    if (status == EXIT_DONE && is_empty && !invocation->json) {
         say_nothing_listed(invocation, what);
     }
     if (warming_ms > 0) {

@@ -168,7 +168,8 @@ const struct command STATS_COMMAND = {
     .summary = "Show the counters of brokers",
     .help = "  ternmq stats                                    of every broker\n"
             "  ternmq stats 127.0.0.1:10911                    of one\n"
-            "  ternmq stats --json | jq .                      an object a broker\n",
+            "  ternmq stats --json | jq .                      an object a broker\n\n"
+            "broker/README.md, \"Reading the counters\", says what each of them counts.\n",
     .words_most = 1,
     .run = run_stats,
 };
