@@ -229,6 +229,16 @@ static void accept_done(struct op *op, int64_t result)
     }
 }
 
+void broker_say_cannot_listen(const struct address *address, int failure, char *error,
+                              size_t error_bytes)
+{
+    const char *hint = failure == EADDRINUSE ? "; is a broker running there? Stop it, or give "
+                                               "another --listen"
+                                             : "";
+    (void)snprintf(error, error_bytes, "cannot listen on %s: %s%s", address->text,
+                   strerror(failure), hint);
+}
+
 static bool listen_on(struct broker *broker, struct broker_listener *listener, char *error,
                       size_t error_bytes)
 {
@@ -236,11 +246,7 @@ static bool listen_on(struct broker *broker, struct broker_listener *listener, c
     struct address wanted = listener->bound;
     int socket = reactor_listen(reactor, &wanted, &listener->bound);
     if (socket < 0) {
-        const char *hint = socket == -EADDRINUSE ? "; is a broker running there? Stop it, or give "
-                                                   "another --listen"
-                                                 : "";
-        (void)snprintf(error, error_bytes, "cannot listen on %s: %s%s", wanted.text,
-                       strerror(-socket), hint);
+        broker_say_cannot_listen(&wanted, -socket, error, error_bytes);
         return false;
     }
     listener->socket = socket;

@@ -70,6 +70,10 @@ NODISCARD bool broker_count_shards(struct disk *disk, uint32_t wanted, uint32_t 
 NODISCARD bool broker_create(struct broker **broker_out, const struct broker_options *options,
                              char *error, size_t error_bytes);
 
+/* The line about an address that cannot be listened on, for the `failure` (an errno) that it met. */
+void broker_say_cannot_listen(const struct address *address, int failure, char *error,
+                              size_t error_bytes);
+
 /* Listens, and logs the line that says so. On failure one line is in `error`; destroy it then. */
 NODISCARD bool broker_start(struct broker *broker, char *error, size_t error_bytes);
 

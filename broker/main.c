@@ -12,6 +12,7 @@
 #include "broker/settings.h"
 #include "net/reactor.h"
 #include "net/reactor_choice.h"
+#include "net/socket.h"
 #include "proto/base/log.h"
 #include "storage/disk.h"
 
@@ -298,9 +299,34 @@ static bool run(struct daemon *daemon)
     return true;
 }
 
+/* Whether a new store may be made: a start that fails for its address is not to leave one behind. Where a store is
+ * already nobody asks, as its clients would connect to a socket that goes again. */
+static bool may_make_store(const struct broker_settings *settings)
+{
+    if (access(settings->store, F_OK) == 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < settings->listener_count; i++) {
+        const struct address *wanted = &settings->listeners[i];
+        struct address bound;
+        int socket = socket_listen(wanted, &bound);
+        if (socket < 0) {
+            char error[BROKER_SETTINGS_ERROR_BYTES_MAX];
+            broker_say_cannot_listen(wanted, -socket, error, sizeof(error));
+            log_error("%s", error);
+            return false;
+        }
+        (void)close(socket); /* the path of a unix socket stays, and is taken again */
+    }
+    return true;
+}
+
 static bool serve(struct daemon *daemon)
 {
     char error[BROKER_SETTINGS_ERROR_BYTES_MAX];
+    if (!may_make_store(&daemon->settings)) {
+        return false;
+    }
     if (!disk_open(&daemon->disk, daemon->settings.store, error, sizeof(error))) {
         log_error("%s", error);
         return false;

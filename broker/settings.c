@@ -64,6 +64,11 @@ static bool read_address(struct broker_settings *settings, struct address_list *
     char copy[ADDRESS_TEXT_BYTES];
     memcpy(copy, text.data, text.length);
     copy[text.length] = '\0';
+    if (text.length > 0 && strspn(copy, "0123456789") == text.length) {
+        /* To the resolver any number is an address, 20911 that of 0.0.81.175. */
+        return REFUSE(settings, "--%s '%s': HOST:PORT is wanted, as in 127.0.0.1:%s", list->flag,
+                      copy, copy);
+    }
     char why[BROKER_SETTINGS_ERROR_BYTES_MAX - ADDRESS_TEXT_BYTES];
     if (!address_parse(copy, list->port_default, &list->addresses[list->count], why, sizeof(why))) {
         return REFUSE(settings, "--%s: %s", list->flag, why);

@@ -90,7 +90,13 @@ class Mistakes(unittest.TestCase):
 
     def test_a_port_in_use_is_named(self):
         taken = self.cluster.broker_address
-        done = run("ternmq-broker", "--store", str(self.folder / "store"), "--listen", taken)
+        store = self.folder / "store"
+        done = run("ternmq-broker", "--store", str(store), "--listen", taken)
+        self.assert_one_line(done, FAILED, taken, "in use", "another --listen")
+        self.assertFalse(store.exists())
+        # Where there is a store already it is opened first.
+        store.mkdir()
+        done = run("ternmq-broker", "--store", str(store), "--listen", taken)
         self.assertEqual(done.returncode, FAILED)
         self.assertIn(taken, done.stderr.decode().splitlines()[-1])
         done = run("ternmq-nameserver", "--listen", self.cluster.nameserver_address)

@@ -88,6 +88,8 @@ START_TEST(what_is_wrong_is_said_with_its_flag_and_value)
     refuses("--store s --name a/b", "--name", "a/b");
     refuses("--store s --advertise nowhere", "--advertise", "nowhere");
     refuses("--store s --listen 127.0.0.1:99999", "--listen", "99999");
+    refuses("--store s --listen 20911", "--listen '20911'", "HOST:PORT is wanted");
+    refuses("--store s -n 127.0.0.1;9876", "--nameserver '9876'", "HOST:PORT is wanted");
     refuses("--store s --listen ;", "--listen", "");
     refuses("--store s --nameserver 127.0.0.1:x", "--nameserver", "127.0.0.1:x");
     refuses("--store s --log-level loud", "--log-level", "loud");
