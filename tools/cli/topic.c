@@ -375,10 +375,11 @@ const struct command TOPIC_DELETE_COMMAND = {
     .name = "delete",
     .arguments = "NAME [--yes]",
     .summary = "Delete a topic and all its messages",
-    .help = "  ternmq topic delete orders                      asks first\n"
-            "  ternmq topic delete orders --yes                for scripts\n\n"
-            "Its messages can be read no more. Their room on the disk becomes free only when the broker's\n"
-            "--retain-bytes removes the segments they lie in; that is 0 unless set: never.\n",
+    .help =
+        "  ternmq topic delete orders                      asks first\n"
+        "  ternmq topic delete orders --yes                for scripts\n\n"
+        "Its messages can be read no more. Their room on the disk becomes free only when the broker's\n"
+        "--retain-bytes removes the segments they lie in; that is 0 unless set: never.\n",
     .rows = DELETE_ROWS,
     .row_count = 1,
     .words_least = 1,
