@@ -64,7 +64,23 @@ def tail_warm(context, filled):
     warm(broker)
     alone = measure_tail_alone(broker, context)
     beside = tail_beside(broker, "--duration", f"{max(2, int(context.seconds))}s")
-    return compare_tails(alone, beside) | {"disk_share": beside["from_disk"] / READ_BYTES}
+    computing = tail_beside_computing(broker, context)
+    control = computing["end_to_end_us"]["p99"] / alone["end_to_end_us"]["p99"]
+    return compare_tails(alone, beside) | {
+        "disk_share": beside["from_disk"] / READ_BYTES,
+        "control_ratio": control,
+    }
+
+
+def tail_beside_computing(broker, context):
+    """The same tail while as many processes as there are processors compute, and nobody reads."""
+    computing = [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count())]
+    try:
+        return measure_tail_alone(broker, context)
+    finally:
+        for process in computing:
+            process.kill()
+            process.wait()
 
 
 def warm(broker):
@@ -319,6 +335,7 @@ ROWS = [
         tail_warm,
         (
             *TAIL_LINES,
+            Line("delivery p99 while a process a processor computes, over without", "control_ratio", "{:.1f} x"),
         ),
     ),
     Row(
