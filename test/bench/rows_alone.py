@@ -131,7 +131,7 @@ def swallow(address):
 
 
 def sendfile_mb_s(paths):
-    """Files over loopback by nothing but sendfile, 1 MiB at a time: what delivery from this disk could be at most."""
+    """Files over loopback by nothing but sendfile, 1 MiB at a time, waiting for the disk within it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         begun = time.monotonic()
         pid = swallow(server.getsockname())
