@@ -241,26 +241,23 @@ class Hostile(NameserverCase):
                 self.assertEqual(connection.recv(4096), b"", data)
         self.assert_alive()
 
-    def test_a_frame_over_the_limit_is_refused_by_its_header(self):
+    def assert_answered_and_closed(self, data, request_id):
+        """What is no frame, but has an id, is answered as such before the connection ends."""
         with self.raw() as connection:
-            connection.sendall(b"\x94\x00\x09\xa5hello\x91\xc6\x7f\xff\xff\xff")
+            connection.sendall(data)
             unpacker = msgpack.Unpacker(raw=False)
-            while data := connection.recv(4096):
-                unpacker.feed(data)
-            kind, request_id, error, _ = unpacker.unpack()
-            self.assertEqual((kind, request_id, error["name"]), (1, 9, "MALFORMED"))
-        self.assert_alive()
-
-    def test_a_fault_within_the_arguments_is_answered_before_the_close(self):
-        with self.raw() as connection:
-            connection.sendall(b"\x94\x00\x07\xa9route.get\x91\x82\xc1\x00")
-            unpacker = msgpack.Unpacker(raw=False)
-            while data := connection.recv(4096):
-                unpacker.feed(data)
-            kind, request_id, error, _ = next(unpacker, [None] * 4)
-            self.assertEqual((kind, request_id), (1, 7), "closed without an answer")
+            while answer := connection.recv(4096):
+                unpacker.feed(answer)
+            kind, answered_id, error, _ = next(unpacker, [None] * 4)
+            self.assertEqual((kind, answered_id), (1, request_id), "closed without an answer")
             self.assertEqual(error["name"], "MALFORMED")
         self.assert_alive()
+
+    def test_a_frame_over_the_limit_is_refused_by_its_header(self):
+        self.assert_answered_and_closed(b"\x94\x00\x09\xa5hello\x91\xc6\x7f\xff\xff\xff", 9)
+
+    def test_a_fault_within_the_arguments_is_answered_before_the_close(self):
+        self.assert_answered_and_closed(b"\x94\x00\x07\xa9route.get\x91\x82\xc1\x00", 7)
 
     def test_random_bytes_and_cut_requests_hurt_nobody(self):
         chance = random.Random(5)

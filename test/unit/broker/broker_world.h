@@ -272,4 +272,19 @@ static inline void world_close(struct world *world)
     simulation_destroy(world->simulation);
 }
 
+/* A world with one core (`index` 0) or two (1) and the topic `t`; the client of that number. */
+static inline struct client_simulated *world_begin(struct world *world, int index, uint32_t queues)
+{
+    *world = world_open();
+    world_start(world, index + 1);
+    make_topic(world->client[0], "t", queues, "any", "memory");
+    return world->client[index];
+}
+
+static inline void world_end(struct world *world)
+{
+    world_stop(world);
+    world_close(world);
+}
+
 #endif

@@ -21,17 +21,24 @@ START_TEST(a_block_that_was_given_is_taken_again)
 }
 END_TEST
 
+/* Takes more blocks than are kept, and gives all of them back by `give`. */
+static void take_and_give(struct pool *pool, void *blocks[2 * KEPT],
+                          void (*give)(struct pool *pool, void *block))
+{
+    pool_init(pool, BLOCK_BYTES, KEPT);
+    for (int i = 0; i < 2 * KEPT; i++) {
+        blocks[i] = pool_take(pool);
+    }
+    for (int i = 0; i < 2 * KEPT; i++) {
+        give(pool, blocks[i]);
+    }
+}
+
 START_TEST(no_more_blocks_are_kept_than_was_said)
 {
     struct pool pool;
     void *blocks[2 * KEPT];
-    pool_init(&pool, BLOCK_BYTES, KEPT);
-    for (int i = 0; i < 2 * KEPT; i++) {
-        blocks[i] = pool_take(&pool);
-    }
-    for (int i = 0; i < 2 * KEPT; i++) {
-        pool_give(&pool, blocks[i]);
-    }
+    take_and_give(&pool, blocks, pool_give);
     ck_assert_uint_eq(pool.idle, KEPT);
     ck_assert_uint_eq(pool.taken, pool.given);
     pool_deinit(&pool);
@@ -58,13 +65,7 @@ START_TEST(a_block_that_was_sent_back_is_taken_again)
 {
     struct pool pool;
     void *blocks[2 * KEPT];
-    pool_init(&pool, BLOCK_BYTES, KEPT);
-    for (int i = 0; i < 2 * KEPT; i++) {
-        blocks[i] = pool_take(&pool);
-    }
-    for (int i = 0; i < 2 * KEPT; i++) {
-        pool_give_back(&pool, blocks[i]);
-    }
+    take_and_give(&pool, blocks, pool_give_back);
     ck_assert_uint_eq(pool.idle, 0);
     void *again = pool_take(&pool);
     ck_assert_uint_eq(pool.idle, KEPT - 1);

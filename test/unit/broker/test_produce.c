@@ -9,16 +9,12 @@ static struct world world;
 /* Every test runs with one core, and with two of which the second client's has no shard. */
 static struct client_simulated *begin(int index)
 {
-    world = world_open();
-    world_start(&world, index + 1);
-    make_topic(world.client[0], "t", 2, "any", "memory");
-    return world.client[index];
+    return world_begin(&world, index, 2);
 }
 
 static void end(void)
 {
-    world_stop(&world);
-    world_close(&world);
+    world_end(&world);
 }
 
 START_TEST(answers_queue_offset_count_epoch_and_reached)

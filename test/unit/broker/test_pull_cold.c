@@ -16,22 +16,19 @@ static struct client_simulated *begin(int index)
 {
     static char body[BODY_BYTES + 1];
     memset(body, 'x', BODY_BYTES);
-    world = world_open();
-    world_start(&world, index + 1);
-    make_topic(world.client[0], "t", 1, "any", "memory");
+    struct client_simulated *client = world_begin(&world, index, 1);
     for (uint32_t i = 0; i < MESSAGES; i++) {
-        struct answer answer = produce(world.client[index], "t", body);
+        struct answer answer = produce(client, "t", body);
         ck_answered(answer);
     }
     (void)simulation_run(world.simulation, RECENT_MS, NULL, NULL);
     disk_image_cool(world.image);
-    return world.client[index];
+    return client;
 }
 
 static void end(void)
 {
-    world_stop(&world);
-    world_close(&world);
+    world_end(&world);
 }
 
 static uint64_t cold_reads(struct client_simulated *client)
@@ -81,19 +78,24 @@ START_TEST(a_cold_message_is_found_by_its_offset)
 }
 END_TEST
 
+/* A poll and its cancel, in one piece; what the poll is answered: no message. */
+static struct answer poll_and_cancel(struct client_simulated *client, struct writer *poll)
+{
+    writer_put_key_uint(poll, "wait_ms", WAIT_MS_MAX);
+    one_way_begin(poll, "cancel", 1);
+    writer_put_key_uint(poll, "msgid", request_msgid);
+    struct answer answer = call(client, poll);
+    ck_answered(answer);
+    ck_assert_uint_eq(count_of(&answer), 0);
+    return answer;
+}
+
 START_TEST(a_cancel_ends_a_poll_that_waits_for_the_disk)
 {
     struct client_simulated *client = begin(_i);
     struct writer request = ask_pull("t", 2);
     writer_put_key_uint(&request, "offset", 0);
-    writer_put_key_uint(&request, "wait_ms", WAIT_MS_MAX);
-    one_way_begin(&request, "cancel", 1);
-    writer_put_key_uint(&request, "msgid", request_msgid);
-    uint32_t msgid = tell(client, &request);
-    struct answer answer = take(client);
-    ck_assert_uint_eq(answer.msgid, msgid);
-    ck_answered(answer);
-    ck_assert_uint_eq(count_of(&answer), 0);
+    (void)poll_and_cancel(client, &request);
     ck_assert_uint_eq(core_counter(client, "parked"), 0);
     end();
 }
@@ -170,14 +172,7 @@ START_TEST(a_filtered_poll_that_is_cancelled_while_it_is_cold_says_where_it_is)
 {
     struct client_simulated *client = begin(_i);
     struct writer request = ask_filtered(7, "n = 1", 1);
-    writer_put_key_uint(&request, "wait_ms", WAIT_MS_MAX);
-    one_way_begin(&request, "cancel", 1);
-    writer_put_key_uint(&request, "msgid", request_msgid);
-    uint32_t msgid = tell(client, &request);
-    struct answer answer = take(client);
-    ck_assert_uint_eq(answer.msgid, msgid);
-    ck_answered(answer);
-    ck_assert_uint_eq(count_of(&answer), 0);
+    struct answer answer = poll_and_cancel(client, &request);
     ck_assert_uint_eq(number_of(answer.result, "first"), 7);
     ck_assert_uint_ge(number_of(answer.result, "next"), 7);
     end();

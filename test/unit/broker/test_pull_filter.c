@@ -11,16 +11,12 @@ static struct world world;
 
 static struct client_simulated *begin(int index)
 {
-    world = world_open();
-    world_start(&world, index + 1);
-    make_topic(world.client[0], "t", 1, "any", "memory");
-    return world.client[index];
+    return world_begin(&world, index, 1);
 }
 
 static void end(void)
 {
-    world_stop(&world);
-    world_close(&world);
+    world_end(&world);
 }
 
 /* One message [tag, nil, {n: number}, body]. */
