@@ -9,6 +9,7 @@ The lines of a patch before its first `diff` say what the bug is, and which test
   Bug: acknowledges before the sync has returned
   Caught-by: log_flush            a test of meson, by its name
 
+A test of servers that is there a second time, on io_uring (NAME_uring), must catch it there, too.
 A test that does not pass without the patch, or passes with it, is a failure. Exit status 1 then.
 """
 
@@ -71,14 +72,24 @@ class Copy:
         flags = ["--reverse"] if back else []
         return run(["git", "apply", *flags, str(patch)], self.tree, self.log)
 
-    def targets_of(self, test):
-        """The build targets that a test needs; None if there is no such test."""
+    def introspect(self):
+        """What meson knows of tests and targets."""
         listed = subprocess.run(
             ["meson", "introspect", "--tests", "--targets", str(self.build)],
             check=True,
             capture_output=True,
         )
-        known = json.loads(listed.stdout)
+        return json.loads(listed.stdout)
+
+    def on_both(self, tests):
+        """The tests, each with its twin on io_uring if it has one."""
+        known = {entry["name"] for entry in self.introspect()["tests"]}
+        twins = [(test, f"{test}_uring") for test in tests]
+        return [name for test, twin in twins for name in (test, twin) if name == test or name in known]
+
+    def targets_of(self, test):
+        """The build targets that a test needs; None if there is no such test."""
+        known = self.introspect()
         files = {target["id"]: target["filename"] for target in known["targets"]}
         for entry in known["tests"]:
             if entry["name"] == test:
@@ -136,7 +147,7 @@ def main():
         for patch in patches:
             bug, tests = read_patch(patch)
             say(f"planted: {patch.stem}: {bug}")
-            words, caught = judge(copy, patch, tests)
+            words, caught = judge(copy, patch, copy.on_both(tests))
             good = good and caught
             rows += [(patch.stem, word) for word in words]
     width = max(len(name) for name, _ in rows)
