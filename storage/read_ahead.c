@@ -22,7 +22,6 @@ enum { COUNT_MAX = UINT8_MAX };
 /* One chunk, and where it lies in the log. */
 struct chunk {
     struct segment *segment; /* NULL: there is none */
-    uint32_t number;
     uint64_t begin;
     uint64_t end;
 };
@@ -111,19 +110,20 @@ static struct chunk chunk_at(const struct commit_log *log, uint64_t position)
     uint64_t end = begin + READ_CHUNK_BYTES;
     bool is_cut = end > segment->used && segment != log->open;
     return (struct chunk){.segment = segment,
-                          .number = (uint32_t)(place / READ_CHUNK_BYTES),
                           .begin = segment->base + begin,
                           .end = segment->base + (is_cut ? segment->used : end)};
 }
 
-/* The counts of a segment; of the open one as it will be when it is full. */
-static uint8_t *counts_of(struct segment *segment)
+/* How many readers a chunk counts. A segment's counts are made at the first question; of the open one for
+ * all that it will have. */
+static uint8_t *count_of(const struct chunk *chunk)
 {
+    struct segment *segment = chunk->segment;
     if (segment->cold_readers == NULL) {
         segment->cold_readers = calloc(segment->map_bytes / READ_CHUNK_BYTES + 1, 1);
         ASSERT(segment->cold_readers != NULL);
     }
-    return segment->cold_readers;
+    return &segment->cold_readers[(chunk->begin - segment->base) / READ_CHUNK_BYTES];
 }
 
 static bool is_cold(const struct chunk *chunk)
@@ -134,7 +134,7 @@ static bool is_cold(const struct chunk *chunk)
 
 static void count_in(const struct chunk *chunk)
 {
-    uint8_t *count = &counts_of(chunk->segment)[chunk->number];
+    uint8_t *count = count_of(chunk);
     *count = *count < COUNT_MAX ? (uint8_t)(*count + 1) : COUNT_MAX;
 }
 
@@ -144,7 +144,7 @@ static void enter(struct commit_log *log, struct cold_reader *reader, uint64_t t
 {
     for (struct chunk chunk = chunk_at(log, reader->entered);
          chunk.segment != NULL && chunk.begin <= to; chunk = chunk_at(log, chunk.end)) {
-        if (counts_of(chunk.segment)[chunk.number] > 0 || is_cold(&chunk)) {
+        if (*count_of(&chunk) > 0 || is_cold(&chunk)) {
             count_in(&chunk);
         }
         reader->entered = chunk.end;
@@ -157,7 +157,7 @@ static void read_up_to(struct commit_log *log, struct cold_reader *reader, uint6
     for (struct chunk chunk = chunk_at(log, reader->ahead);
          chunk.segment != NULL && chunk.begin <= to && log->ahead_bytes < READ_AHEAD_BYTES_MAX;
          chunk = chunk_at(log, chunk.end)) {
-        if (counts_of(chunk.segment)[chunk.number] > 0) {
+        if (*count_of(&chunk) > 0) {
             submit(log, &chunk, false);
         }
         reader->ahead = chunk.end;
@@ -171,7 +171,7 @@ static void leave(struct commit_log *log, struct cold_reader *reader, uint64_t t
     to = to < reader->entered ? to : reader->entered;
     for (struct chunk chunk = chunk_at(log, reader->behind);
          chunk.segment != NULL && chunk.end <= to; chunk = chunk_at(log, chunk.end)) {
-        uint8_t *count = &counts_of(chunk.segment)[chunk.number];
+        uint8_t *count = count_of(&chunk);
         if (*count > 0 && --*count == 0 && drops && chunk.end <= log_recent(log)) {
             submit(log, &chunk, true);
         }

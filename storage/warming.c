@@ -164,7 +164,7 @@ static bool has_part_of_index(struct segment *segment, uint64_t offset, uint64_t
                               struct cold_range *cold)
 {
     struct index *index = &segment->index;
-    if (cold == NULL || index->file == NULL || disk_file_is_resident(index->file, offset, bytes)) {
+    if (cold == NULL || disk_file_is_resident(index->file, offset, bytes)) {
         return true;
     }
     *cold =

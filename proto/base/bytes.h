@@ -38,40 +38,6 @@ static inline struct bytes bytes_from_string(const char *string)
     return (struct bytes){(const uint8_t *)string, strlen(string)};
 }
 
-/* Names are short, and a call costs more than comparing one: up to 16 bytes are compared here, as
- * two words that overlap. */
-static inline bool bytes_equal(struct bytes a, struct bytes b)
-{
-    if (a.length != b.length) {
-        return false;
-    }
-    if (a.length > 16) {
-        return memcmp(a.data, b.data, a.length) == 0;
-    }
-    if (a.length >= 8) {
-        uint64_t words[4];
-        memcpy(&words[0], a.data, 8);
-        memcpy(&words[1], b.data, 8);
-        memcpy(&words[2], a.data + a.length - 8, 8);
-        memcpy(&words[3], b.data + b.length - 8, 8);
-        return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
-    }
-    if (a.length >= 4) {
-        uint32_t words[4];
-        memcpy(&words[0], a.data, 4);
-        memcpy(&words[1], b.data, 4);
-        memcpy(&words[2], a.data + a.length - 4, 4);
-        memcpy(&words[3], b.data + b.length - 4, 4);
-        return ((words[0] ^ words[1]) | (words[2] ^ words[3])) == 0;
-    }
-    for (size_t i = 0; i < a.length; i++) {
-        if (a.data[i] != b.data[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Orders by content, a prefix before what it begins: negative, 0 or positive. */
 static inline int bytes_compare(struct bytes a, struct bytes b)
 {
@@ -108,6 +74,34 @@ static inline uint64_t load_u64(const uint8_t *from)
     uint64_t value;
     memcpy(&value, from, sizeof(value));
     return __builtin_bswap64(value);
+}
+
+/* Names are short, and a call costs more than comparing one: up to 16 bytes are compared here, as
+ * two words that overlap. */
+static inline bool bytes_equal(struct bytes a, struct bytes b)
+{
+    if (a.length != b.length) {
+        return false;
+    }
+    if (a.length > 16) {
+        return memcmp(a.data, b.data, a.length) == 0;
+    }
+    if (a.length >= 8) {
+        size_t last = a.length - 8;
+        return load_u64(a.data) == load_u64(b.data) &&
+               load_u64(a.data + last) == load_u64(b.data + last);
+    }
+    if (a.length >= 4) {
+        size_t last = a.length - 4;
+        return load_u32(a.data) == load_u32(b.data) &&
+               load_u32(a.data + last) == load_u32(b.data + last);
+    }
+    for (size_t i = 0; i < a.length; i++) {
+        if (a.data[i] != b.data[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static inline void store_u16(uint8_t *to, uint16_t value)
