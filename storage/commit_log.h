@@ -156,8 +156,10 @@ struct append {
     void (*done)(struct append *append);
     struct queue *queue;
     const struct append_message *messages;
-    uint32_t count;   /* 1 to 65,535 */
-    uint64_t born_ms; /* 0: as stored */
+    uint32_t count;     /* 1 to 65,535 */
+    struct bytes extra; /* of a lone message: an encoded map of at most EXTRA_BYTES_MAX, element 11;
+                         * empty: nil. Kept as the messages are */
+    uint64_t born_ms;   /* 0: as stored */
     bool wait_durable;
     uint64_t offset;   /* out, at once: of the first message; the others follow */
     uint64_t position; /* out, when written: of the first record */

@@ -12,11 +12,19 @@
 
 static uint64_t append_bytes(const struct append *append)
 {
-    uint64_t bytes = (uint64_t)append->count * RECORD_HEAD_BYTES;
+    uint64_t bytes = (uint64_t)append->count * record_size_for(append->extra.length, 0);
     for (uint32_t i = 0; i < append->count; i++) {
         bytes += append->messages[i].length;
     }
     return bytes;
+}
+
+/* What a replay would not read must not be written. */
+static bool is_extra(struct bytes extra)
+{
+    struct cursor cursor = cursor_over(extra);
+    return extra.length <= EXTRA_BYTES_MAX && cursor_peek(&cursor) == CURSOR_MAP &&
+           cursor_skip(&cursor) && cursor_is_done(&cursor);
 }
 
 /* What is pending fits the open segment, or the next is there, or it is being made and what waits
@@ -40,6 +48,9 @@ enum error commit_log_append(struct commit_log *log, struct append *append)
     struct queue *queue = append->queue;
     ASSERT(append->count > 0 && append->count <= MESSAGES_PER_CALL_MAX && append->done != NULL);
     ASSERT(queue->log == log && !queue->removed);
+    if (__builtin_expect(append->extra.length > 0, 0)) {
+        ASSERT(append->count == 1 && is_extra(append->extra));
+    }
     if (log->refusal != OK) {
         return log->refusal;
     }

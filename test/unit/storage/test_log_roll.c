@@ -303,6 +303,50 @@ START_TEST(many_appends_of_one_turn_cross_segments_in_order)
 }
 END_TEST
 
+struct seen {
+    struct produce **produces;
+    uint32_t count;
+};
+
+static void expect_whole(void *context, const uint8_t *record)
+{
+    struct seen *seen = context;
+    const struct produce *of = seen->produces[seen->count++];
+    struct record_view view;
+    ck_assert_int_eq(
+        record_read(bytes_make(record, record_size(record)), of->append.position, &view),
+        RECORD_WHOLE);
+    ck_assert_uint_eq(view.extra.length, of->append.extra.length);
+    ck_assert_mem_eq(view.extra.data, of->extra, view.extra.length);
+}
+
+START_TEST(records_with_an_extra_cross_segments_whole_and_know_their_positions)
+{
+    enum { APPENDS = 400 };
+    static struct produce *produces[APPENDS];
+    for (uint64_t i = 0; i < APPENDS; i++) {
+        produces[i] = produce_make(&world, 0, 1, 300 + (uint32_t)i, i);
+        produce_set_extra(produces[i], EXTRA_BYTES_MAX - (uint32_t)i);
+        ck_assert_int_eq(commit_log_append(world.log, &produces[i]->append), OK);
+    }
+    for (int i = 0; i < APPENDS; i++) {
+        ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[i]));
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+    ck_assert_uint_gt(counters().rolls, 4);
+    struct seen seen = {produces, 0};
+    ck_assert_int_eq(world_read_all(&world, 0, expect_whole, &seen), OK);
+    ck_assert_uint_eq(seen.count, APPENDS);
+    uint64_t hash = commit_log_hash(world.log);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert_uint_eq(commit_log_hash(world.log), hash);
+    for (int i = 0; i < APPENDS; i++) {
+        produce_free(produces[i]);
+    }
+}
+END_TEST
+
 START_TEST(an_operation_after_a_roll_that_waits_is_replayed_in_the_same_order)
 {
     /* Appends fill more than the open segment, so a turn ends in the middle; a topic goes then. */
@@ -344,6 +388,7 @@ static Suite *log_roll_suite(void)
     tcase_add_test(segments, retention_never_passes_the_newest_snapshot_that_is_whole);
     tcase_add_test(segments, a_segment_that_is_still_sent_from_outlives_its_file);
     tcase_add_test(segments, many_appends_of_one_turn_cross_segments_in_order);
+    tcase_add_test(segments, records_with_an_extra_cross_segments_whole_and_know_their_positions);
     tcase_add_test(segments, an_operation_after_a_roll_that_waits_is_replayed_in_the_same_order);
     suite_add_tcase(suite, segments);
     return suite;
