@@ -45,6 +45,7 @@
 
 struct commit_log;
 struct filter;
+struct index_span;
 struct queue;
 
 enum {
@@ -268,6 +269,19 @@ struct read_selection {
 enum error commit_log_select(struct commit_log *log, struct queue *queue,
                              const struct read_limits *limits,
                              const struct read_selection *selection, struct run_list *list_out);
+
+/*
+ * What the index says of `queue` from `offset` on, without a look at the log: for who wants to know tags or
+ * keys of many. `span_out` (storage/index.h) is of one segment and ends below `visible`, behind
+ * `count_max` entries at the latest: 16 bytes each, brought at once where they are cold. It stays until
+ * something is appended or the turn ends. An entry of place 0 is a hole.
+ *
+ * Never waits for a disk: with nothing in `span_out` `cold` says what to have warmed, or that there
+ * is nothing cold, at `visible`. NULL for `cold`: it may wait. Errors as commit_log_read().
+ */
+enum error commit_log_entries(struct commit_log *log, struct queue *queue, uint64_t offset,
+                              uint32_t count_max, struct cold_range *cold,
+                              struct index_span *span_out);
 
 /* Somebody who waits for something cold. */
 struct warm_waiter {
