@@ -162,6 +162,7 @@ struct append {
                          * empty: nil. Kept as the messages are */
     uint64_t born_ms;   /* 0: as stored */
     bool wait_durable;
+    bool relocates;    /* makes room: may have what a full disk leaves to operations */
     uint64_t offset;   /* out, at once: of the first message; the others follow */
     uint64_t position; /* out, when written: of the first record */
     uint64_t end;      /* log */
@@ -172,7 +173,7 @@ struct append {
  * Accepts an append: offsets are given, order is decided. Or refuses it, and nothing happened:
  *
  *   ERROR_READ_ONLY  the log has a corrupt range
- *   ERROR_DISK_FULL  there is no room and no next segment yet
+ *   ERROR_DISK_FULL  there is no room but what is kept for operations, and no next segment yet
  *   ERROR_STOPPING   the log is closing or fenced
  */
 enum error commit_log_append(struct commit_log *log, struct append *append);
@@ -189,6 +190,16 @@ struct log_operation {
     uint64_t end;                                  /* log */
     struct list link;                              /* log */
 };
+
+/*
+ * Whether an operation of so many bytes would be accepted now: OK, or what commit_log_operate() would
+ * answer. For who collects operations during a turn and has them written at its end; what others
+ * append until then may still take the room.
+ *
+ * A full disk refuses messages first: the last part of the open segment is for operations as long as
+ * there is no next one, so that what is stored can be consumed and deleted.
+ */
+enum error commit_log_may_operate(const struct commit_log *log, uint32_t bytes);
 
 /* Applies it to the views, now, and appends it with the turn's events. Refuses as append does. At
  * most 48 KiB. */

@@ -213,6 +213,13 @@ static void show_message(struct commit_log *log, const struct record_fields *fie
     }
 }
 
+/* Own records need no entry of the index, which is what bounds the number of records. */
+static inline bool fits_message(const struct commit_log *log, uint32_t bytes)
+{
+    return log_fits(log, (uint64_t)bytes + log->kept_bytes) &&
+           log->open->records < SEGMENT_RECORDS_MAX;
+}
+
 static inline bool put_message(struct commit_log *log, struct queue *queue,
                                const struct append *append, uint32_t number)
 {
@@ -222,7 +229,7 @@ static inline bool put_message(struct commit_log *log, struct queue *queue,
         head_bytes = record_size_for(append->extra.length, 0);
     }
     uint32_t size = head_bytes + message->length;
-    if (__builtin_expect(!log_fits(log, size), 0) && !log_roll(log, size)) {
+    if (__builtin_expect(!fits_message(log, size), 0) && !log_roll(log, size)) {
         return false;
     }
     bool is_copied = message->length < COPY_BYTES_MAX;
@@ -368,6 +375,7 @@ void log_write_pending(struct commit_log *log)
     log_set_time(log);
     log_note_recent(log);
     add_durable_mark(log);
+    log_keep(log);
     uint64_t before = log->end;
     bool is_put = !log->removed_first || put_messages(log, true);
     log->removed_first = log->removed_first && !is_put;

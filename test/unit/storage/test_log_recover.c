@@ -316,6 +316,7 @@ START_TEST(a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_na
     struct produce *refused = world_produce(&world, 0, 1, 100, 0, true, &error);
     ck_assert_int_eq(error, ERROR_READ_ONLY);
     produce_free(refused);
+    ck_assert_int_eq(commit_log_may_operate(world.log, 1), ERROR_READ_ONLY);
 
     /* What is whole is served, before and behind. */
     struct run_list list;
