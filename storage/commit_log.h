@@ -45,6 +45,7 @@
 
 struct commit_log;
 struct filter;
+struct index;
 struct index_span;
 struct queue;
 
@@ -71,6 +72,15 @@ struct commit_log_options {
 
     /* The log is fenced: `what` is one line for the operator. Runs once, from the loop. */
     void (*failed)(void *owner, const char *what);
+
+    /*
+     * The oldest segment is about to go by retention: whether it may. `index` says what it has of which
+     * queues, of those that are gone, too: index_span_count(), index_span_at() in storage/index.h, of
+     * which the entries may be cold. False: not yet; it stays, and what it has can be read, until
+     * commit_log_retain() has this asked again, or whatever else has retention look. From the loop; it
+     * may read and append. NULL: it may.
+     */
+    bool (*may_remove)(void *owner, const struct index *index);
     void *owner;
 };
 
@@ -334,6 +344,9 @@ struct queue_waiter {
 };
 void queue_wait(struct queue *queue, struct queue_waiter *waiter);
 void queue_waiter_cancel(struct queue_waiter *waiter);
+
+/* Has retention go on now, whose `may_remove` has said no. Not from within that. */
+void commit_log_retain(struct commit_log *log);
 
 /* ------------------------------------------------------------ inspecting */
 

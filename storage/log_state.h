@@ -215,6 +215,7 @@ struct commit_log {
     bool removal_warms; /* what must be known to remove it is on its way */
     struct warm_waiter removal_waiter;
     bool removal_owed; /* it could not be removed */
+    bool removal_asks; /* the owner, at this moment, whether it may be */
 
     uint32_t jobs; /* under way, but the flush and those of segments that are released */
 
