@@ -253,6 +253,8 @@ static void produce_init(struct call *call)
     produce->append.done = produce_done;
     produce->append.messages = NULL;
     produce->append.count = 0;
+    produce->append.extra = bytes_make(NULL, 0);
+    produce->append.relocates = false;
     list_init(&produce->append.link);
     produce->rewritten = NULL;
     produce->refusal = NULL;

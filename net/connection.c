@@ -161,6 +161,7 @@ static void receive_done(struct op *op, int64_t result)
 static void send_done(struct op *op, int64_t result)
 {
     struct connection *connection = CONTAINER_OF(op, struct connection, send.op);
+    connection_output_count(connection);
     if (connection->state == CONNECTION_CLOSING) {
         join(connection);
         return;

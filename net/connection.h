@@ -122,7 +122,8 @@ struct connection {
     struct timer timer;                     /* idle time, or the patience of an end */
     uint64_t active_ns;                     /* when bytes last came or went */
     uint64_t bytes_in;
-    uint64_t bytes_out;
+    uint64_t bytes_queued; /* connection_queued_bytes() */
+    uint64_t bytes_out;    /* connection_sent_bytes() */
 };
 
 /*
@@ -161,6 +162,23 @@ void connection_write_file(struct connection *connection, int file, uint64_t off
 
 /* Bytes queued and not yet given to the kernel. */
 size_t connection_unsent_bytes(const struct connection *connection);
+
+/*
+ * Whether an answer was sent: all that connection_queued_bytes() counts once it is written has been given
+ * to the kernel when connection_sent_bytes() has come there. Both count bytes, ranges and parts of files
+ * alike, from the connection's begin, and stand still from `closed` on, where they may still be asked.
+ * What was dropped, at close or because it was written to a connection that is closing, was queued
+ * and never sent.
+ */
+static inline uint64_t connection_queued_bytes(const struct connection *connection)
+{
+    return connection->bytes_queued;
+}
+
+static inline uint64_t connection_sent_bytes(const struct connection *connection)
+{
+    return connection->bytes_out;
+}
 
 /* Sends now what is queued instead of at the turn's end. */
 void connection_flush(struct connection *connection);

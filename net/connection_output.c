@@ -19,6 +19,7 @@ enum {
 
 static void queued(struct connection *connection, size_t length)
 {
+    connection->bytes_queued += length;
     connection->unsent_bytes += length;
     if (connection->unsent_high != 0 && connection->unsent_bytes > connection->unsent_high) {
         connection->drain_owed = true;
@@ -26,6 +27,12 @@ static void queued(struct connection *connection, size_t length)
     if (list_is_empty(&connection->dirty) && !connection->send.op.in_flight) {
         list_append(&connection->turn->dirty, &connection->dirty);
     }
+}
+
+/* It counts as queued, so that nobody takes it for sent. */
+static void drop(struct connection *connection, size_t length)
+{
+    connection->bytes_queued += length;
 }
 
 static void release(struct output_hold hold)
@@ -64,6 +71,7 @@ void connection_commit(struct connection *connection, size_t bytes)
     ASSERT(bytes <= connection->reserved);
     connection->reserved = 0;
     if (bytes == 0 || connection->state != CONNECTION_OPEN) {
+        drop(connection, bytes);
         return;
     }
     struct output_block *block = connection->block;
@@ -109,6 +117,7 @@ void connection_write_range(struct connection *connection, const void *bytes, si
                             struct output_hold hold)
 {
     if (connection->state != CONNECTION_OPEN || length == 0) {
+        drop(connection, length);
         release(hold);
         return;
     }
@@ -125,6 +134,7 @@ void connection_write_file(struct connection *connection, int file, uint64_t off
 {
     ASSERT(file >= 0);
     if (connection->state != CONNECTION_OPEN || length == 0) {
+        drop(connection, length);
         release(hold);
         return;
     }
@@ -244,11 +254,16 @@ static void give_block_back(struct connection *connection)
     }
 }
 
-void connection_output_sent(struct connection *connection, size_t count)
+void connection_output_count(struct connection *connection)
 {
+    size_t count = connection->send.sent;
     ASSERT(count <= connection->unsent_bytes);
     connection->unsent_bytes -= count;
     connection->bytes_out += count;
+}
+
+void connection_output_sent(struct connection *connection, size_t count)
+{
     give_ranges_back(connection);
     while (count > 0) {
         struct output_part *part =

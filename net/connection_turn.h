@@ -71,6 +71,9 @@ void output_part_give(struct connection_turn *turn, struct output_part *part);
 /* Sends what is queued, if nothing is being sent. */
 void connection_output_start(struct connection *connection);
 
+/* The send has come home: counts what of it was given to the kernel, also where it failed. */
+void connection_output_count(struct connection *connection);
+
 /* `count` bytes have gone: releases what they lay in. */
 void connection_output_sent(struct connection *connection, size_t count);
 

@@ -221,7 +221,7 @@ struct send_op {
     uint64_t file_offset;
     size_t file_bytes;
     int socket;  /* reactor */
-    size_t sent; /* reactor */
+    size_t sent; /* reactor; when done: what was given to the kernel, also where it failed */
 };
 void reactor_send(struct reactor *reactor, struct send_op *send, int socket);
 

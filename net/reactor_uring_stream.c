@@ -282,17 +282,15 @@ void uring_sent(struct uring_reactor *reactor, struct uring_socket *socket, int 
 {
     struct send_op *send = socket->send;
     check_ranges(send);
+    send_advance(send, result > 0 ? (size_t)result : 0);
     if ((socket->cancelled & 1U << URING_SEND) != 0) {
         send_finish(reactor, socket, -ECANCELED);
     } else if (result < 0 && result != -EINTR && result != -EAGAIN) {
         send_finish(reactor, socket, result);
+    } else if (send_is_complete(send)) {
+        send_finish(reactor, socket, (int64_t)send->sent);
     } else {
-        send_advance(send, result > 0 ? (size_t)result : 0);
-        if (send_is_complete(send)) {
-            send_finish(reactor, socket, (int64_t)send->sent);
-        } else {
-            send_by_request(reactor, socket);
-        }
+        send_by_request(reactor, socket);
     }
 }
 

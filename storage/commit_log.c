@@ -273,8 +273,10 @@ static bool turn_pending(struct turn_hook *hook)
     if (log->fenced) {
         return false;
     }
-    return (log_has_pending(log) && !log->roll_waits) || !list_is_empty(&log->written_appends) ||
-           !list_is_empty(&log->waking) || log_flush_is_due(log);
+    bool can_write = log->roll_waits ? log->operations.count > 0 && log_operations_fit(log, 0)
+                                     : log_has_pending(log);
+    return can_write || !list_is_empty(&log->written_appends) || !list_is_empty(&log->waking) ||
+           log_flush_is_due(log);
 }
 
 /* ------------------------------------------------------------------ life */

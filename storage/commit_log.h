@@ -45,6 +45,8 @@
 
 struct commit_log;
 struct filter;
+struct index;
+struct index_span;
 struct queue;
 
 enum {
@@ -70,6 +72,15 @@ struct commit_log_options {
 
     /* The log is fenced: `what` is one line for the operator. Runs once, from the loop. */
     void (*failed)(void *owner, const char *what);
+
+    /*
+     * The oldest segment is about to go by retention: whether it may. `index` says what it has of which
+     * queues, of those that are gone, too: index_span_count(), index_span_at() in storage/index.h, of
+     * which the entries may be cold. False: not yet; it stays, and what it has can be read, until
+     * commit_log_retain() has this asked again, or whatever else has retention look. From the loop; it
+     * may read and append. NULL: it may.
+     */
+    bool (*may_remove)(void *owner, const struct index *index);
     void *owner;
 };
 
@@ -156,9 +167,12 @@ struct append {
     void (*done)(struct append *append);
     struct queue *queue;
     const struct append_message *messages;
-    uint32_t count;   /* 1 to 65,535 */
-    uint64_t born_ms; /* 0: as stored */
+    uint32_t count;     /* 1 to 65,535 */
+    struct bytes extra; /* of a lone message: an encoded map of at most EXTRA_BYTES_MAX, element 11;
+                         * empty: nil. Kept as the messages are */
+    uint64_t born_ms;   /* 0: as stored */
     bool wait_durable;
+    bool relocates;    /* makes room: may have what a full disk leaves to operations */
     uint64_t offset;   /* out, at once: of the first message; the others follow */
     uint64_t position; /* out, when written: of the first record */
     uint64_t end;      /* log */
@@ -169,7 +183,7 @@ struct append {
  * Accepts an append: offsets are given, order is decided. Or refuses it, and nothing happened:
  *
  *   ERROR_READ_ONLY  the log has a corrupt range
- *   ERROR_DISK_FULL  there is no room and no next segment yet
+ *   ERROR_DISK_FULL  there is no room but what is kept for operations, and no next segment yet
  *   ERROR_STOPPING   the log is closing or fenced
  */
 enum error commit_log_append(struct commit_log *log, struct append *append);
@@ -186,6 +200,16 @@ struct log_operation {
     uint64_t end;                                  /* log */
     struct list link;                              /* log */
 };
+
+/*
+ * Whether an operation of so many bytes would be accepted now: OK, or what commit_log_operate() would
+ * answer. For who collects operations during a turn and has them written at its end; what others
+ * append until then may still take the room.
+ *
+ * A full disk refuses messages first: the last part of the open segment is for operations as long as
+ * there is no next one, so that what is stored can be consumed and deleted.
+ */
+enum error commit_log_may_operate(const struct commit_log *log, uint32_t bytes);
 
 /* Applies it to the views, now, and appends it with the turn's events. Refuses as append does. At
  * most 48 KiB. */
@@ -267,6 +291,19 @@ enum error commit_log_select(struct commit_log *log, struct queue *queue,
                              const struct read_limits *limits,
                              const struct read_selection *selection, struct run_list *list_out);
 
+/*
+ * What the index says of `queue` from `offset` on, without a look at the log: for who wants to know tags or
+ * keys of many. `span_out` (storage/index.h) is of one segment and ends below `visible`, behind
+ * `count_max` entries at the latest: 16 bytes each, brought at once where they are cold. It stays until
+ * something is appended or the turn ends. An entry of place 0 is a hole.
+ *
+ * Never waits for a disk: with nothing in `span_out` `cold` says what to have warmed, or that there
+ * is nothing cold, at `visible`. NULL for `cold`: it may wait. Errors as commit_log_read().
+ */
+enum error commit_log_entries(struct commit_log *log, struct queue *queue, uint64_t offset,
+                              uint32_t count_max, struct cold_range *cold,
+                              struct index_span *span_out);
+
 /* Somebody who waits for something cold. */
 struct warm_waiter {
     void (*warmed)(struct warm_waiter *waiter, int error); /* once, from the loop; 0 or -errno */
@@ -307,6 +344,9 @@ struct queue_waiter {
 };
 void queue_wait(struct queue *queue, struct queue_waiter *waiter);
 void queue_waiter_cancel(struct queue_waiter *waiter);
+
+/* Has retention go on now, whose `may_remove` has said no. Not from within that. */
+void commit_log_retain(struct commit_log *log);
 
 /* ------------------------------------------------------------ inspecting */
 

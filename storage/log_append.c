@@ -12,27 +12,63 @@
 
 static uint64_t append_bytes(const struct append *append)
 {
-    uint64_t bytes = (uint64_t)append->count * RECORD_HEAD_BYTES;
+    uint64_t bytes = (uint64_t)append->count * record_size_for(append->extra.length, 0);
     for (uint32_t i = 0; i < append->count; i++) {
         bytes += append->messages[i].length;
     }
     return bytes;
 }
 
-/* What is pending fits the open segment, or the next is there, or it is being made and what waits
- * for it is bounded. */
-static enum error check_room(struct commit_log *log, uint64_t bytes)
+/* What a replay would not read must not be written. */
+static bool is_extra(struct bytes extra)
+{
+    struct cursor cursor = cursor_over(extra);
+    return extra.length <= EXTRA_BYTES_MAX && cursor_peek(&cursor) == CURSOR_MAP &&
+           cursor_skip(&cursor) && cursor_is_done(&cursor);
+}
+
+/* Whether the open segment has room for all that is pending and `bytes` more. */
+static bool fits_open(const struct commit_log *log, uint64_t bytes)
+{
+    return !log->roll_waits && log_fits(log, log->pending_bytes + log->operations.content_bytes +
+                                                 RECORD_CONTENT_PLACE + bytes);
+}
+
+bool log_operations_fit(const struct commit_log *log, uint64_t bytes_more)
+{
+    /* Of a queue that was removed the messages come first. */
+    return !log->removed_first && log_fits(log, log->operations.content_bytes + EVENT_BYTES_MAX +
+                                                    RECORD_CONTENT_PLACE + bytes_more);
+}
+
+static bool fits_operation(const struct commit_log *log, uint64_t bytes)
+{
+    return fits_open(log, bytes) || (log->roll_waits && log_operations_fit(log, bytes));
+}
+
+/* Messages leave the last part of a log without a next segment to operations; but those that make
+ * room may have it. */
+static bool fits_append(const struct commit_log *log, const struct append *append, uint64_t bytes)
+{
+    uint64_t kept = append->relocates ? 0 : log_kept_part(log);
+    return log->open->records < SEGMENT_RECORDS_MAX && fits_open(log, bytes + kept);
+}
+
+/* Whether what does not fit the open segment may wait for the next: it is there, or it is being made and
+ * what waits for it is bounded. */
+static enum error may_wait(const struct commit_log *log, uint64_t bytes)
 {
     uint64_t pending = log->pending_bytes + log->operations.content_bytes + bytes;
-    if (!log->roll_waits &&
-        pending + RECORD_CONTENT_PLACE <= log->open->map_bytes - log->open->used) {
-        return OK;
-    }
+    bool is_bounded = pending <= PENDING_BYTES_MAX || log->pending_bytes == 0;
+    return log->next.state != NEXT_FAILED && is_bounded ? OK : ERROR_DISK_FULL;
+}
+
+static enum error wait_for_next(struct commit_log *log, uint64_t bytes)
+{
     if (log->next.state == NEXT_NONE) {
         log_next_make(log, 0);
     }
-    bool is_bounded = pending <= PENDING_BYTES_MAX || log->pending_bytes == 0;
-    return log->next.state != NEXT_FAILED && is_bounded ? OK : ERROR_DISK_FULL;
+    return may_wait(log, bytes);
 }
 
 enum error commit_log_append(struct commit_log *log, struct append *append)
@@ -40,11 +76,14 @@ enum error commit_log_append(struct commit_log *log, struct append *append)
     struct queue *queue = append->queue;
     ASSERT(append->count > 0 && append->count <= MESSAGES_PER_CALL_MAX && append->done != NULL);
     ASSERT(queue->log == log && !queue->removed);
+    if (__builtin_expect(append->extra.length > 0, 0)) {
+        ASSERT(append->count == 1 && is_extra(append->extra));
+    }
     if (log->refusal != OK) {
         return log->refusal;
     }
     uint64_t bytes = append_bytes(append);
-    enum error error = check_room(log, bytes);
+    enum error error = fits_append(log, append, bytes) ? OK : wait_for_next(log, bytes);
     if (error != OK) {
         return error;
     }
@@ -87,6 +126,24 @@ static void apply(struct commit_log *log, struct bytes bytes)
     ASSERT(log_apply_operation(log, number, &cursor, log->end, false));
 }
 
+/* Whether the turn's operations have room for one more; else they are written first. */
+static bool fits_operations(const struct commit_log *log, uint64_t bytes)
+{
+    return log->operations.content_bytes + bytes <= OPERATIONS_BYTES_MAX - EVENT_BYTES_MAX;
+}
+
+enum error commit_log_may_operate(const struct commit_log *log, uint32_t bytes)
+{
+    if (log->refusal != OK) {
+        return log->refusal;
+    }
+    bool can_write = log_operations_fit(log, 0) || log->next.state == NEXT_READY;
+    if (!fits_operations(log, bytes) && !can_write) {
+        return ERROR_DISK_FULL;
+    }
+    return fits_operation(log, bytes) ? OK : may_wait(log, bytes);
+}
+
 enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
                               struct log_operation *operation)
 {
@@ -95,13 +152,13 @@ enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
     if (log->refusal != OK) {
         return log->refusal;
     }
-    if (operations->content_bytes + bytes.length > OPERATIONS_BYTES_MAX - EVENT_BYTES_MAX) {
+    if (!fits_operations(log, bytes.length)) {
         log_write_pending(log);
         if (operations->count > 0) {
             return log->refusal != OK ? log->refusal : ERROR_DISK_FULL;
         }
     }
-    enum error error = check_room(log, bytes.length);
+    enum error error = fits_operation(log, bytes.length) ? OK : wait_for_next(log, bytes.length);
     if (error != OK) {
         return error;
     }

@@ -248,3 +248,41 @@ enum error commit_log_read(struct commit_log *log, struct queue *queue,
 {
     return commit_log_select(log, queue, limits, NULL, list_out);
 }
+
+/* -------------------------------------------------------------- entries */
+
+static uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+enum error commit_log_entries(struct commit_log *log, struct queue *queue, uint64_t offset,
+                              uint32_t count_max, struct cold_range *cold,
+                              struct index_span *span_out)
+{
+    *span_out = (struct index_span){.first = offset, .topic = queue->topic, .queue = queue->number};
+    if (cold != NULL) {
+        *cold = (struct cold_range){.segment = NULL};
+    }
+    if (offset < queue->first) {
+        return ERROR_OFFSET_TOO_SMALL;
+    }
+    if (offset > queue->visible) {
+        return ERROR_TRUNCATED;
+    }
+    if (offset == queue->visible || count_max == 0) {
+        return OK;
+    }
+    struct log_place located;
+    if (!log_locate(log, queue, offset, cold, &located)) {
+        return cold != NULL && cold->segment != NULL ? OK : ERROR_CORRUPT;
+    }
+    uint64_t before = offset - located.span.first;
+    uint64_t count = least(located.span.count - before, least(queue->visible - offset, count_max));
+    const struct index_entry *entries = &located.span.entries[before];
+    if (warming_has_entries(located.segment, entries, count, cold)) {
+        span_out->entries = entries;
+        span_out->count = (uint32_t)count;
+    }
+    return OK;
+}

@@ -29,10 +29,16 @@ enum {
     AHEAD = 4
 };
 
-bool log_fits(const struct commit_log *log, uint32_t bytes)
+bool log_fits(const struct commit_log *log, uint64_t bytes)
 {
-    const struct segment *open = log->open;
-    return bytes <= open->map_bytes - open->used && open->records < SEGMENT_RECORDS_MAX;
+    return bytes <= log->open->map_bytes - log->open->used;
+}
+
+void log_keep(struct commit_log *log)
+{
+    uint64_t pending = log->pending_bytes + log->operations.content_bytes + RECORD_CONTENT_PLACE;
+    bool is_needed = log->next.state != NEXT_READY && !log_fits(log, pending);
+    log->kept_bytes = is_needed ? log_kept_part(log) : 0;
 }
 
 /* Runs a job on the worker for files, or in place while no loop runs. */
@@ -267,6 +273,7 @@ bool log_roll(struct commit_log *log, uint32_t need)
         return false;
     }
     roll_submit(log, old, new);
+    log_keep(log);
     return log_fits(log, need);
 }
 

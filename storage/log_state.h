@@ -42,6 +42,10 @@ enum {
     PENDING_BYTES_MAX = 32 * 1024 * 1024,
     /* Operations of one events record, which must fit the smallest segment. */
     OPERATIONS_BYTES_MAX = 48 * 1024,
+    /* This part of the open segment is for operations where there is no next one. While the disk is full
+     * consumers go on: what they acknowledge takes up to 32 bytes a message, alone, and much less in
+     * ranges, of 71 and more, so that the acknowledgements of most of a segment have room. */
+    KEPT_PART = 16,
     /* Least time between two `durable` marks: what recovery may take for an unsynced tail though it
      * was synced, but never told to anybody as such after a power cut. */
     DURABLE_MARK_NS = 10 * 1000 * 1000,
@@ -175,9 +179,10 @@ struct commit_log {
     /* The turn. */
     struct list touched; /* queues with appends not yet staged, in the order of their first */
     uint64_t pending_bytes;
-    bool removed_first; /* a queue was removed while its appends wait for a roll */
-    bool roll_waits;    /* what is pending waits for the next segment */
-    bool at_start;      /* no loop runs yet: jobs are done in place */
+    bool removed_first;  /* a queue was removed while its appends wait for a roll */
+    bool roll_waits;     /* what is pending waits for the next segment */
+    uint32_t kept_bytes; /* by this write, of the open segment, for later operations */
+    bool at_start;       /* no loop runs yet: jobs are done in place */
     struct operations operations;
     struct stage stage;
     struct list moved;  /* queues written to by this write */
@@ -210,6 +215,7 @@ struct commit_log {
     bool removal_warms; /* what must be known to remove it is on its way */
     struct warm_waiter removal_waiter;
     bool removal_owed; /* it could not be removed */
+    bool removal_asks; /* the owner, at this moment, whether it may be */
 
     uint32_t jobs; /* under way, but the flush and those of segments that are released */
 
@@ -249,6 +255,9 @@ bool log_locate(struct commit_log *log, struct queue *queue, uint64_t offset,
 
 /* Whether what an index says can be in its segment. */
 bool log_entry_is_sane(const struct segment *segment, const struct index_entry *entry);
+
+/* log_append.c: whether the operations that are pending can be written though messages wait for a roll. */
+bool log_operations_fit(const struct commit_log *log, uint64_t bytes_more);
 
 /* log_write.c */
 
@@ -298,7 +307,16 @@ uint64_t log_recent(const struct commit_log *log);
 /* Makes the next segment the open one, if it is ready for a record of `need` bytes; else asks for
  * it. False: not yet, or fenced. */
 bool log_roll(struct commit_log *log, uint32_t need);
-bool log_fits(const struct commit_log *log, uint32_t bytes);
+bool log_fits(const struct commit_log *log, uint64_t bytes);
+
+/* The part of the open segment that messages leave to operations while there is no next one. */
+static inline uint32_t log_kept_part(const struct commit_log *log)
+{
+    return (uint32_t)(log->open->map_bytes / KEPT_PART);
+}
+
+/* Decides what this write keeps: nothing where all that is pending fits, or the next segment is there. */
+void log_keep(struct commit_log *log);
 
 /* Has the next segment made if a quarter of the open one is full. */
 void log_next_ahead(struct commit_log *log);

@@ -202,10 +202,10 @@ static bool write_operations(struct commit_log *log)
 /* -------------------------------------------------------------- messages */
 
 static void show_message(struct commit_log *log, const struct record_fields *fields,
-                         const struct append_message *message)
+                         struct bytes extra, const struct append_message *message)
 {
-    struct record_view record = {.fields = *fields,
-                                 .message = bytes_make(message->bytes, message->length)};
+    struct record_view record = {
+        .fields = *fields, .extra = extra, .message = bytes_make(message->bytes, message->length)};
     for (uint32_t i = 0; i < log->view_count; i++) {
         if (log->views[i]->operations->apply_message != NULL) {
             log->views[i]->operations->apply_message(log->views[i], &record, false);
@@ -213,16 +213,27 @@ static void show_message(struct commit_log *log, const struct record_fields *fie
     }
 }
 
+/* Own records need no entry of the index, which is what bounds the number of records. */
+static inline bool fits_message(const struct commit_log *log, uint32_t bytes)
+{
+    return log_fits(log, (uint64_t)bytes + log->kept_bytes) &&
+           log->open->records < SEGMENT_RECORDS_MAX;
+}
+
 static inline bool put_message(struct commit_log *log, struct queue *queue,
                                const struct append *append, uint32_t number)
 {
     const struct append_message *message = &append->messages[number];
-    uint32_t size = RECORD_HEAD_BYTES + message->length;
-    if (__builtin_expect(!log_fits(log, size), 0) && !log_roll(log, size)) {
+    uint32_t head_bytes = RECORD_HEAD_BYTES;
+    if (__builtin_expect(append->extra.length > 0, 0)) {
+        head_bytes = record_size_for(append->extra.length, 0);
+    }
+    uint32_t size = head_bytes + message->length;
+    if (__builtin_expect(!fits_message(log, size), 0) && !log_roll(log, size)) {
         return false;
     }
     bool is_copied = message->length < COPY_BYTES_MAX;
-    uint8_t *to = stage_reserve(log, is_copied ? size : RECORD_HEAD_BYTES);
+    uint8_t *to = stage_reserve(log, is_copied ? size : head_bytes);
     if (to == NULL) {
         return false;
     }
@@ -238,12 +249,12 @@ static inline bool put_message(struct commit_log *log, struct queue *queue,
         .stored_at_ms = log->stored_ms,
         .born_at_ms = append->born_ms != 0 ? append->born_ms : log->stored_ms,
     };
-    (void)record_build_head(to, &fields, (struct bytes){NULL, 0}, message->length);
+    (void)record_build_head(to, &fields, append->extra, message->length);
     if (is_copied) {
-        memcpy(to + RECORD_HEAD_BYTES, message->bytes, message->length);
+        memcpy(to + head_bytes, message->bytes, message->length);
         stage_commit(&log->stage, size);
     } else {
-        stage_commit(&log->stage, RECORD_HEAD_BYTES);
+        stage_commit(&log->stage, head_bytes);
         if (!stage_refer(log, message->bytes, message->length)) {
             return false;
         }
@@ -253,7 +264,7 @@ static inline bool put_message(struct commit_log *log, struct queue *queue,
         (struct index_entry){log->open->used, size, message->tag_hash, message->key_hash});
     note_record(log, to, size);
     if (log->views_take_messages) {
-        show_message(log, &fields, message);
+        show_message(log, &fields, append->extra, message);
     }
     return true;
 }
@@ -267,11 +278,12 @@ static bool put_append(struct commit_log *log, struct queue *queue, struct appen
             queue->appended = number;
             return false;
         }
+        uint32_t size = record_size_for(append->extra.length, append->messages[number].length);
         if (number++ == 0) {
-            append->position = log->end - RECORD_HEAD_BYTES - append->messages[0].length;
+            append->position = log->end - size;
         }
         queue->written_next++;
-        log->pending_bytes -= RECORD_HEAD_BYTES + append->messages[number - 1].length;
+        log->pending_bytes -= size;
     }
     queue->appended = 0;
     return true;
@@ -363,6 +375,7 @@ void log_write_pending(struct commit_log *log)
     log_set_time(log);
     log_note_recent(log);
     add_durable_mark(log);
+    log_keep(log);
     uint64_t before = log->end;
     bool is_put = !log->removed_first || put_messages(log, true);
     log->removed_first = log->removed_first && !is_put;
@@ -371,6 +384,7 @@ void log_write_pending(struct commit_log *log)
         return;
     }
     log->counters.appended_bytes += log->end - before;
+    ASSERT(!is_put || log->pending_bytes == 0);
     if (!is_put && !log->roll_waits) {
         log->counters.roll_waits++;
     }

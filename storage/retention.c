@@ -8,6 +8,9 @@
  * go one after the other, each with the directory synced, and the next one only when that has been
  * done: what a crash or a file that cannot be removed leaves is always a log without a gap. Who
  * still sends from a segment holds a reference, and with it the mapping.
+ *
+ * The owner may have something to save from a segment first: while he says no it stays, and with it
+ * all that came later.
  */
 
 #include "proto/base/bytes.h"
@@ -124,6 +127,18 @@ static bool knows_queues(struct commit_log *log)
     return false;
 }
 
+/* Whether the owner lets the oldest segment go. */
+static bool owner_agrees(struct commit_log *log)
+{
+    if (log->options.may_remove == NULL) {
+        return true;
+    }
+    log->removal_asks = true;
+    bool agrees = log->options.may_remove(log->options.owner, &log->segments[0]->index);
+    log->removal_asks = false;
+    return agrees && !log->fenced;
+}
+
 static void remove_if_due(struct commit_log *log, bool may_wait)
 {
     uint64_t bytes = log->options.retain_bytes;
@@ -139,7 +154,8 @@ static void remove_if_due(struct commit_log *log, bool may_wait)
     }
     const struct segment *oldest = log->segments[0];
     if (log->segment_count > 1 && log_bytes(log) > bytes && !oldest->busy &&
-        segment_end(oldest) <= log->snapshot.durable_begin && (may_wait || knows_queues(log))) {
+        segment_end(oldest) <= log->snapshot.durable_begin && (may_wait || knows_queues(log)) &&
+        owner_agrees(log)) {
         remove_oldest(log);
     }
 }
@@ -147,4 +163,12 @@ static void remove_if_due(struct commit_log *log, bool may_wait)
 void log_retain(struct commit_log *log)
 {
     remove_if_due(log, false);
+}
+
+void commit_log_retain(struct commit_log *log)
+{
+    ASSERT(!log->removal_asks);
+    if (!log->fenced) {
+        log_retain(log);
+    }
 }

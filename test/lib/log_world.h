@@ -66,6 +66,7 @@ static inline void tally_message(struct view *view, const struct record_view *re
     struct tally_entry *count = &tally_of(view)->counts[record->fields.queue % TALLY_QUEUES];
     if (!loading || count->is_known) {
         count->value += record->fields.offset * 31 + record->fields.position;
+        count->value += (uint64_t)crc32c(record->extra.data, record->extra.length) << 8;
     }
 }
 
@@ -304,6 +305,7 @@ struct produce {
     struct append append;
     struct append_message messages[PRODUCE_COUNT_MAX];
     uint8_t *bytes;
+    uint8_t extra[EXTRA_BYTES_MAX];
     uint64_t number;      /* of the first message */
     uint32_t told;        /* how often `done` ran */
     uint64_t told_events; /* events of the image when it was told; 0: not yet */
@@ -330,10 +332,9 @@ static inline void produce_fill(uint8_t *bytes, uint32_t length, uint64_t number
     }
 }
 
-/* Appends `count` messages of `length` (11 and more) bytes each. */
-static inline struct produce *world_produce(struct log_world *world, uint16_t queue, uint32_t count,
-                                            uint32_t length, uint64_t number, bool durable,
-                                            enum error *error_out)
+/* `count` messages of `length` (11 and more) bytes each, not appended yet. */
+static inline struct produce *produce_make(struct log_world *world, uint16_t queue, uint32_t count,
+                                           uint32_t length, uint64_t number)
 {
     struct produce *produce = calloc(1, sizeof(*produce));
     ASSERT(produce != NULL && count <= PRODUCE_COUNT_MAX && length >= 11);
@@ -352,8 +353,32 @@ static inline struct produce *world_produce(struct log_world *world, uint16_t qu
         .queue = commit_log_queue_find(world->log, 1, queue),
         .messages = produce->messages,
         .count = count,
-        .wait_durable = durable,
     };
+    return produce;
+}
+
+/* Gives a lone message an extra of `length` bytes (1, or 5 and more) that follows from its number. */
+static inline void produce_set_extra(struct produce *produce, uint32_t length)
+{
+    uint8_t *extra = produce->extra;
+    ASSERT(length == 1 || (length >= 5 && length <= EXTRA_BYTES_MAX));
+    extra[0] = length == 1 ? 0x80 : 0x81;
+    if (length > 1) {
+        extra[1] = 0xa0; /* the key "" */
+        extra[2] = 0xc5;
+        store_u16(extra + 3, (uint16_t)(length - 5));
+        memset(extra + 5, (int)(produce->number % 251), length - 5);
+    }
+    produce->append.extra = bytes_make(extra, length);
+}
+
+/* Appends `count` messages of `length` (11 and more) bytes each. */
+static inline struct produce *world_produce(struct log_world *world, uint16_t queue, uint32_t count,
+                                            uint32_t length, uint64_t number, bool durable,
+                                            enum error *error_out)
+{
+    struct produce *produce = produce_make(world, queue, count, length, number);
+    produce->append.wait_durable = durable;
     *error_out = commit_log_append(world->log, &produce->append);
     return produce;
 }

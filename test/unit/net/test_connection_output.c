@@ -206,6 +206,134 @@ START_TEST(a_part_of_a_file_leaves_in_its_place)
 }
 END_TEST
 
+START_TEST(bytes_ranges_and_parts_of_files_count_alike_when_queued_and_when_sent)
+{
+    begin(_i);
+    const struct connection *connection = &client.connection;
+    char path[] = "/tmp/ternmq-test-connection-XXXXXX";
+    int file = mkstemp(path);
+    ck_assert_int_ge(file, 0);
+    (void)unlink(path);
+    size_t length;
+    uint8_t *frames = frames_make(9, 700000, &length);
+    size_t one = length / 9;
+    ck_assert_int_eq(pwrite(file, frames, length, 0), (ssize_t)length);
+    ck_assert_uint_eq(connection_queued_bytes(connection), 0);
+
+    for (size_t i = 0; i < 9; i += 3) {
+        client_writes(frames + i * one, one);
+        ck_assert_uint_eq(connection_queued_bytes(connection), (i + 1) * one);
+        connection_write_range(&client.connection, frames + (i + 1) * one, one,
+                               (struct output_hold){0});
+        ck_assert_uint_eq(connection_queued_bytes(connection), (i + 2) * one);
+        if (_i < NET_WORLD_KERNEL_KINDS) {
+            connection_write_file(&client.connection, file, (i + 2) * one, one,
+                                  (struct output_hold){0});
+        } else {
+            client_writes(frames + (i + 2) * one, one);
+        }
+        ck_assert_uint_eq(connection_queued_bytes(connection), (i + 3) * one);
+    }
+    ck_assert_uint_lt(connection_sent_bytes(connection), length);
+    await_server_frames(9);
+    net_world_pass(&world, 10);
+
+    ck_assert_uint_eq(connection_sent_bytes(connection), length);
+    ck_assert_uint_eq(connection_queued_bytes(connection), length);
+    (void)close(file);
+    free(frames);
+    finish();
+}
+END_TEST
+
+static uint64_t queued_at_close;
+static uint64_t sent_at_close;
+
+static void on_closed_count(struct connection *connection, enum connection_end how, int error)
+{
+    queued_at_close = connection_queued_bytes(connection);
+    sent_at_close = connection_sent_bytes(connection);
+    on_closed(connection, how, error);
+}
+
+static const struct connection_events counting_events = {.frame = on_frame,
+                                                         .malformed = on_malformed,
+                                                         .closed = on_closed_count};
+
+START_TEST(what_was_dropped_at_close_was_queued_and_never_sent)
+{
+    prepare(_i, NET_WORLD_BUFFERS_BYTES);
+    client.connection.events = &counting_events;
+    open_ends();
+    uint8_t frame[100];
+    size_t first = frame_make(frame, 40, 1);
+    client_writes(frame, first);
+    await_server_frames(1);
+    net_world_pass(&world, 10);
+    ck_assert_uint_eq(connection_sent_bytes(&client.connection), first);
+    connection_pause(&server.connection);
+    size_t length;
+    uint8_t *frames = frames_make(40, 500000, &length);
+    client_writes(frames, length);
+    net_world_pass(&world, 20);
+
+    connection_close(&client.connection);
+    net_world_await(&world, &client.is_closed);
+
+    ck_assert_uint_eq(queued_at_close, first + length);
+    ck_assert_uint_ge(sent_at_close, first);
+    ck_assert_uint_lt(sent_at_close, first + length);
+    ck_assert_uint_eq(connection_sent_bytes(&client.connection), sent_at_close);
+    free(frames);
+    finish();
+}
+END_TEST
+
+/* All was sent before, so its end is where this begins: it must not pass for sent. */
+START_TEST(what_is_written_to_a_closing_connection_does_not_pass_for_sent)
+{
+    begin(_i);
+    uint8_t frame[100];
+    size_t length = frame_make(frame, 40, 1);
+    client_writes(frame, length);
+    await_server_frames(1);
+    net_world_pass(&world, 10);
+
+    connection_close(&client.connection);
+    client_writes(frame, length);
+    ck_assert_uint_eq(connection_queued_bytes(&client.connection), 2 * length);
+    connection_write_range(&client.connection, frame, length, (struct output_hold){0});
+    ck_assert_uint_eq(connection_queued_bytes(&client.connection), 3 * length);
+    net_world_await(&world, &client.is_closed);
+
+    ck_assert_uint_eq(connection_sent_bytes(&client.connection), length);
+    finish();
+}
+END_TEST
+
+/* The send in flight did not come to its end, and what of it the kernel took was sent. */
+START_TEST(of_a_send_that_was_cut_off_what_the_kernel_took_is_sent)
+{
+    begin(_i);
+    connection_pause(&server.connection);
+    size_t length;
+    uint8_t *frames = frames_make(40, 500000, &length);
+    client_writes(frames, length);
+    net_world_pass(&world, 20);
+    uint64_t sent = connection_sent_bytes(&client.connection);
+    ck_assert(client.connection.send.op.in_flight);
+
+    connection_close(&client.connection);
+    net_world_await(&world, &client.is_closed);
+    net_world_pass(&world, 20);
+
+    ck_assert_uint_gt(connection_sent_bytes(&client.connection), sent);
+    ck_assert_uint_lt(connection_sent_bytes(&client.connection), length);
+    free(frames);
+    finish();
+}
+END_TEST
+
 static uint32_t segments_sent(int socket)
 {
     struct tcp_info info;
@@ -452,6 +580,12 @@ static Suite *connection_output_suite(void)
     tcase_add_loop_test(out, drained_is_told_once_after_the_mark_was_passed, 0, kinds);
     tcase_add_loop_test(out, what_is_written_to_a_closed_connection_is_dropped, 0, kinds);
     tcase_add_loop_test(out, a_part_of_a_file_leaves_in_its_place, 0, NET_WORLD_KERNEL_KINDS);
+    tcase_add_loop_test(out, bytes_ranges_and_parts_of_files_count_alike_when_queued_and_when_sent,
+                        0, kinds);
+    tcase_add_loop_test(out, what_was_dropped_at_close_was_queued_and_never_sent, 0, kinds);
+    tcase_add_loop_test(out, what_is_written_to_a_closing_connection_does_not_pass_for_sent, 0,
+                        kinds);
+    tcase_add_loop_test(out, of_a_send_that_was_cut_off_what_the_kernel_took_is_sent, 0, kinds);
     tcase_add_loop_test(out, the_head_before_a_part_of_a_file_leaves_in_one_segment_with_it, 0,
                         NET_WORLD_KERNEL_KINDS);
     tcase_add_loop_test(out, a_file_that_is_too_short_ends_the_connection_with_EIO, 0,

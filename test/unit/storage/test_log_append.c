@@ -7,6 +7,7 @@
 #include "test/lib/log_world.h"
 
 #include <errno.h>
+#include <signal.h>
 
 enum { FEW = 8, LARGE_BYTES = 300 * 1024, LATER_MS = 1000 };
 
@@ -174,6 +175,71 @@ START_TEST(a_message_larger_than_a_segment_gets_a_segment_of_its_size)
     ck_assert_mem_eq(segment_bytes(list.runs[0].segment) + list.runs[0].place + RECORD_HEAD_BYTES,
                      bytes, LARGE_BYTES);
     segment_unref(list.runs[0].segment);
+}
+END_TEST
+
+struct extras {
+    const uint32_t *lengths; /* 0: none */
+    uint32_t count;
+};
+
+static void expect_extra(void *context, const uint8_t *record)
+{
+    struct extras *extras = context;
+    const struct produce *of = produces[extras->count];
+    struct record_view view;
+    ck_assert_int_eq(
+        record_read(bytes_make(record, record_size(record)), of->append.position, &view),
+        RECORD_WHOLE);
+    ck_assert_uint_eq(view.extra.length, extras->lengths[extras->count]);
+    if (view.extra.length > 0) {
+        ck_assert_mem_eq(view.extra.data, of->extra, view.extra.length);
+    }
+    ck_assert_uint_eq(view.message.length, of->messages[0].length);
+    ck_assert_mem_eq(view.message.data, of->bytes, view.message.length);
+    extras->count++;
+}
+
+START_TEST(an_extra_stands_before_its_message_and_views_are_shown_it)
+{
+    static const uint32_t lengths[FEW] = {1, 0, EXTRA_BYTES_MAX, 5, 0, EXTRA_BYTES_MAX, 100, 0};
+    static const uint32_t sizes[FEW] = {11, 11, 511, 512, 513, 513, 8000, 40};
+    for (int i = 0; i < FEW; i++) {
+        produces[i] = produce_make(&world, 3, 1, sizes[i], (uint64_t)i);
+        if (lengths[i] > 0) {
+            produce_set_extra(produces[i], lengths[i]);
+        }
+        ck_assert_int_eq(commit_log_append(world.log, &produces[i]->append), OK);
+    }
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[FEW - 1]));
+
+    struct extras extras = {lengths, 0};
+    ck_assert_int_eq(world_read_all(&world, 3, expect_extra, &extras), OK);
+    ck_assert_uint_eq(extras.count, FEW);
+    uint64_t hash = tally_hash(&world.tally.view);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert_uint_eq(tally_hash(&world.tally.view), hash);
+    extras.count = 0;
+    ck_assert_int_eq(world_read_all(&world, 3, expect_extra, &extras), OK);
+    ck_assert_uint_eq(extras.count, FEW);
+}
+END_TEST
+
+START_TEST(an_extra_that_no_replay_would_read_is_our_own_mistake)
+{
+    produces[0] = produce_make(&world, 0, 1, 11, 0);
+    produce_set_extra(produces[0], 5);
+    produces[0]->extra[0] = 0x91; /* an array */
+    (void)commit_log_append(world.log, &produces[0]->append);
+}
+END_TEST
+
+START_TEST(an_extra_of_several_messages_is_our_own_mistake)
+{
+    produces[0] = produce_make(&world, 0, 2, 11, 0);
+    produce_set_extra(produces[0], 5);
+    (void)commit_log_append(world.log, &produces[0]->append);
 }
 END_TEST
 
@@ -375,6 +441,10 @@ static Suite *log_append_suite(void)
     tcase_add_test(appends, a_full_disk_refuses_appends_and_serves_again_when_there_is_room);
     tcase_add_test(appends, service_resumes_by_itself_when_there_is_room_again);
     tcase_add_test(appends, time_in_a_log_never_goes_back);
+    tcase_add_test(appends, an_extra_stands_before_its_message_and_views_are_shown_it);
+    tcase_add_test_raise_signal(appends, an_extra_that_no_replay_would_read_is_our_own_mistake,
+                                SIGABRT);
+    tcase_add_test_raise_signal(appends, an_extra_of_several_messages_is_our_own_mistake, SIGABRT);
     suite_add_tcase(suite, appends);
     return suite;
 }

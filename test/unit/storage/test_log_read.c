@@ -4,6 +4,7 @@
  */
 
 #include "proto/filter.h"
+#include "storage/index.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
@@ -208,6 +209,87 @@ START_TEST(an_offset_beyond_the_end_is_truncated_and_the_end_is_empty)
 }
 END_TEST
 
+static uint32_t key_hash_of(uint32_t number)
+{
+    return number * 2654435761U;
+}
+
+/* fill(), with keys. */
+static void fill_with_keys(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct produce *produce = produce_make(&world, 0, 1, LENGTH, i);
+        produce->messages[0].key_hash = key_hash_of(i);
+        ck_assert_int_eq(commit_log_append(world.log, &produce->append), OK);
+        ck_assert(world_run(&world, LATER_MS, produce_is_told, produce));
+        produce_free(produce);
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+}
+
+static uint32_t take_entries(uint64_t offset, uint32_t count_max)
+{
+    struct cold_range cold;
+    struct index_span span;
+    ck_assert_int_eq(commit_log_entries(world.log, queue(0), offset, count_max, &cold, &span), OK);
+    ck_assert_ptr_null(cold.segment);
+    ck_assert_uint_eq(span.first, offset);
+    ck_assert_uint_le(span.count, count_max);
+    ck_assert_uint_eq(span.topic, 1);
+    for (uint32_t i = 0; i < span.count; i++) {
+        ck_assert_uint_eq(span.entries[i].key_hash, key_hash_of((uint32_t)offset + i));
+        ck_assert_uint_eq(span.entries[i].size, LENGTH + RECORD_HEAD_BYTES);
+    }
+    return span.count;
+}
+
+START_TEST(entries_follow_each_other_from_any_offset_a_segment_at_a_time)
+{
+    fill_with_keys(COUNT);
+    struct commit_log_counters counters;
+    commit_log_counters(world.log, &counters);
+    for (uint64_t from = 0; from <= COUNT; from += 13) {
+        uint64_t offset = from;
+        uint32_t spans = 0;
+        while (offset < COUNT) {
+            uint32_t count = take_entries(offset, COUNT);
+            ck_assert_uint_gt(count, 0);
+            offset += count;
+            spans++;
+        }
+        ck_assert_uint_eq(offset, from < COUNT ? (uint64_t)COUNT : from);
+        ck_assert_uint_le(spans, counters.segments);
+    }
+    ck_assert_uint_gt(counters.segments, 3);
+    ck_assert_uint_eq(take_entries(0, 3), 3);
+    ck_assert_uint_eq(take_entries(COUNT - 1, 3), 1);
+    ck_assert_uint_eq(take_entries(COUNT, 3), 0);
+}
+END_TEST
+
+START_TEST(entries_end_below_what_is_visible)
+{
+    struct cold_range cold;
+    struct index_span span;
+    fill_with_keys(5);
+    enum error error;
+    struct produce *hidden = world_produce(&world, 0, 1, LENGTH, 5, true, &error);
+    ck_assert_int_eq(error, OK);
+    while (!append_is_written(&hidden->append)) {
+        simulation_step(world.simulation);
+    }
+    ck_assert_uint_eq(queue_state(queue(0)).visible, 5);
+    ck_assert_uint_eq(take_entries(0, 100), 5);
+    ck_assert_uint_eq(take_entries(5, 100), 0);
+    ck_assert_int_eq(commit_log_entries(world.log, queue(0), 6, 100, &cold, &span),
+                     ERROR_TRUNCATED);
+    ck_assert(world_run(&world, LATER_MS, produce_is_told, hidden));
+    ck_assert_int_eq(commit_log_entries(world.log, queue(0), 5, 100, NULL, &span), OK);
+    ck_assert_uint_eq(span.count, 1);
+    produce_free(hidden);
+}
+END_TEST
+
 START_TEST(what_retention_took_is_refused_by_name)
 {
     struct run_list list;
@@ -221,6 +303,10 @@ START_TEST(what_retention_took_is_refused_by_name)
     ck_assert_uint_gt(first, 0);
     ck_assert_int_eq(commit_log_read(world.log, queue(0),
                                      &(struct read_limits){first - 1, 10, 1000, false}, &list),
+                     ERROR_OFFSET_TOO_SMALL);
+    struct cold_range cold;
+    struct index_span span;
+    ck_assert_int_eq(commit_log_entries(world.log, queue(0), first - 1, 10, &cold, &span),
                      ERROR_OFFSET_TOO_SMALL);
     ck_assert_int_eq(commit_log_read(world.log, queue(0),
                                      &(struct read_limits){first, 10, 1 << 20, false}, &list),
@@ -288,6 +374,8 @@ static Suite *log_read_suite(void)
     tcase_add_test(reads, a_run_counts_exactly_the_records_that_lie_in_it);
     tcase_add_test(reads, runs_are_bounded);
     tcase_add_test(reads, an_offset_beyond_the_end_is_truncated_and_the_end_is_empty);
+    tcase_add_test(reads, entries_follow_each_other_from_any_offset_a_segment_at_a_time);
+    tcase_add_test(reads, entries_end_below_what_is_visible);
     tcase_add_test(reads, what_retention_took_is_refused_by_name);
     tcase_add_test(reads, a_time_finds_the_first_record_stored_at_or_after);
     tcase_add_test(reads, a_reader_who_saw_what_was_lost_resumes_where_the_new_epoch_begins);

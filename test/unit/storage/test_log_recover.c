@@ -4,6 +4,7 @@
  */
 
 #include "proto/events.h"
+#include "storage/index.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
@@ -315,6 +316,7 @@ START_TEST(a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_na
     struct produce *refused = world_produce(&world, 0, 1, 100, 0, true, &error);
     ck_assert_int_eq(error, ERROR_READ_ONLY);
     produce_free(refused);
+    ck_assert_int_eq(commit_log_may_operate(world.log, 1), ERROR_READ_ONLY);
 
     /* What is whole is served, before and behind. */
     struct run_list list;
@@ -337,6 +339,12 @@ START_TEST(a_bad_record_below_the_durable_mark_makes_the_log_read_only_and_is_na
         segment_unref(list.runs[i].segment);
     }
     ck_assert_int_eq(world_read_all(&world, 0, skip_record, &count), ERROR_CORRUPT);
+    struct index_span span;
+    ck_assert_int_eq(commit_log_entries(world.log, queue, 4, 3, NULL, &span), OK);
+    ck_assert_uint_eq(span.count, 3);
+    ck_assert_uint_ne(span.entries[0].place, 0);
+    ck_assert_uint_eq(span.entries[1].place, 0);
+    ck_assert_uint_ne(span.entries[2].place, 0);
     struct commit_log_counters counters;
     commit_log_counters(world.log, &counters);
     ck_assert(counters.read_only);

@@ -3,12 +3,14 @@
  * Tests of storage/log_roll.c and retention.c: segments come and go.
  */
 
+#include "storage/index.h"
 #include "storage/segment_file.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_world.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 
 enum { LATER_MS = 2000, LENGTH = 2000, MANY = 500, PATH_BYTES = 64 };
 
@@ -246,6 +248,105 @@ START_TEST(retention_never_passes_the_newest_snapshot_that_is_whole)
 }
 END_TEST
 
+/* An owner who is asked about segments. */
+static struct {
+    bool agrees;
+    bool appends;     /* when asked: what it saves */
+    uint32_t asked;   /* how often */
+    uint32_t removed; /* how often it has agreed */
+    uint64_t next;    /* of queue 0, behind what it has agreed to */
+    struct produce *saved;
+} asked;
+
+static bool may_remove(void *owner, const struct index *index)
+{
+    ck_assert_ptr_eq(owner, &world);
+    asked.asked++;
+    for (uint32_t i = 0; i < index_span_count(index); i++) {
+        struct index_span span = index_span_at(index, i);
+        ck_assert_uint_eq(span.topic, 1);
+        if (span.queue == 0) {
+            ck_assert_uint_gt(span.count, 0);
+            ck_assert_uint_eq(span.first, asked.next);
+            ck_assert_uint_eq(queue_state(commit_log_queue_find(world.log, 1, 0)).first,
+                              asked.next);
+            asked.next += asked.agrees ? span.count : 0;
+        }
+    }
+    if (asked.appends) {
+        asked.appends = false;
+        asked.saved = produce_make(&world, 2, 1, LENGTH, 0);
+        asked.saved->append.relocates = true;
+        ck_assert_int_eq(commit_log_append(world.log, &asked.saved->append), OK);
+    }
+    asked.removed += asked.agrees;
+    return asked.agrees;
+}
+
+static void retain_by_owner(bool agrees)
+{
+    memset(&asked, 0, sizeof(asked));
+    asked.agrees = agrees;
+    world.options.may_remove = may_remove;
+    retain(4 * WORLD_SEGMENT_BYTES);
+}
+
+START_TEST(the_owner_is_told_what_a_segment_has_before_it_goes)
+{
+    retain_by_owner(true);
+    put_many(0, MANY);
+    ck_assert_uint_gt(asked.removed, 5);
+    ck_assert_uint_eq(asked.removed, counters().segments_removed);
+    ck_assert_uint_eq(queue_state(commit_log_queue_find(world.log, 1, 0)).first, asked.next);
+}
+END_TEST
+
+START_TEST(nothing_goes_while_the_owner_says_no_and_all_that_is_due_when_he_has_done)
+{
+    struct run_list list;
+    retain_by_owner(false);
+    asked.appends = true;
+    put_many(0, MANY);
+    ck_assert_uint_gt(asked.asked, 1);
+    ck_assert_uint_eq(counters().segments_removed, 0);
+    ck_assert(is_there("00000000000000000000.log"));
+    ck_assert_uint_eq(asked.saved->told, 1);
+    ck_assert_int_eq(commit_log_read(world.log, commit_log_queue_find(world.log, 1, 0),
+                                     &(struct read_limits){0, 1, 1, false}, &list),
+                     OK);
+    ck_assert_uint_eq(list.messages, 1);
+    segment_unref(list.runs[0].segment);
+
+    commit_log_retain(world.log);
+    ck_assert_uint_eq(counters().segments_removed, 0);
+    asked.agrees = true;
+    commit_log_retain(world.log);
+    ck_assert_uint_eq(counters().segments_removed, 1);
+    world_run(&world, LATER_MS, NULL, NULL);
+    ck_assert_uint_gt(counters().segments_removed, 5);
+    ck_assert_uint_eq(counters().segments_removed, asked.removed);
+    ck_assert_uint_le(counters().segments, 7);
+    ck_assert(!is_there("00000000000000000000.log"));
+    produce_free(asked.saved);
+}
+END_TEST
+
+static bool retains_when_asked(void *owner, const struct index *index)
+{
+    (void)owner;
+    (void)index;
+    commit_log_retain(world.log);
+    return true;
+}
+
+START_TEST(retention_from_within_its_question_is_our_own_mistake)
+{
+    world.options.may_remove = retains_when_asked;
+    retain(WORLD_SEGMENT_BYTES);
+    put_many(0, MANY);
+}
+END_TEST
+
 START_TEST(a_segment_that_is_still_sent_from_outlives_its_file)
 {
     struct run_list list;
@@ -303,6 +404,50 @@ START_TEST(many_appends_of_one_turn_cross_segments_in_order)
 }
 END_TEST
 
+struct seen {
+    struct produce **produces;
+    uint32_t count;
+};
+
+static void expect_whole(void *context, const uint8_t *record)
+{
+    struct seen *seen = context;
+    const struct produce *of = seen->produces[seen->count++];
+    struct record_view view;
+    ck_assert_int_eq(
+        record_read(bytes_make(record, record_size(record)), of->append.position, &view),
+        RECORD_WHOLE);
+    ck_assert_uint_eq(view.extra.length, of->append.extra.length);
+    ck_assert_mem_eq(view.extra.data, of->extra, view.extra.length);
+}
+
+START_TEST(records_with_an_extra_cross_segments_whole_and_know_their_positions)
+{
+    enum { APPENDS = 400 };
+    static struct produce *produces[APPENDS];
+    for (uint64_t i = 0; i < APPENDS; i++) {
+        produces[i] = produce_make(&world, 0, 1, 300 + (uint32_t)i, i);
+        produce_set_extra(produces[i], EXTRA_BYTES_MAX - (uint32_t)i);
+        ck_assert_int_eq(commit_log_append(world.log, &produces[i]->append), OK);
+    }
+    for (int i = 0; i < APPENDS; i++) {
+        ck_assert(world_run(&world, LATER_MS, produce_is_told, produces[i]));
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+    ck_assert_uint_gt(counters().rolls, 4);
+    struct seen seen = {produces, 0};
+    ck_assert_int_eq(world_read_all(&world, 0, expect_whole, &seen), OK);
+    ck_assert_uint_eq(seen.count, APPENDS);
+    uint64_t hash = commit_log_hash(world.log);
+    world_close(&world);
+    ck_assert_msg(world_open(&world), "%s", world.error);
+    ck_assert_uint_eq(commit_log_hash(world.log), hash);
+    for (int i = 0; i < APPENDS; i++) {
+        produce_free(produces[i]);
+    }
+}
+END_TEST
+
 START_TEST(an_operation_after_a_roll_that_waits_is_replayed_in_the_same_order)
 {
     /* Appends fill more than the open segment, so a turn ends in the middle; a topic goes then. */
@@ -342,8 +487,14 @@ static Suite *log_roll_suite(void)
     tcase_add_test(segments, retention_removes_the_oldest_segments_and_their_files);
     tcase_add_test(segments, a_segment_that_cannot_be_removed_leaves_no_gap_and_goes_later);
     tcase_add_test(segments, retention_never_passes_the_newest_snapshot_that_is_whole);
+    tcase_add_test(segments, the_owner_is_told_what_a_segment_has_before_it_goes);
+    tcase_add_test(segments,
+                   nothing_goes_while_the_owner_says_no_and_all_that_is_due_when_he_has_done);
+    tcase_add_test_raise_signal(segments, retention_from_within_its_question_is_our_own_mistake,
+                                SIGABRT);
     tcase_add_test(segments, a_segment_that_is_still_sent_from_outlives_its_file);
     tcase_add_test(segments, many_appends_of_one_turn_cross_segments_in_order);
+    tcase_add_test(segments, records_with_an_extra_cross_segments_whole_and_know_their_positions);
     tcase_add_test(segments, an_operation_after_a_roll_that_waits_is_replayed_in_the_same_order);
     suite_add_tcase(suite, segments);
     return suite;

@@ -32,14 +32,18 @@ static void write_log(uint64_t seed)
         ck_assert_int_eq(world_operate(&world, TALLY_SET, key, key), OK);
     }
     for (uint32_t i = 0; i < STEPS; i++) {
-        enum error error;
         uint64_t what = random_below(&world.random, 8);
         if (what < 4) {
-            produces[produce_count++] = world_produce(
-                &world, (uint16_t)random_below(&world.random, TALLY_QUEUES),
-                1 + (uint32_t)random_below(&world.random, 8),
-                11 + (uint32_t)random_below(&world.random, 1500), i * 100, true, &error);
-            ck_assert_int_eq(error, OK);
+            uint16_t queue = (uint16_t)random_below(&world.random, TALLY_QUEUES);
+            uint32_t count = 1 + (uint32_t)random_below(&world.random, 8);
+            uint32_t length = 11 + (uint32_t)random_below(&world.random, 1500);
+            struct produce *produce = produce_make(&world, queue, count, length, i * 100);
+            produce->append.wait_durable = true;
+            if (count == 1) {
+                produce_set_extra(produce, EXTRA_BYTES_MAX - i % 500);
+            }
+            produces[produce_count++] = produce;
+            ck_assert_int_eq(commit_log_append(world.log, &produce->append), OK);
         } else if (what < 7) {
             ck_assert_int_eq(world_operate_randomly(&world), OK);
         } else {

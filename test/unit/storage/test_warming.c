@@ -378,6 +378,37 @@ START_TEST(a_search_waits_for_no_disk)
 }
 END_TEST
 
+START_TEST(entries_of_the_index_wait_for_no_disk_and_touch_no_record)
+{
+    uint32_t rounds = 0;
+    uint64_t offset = 0;
+    while (offset < COUNT) {
+        struct cold_range cold;
+        struct index_span span;
+        ck_assert_int_eq(commit_log_entries(world.log, queue(), offset, 1000, &cold, &span), OK);
+        if (span.count == 0) {
+            ck_assert_ptr_nonnull(cold.segment);
+            ck_assert(cold.of_index);
+            ck_assert_int_eq(warm(&cold), 0);
+            rounds++;
+        }
+        for (uint32_t i = 0; i < span.count; i++) {
+            ck_assert_uint_eq(span.entries[i].size, BODY_BYTES + RECORD_HEAD_BYTES);
+        }
+        offset += span.count;
+    }
+    ck_assert_uint_ge(rounds, 2);
+    ck_assert_uint_eq(disk_simulated_waits(world.disk), 0);
+    ck_assert_uint_lt(counters().warmed_bytes, MIB);
+
+    /* Who may wait does. */
+    struct index_span span;
+    disk_image_cool(world.image);
+    ck_assert_int_eq(commit_log_entries(world.log, queue(), 0, 1000, NULL, &span), OK);
+    ck_assert_uint_eq(span.count, 1000);
+}
+END_TEST
+
 /* Starts again on a cold store with next to nothing to be kept; segments go, and no loop waits for it. */
 static void retain_next_to_nothing(uint32_t forgets_one_in)
 {
@@ -501,6 +532,7 @@ static Suite *warming_suite(void)
     tcase_add_test(warming, what_the_disk_cannot_give_is_an_error_of_those_who_wait);
     tcase_add_test(warming, a_log_that_closes_waits_for_what_is_on_its_way);
     tcase_add_test(warming, a_search_waits_for_no_disk);
+    tcase_add_test(warming, entries_of_the_index_wait_for_no_disk_and_touch_no_record);
     tcase_add_test(warming, retention_waits_for_no_disk);
     tcase_add_test(warming, rows_of_many_queues_are_brought_too);
     tcase_add_test(warming, retention_waits_for_rows_of_many_queues_as_reads_do);
