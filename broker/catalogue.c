@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * catalogue.c - the state, and what an operation does to it. Its rows and bytes: catalogue_rows.c.
+ * catalogue.c - the state, and what an operation does to it. Groups: catalogue_groups.c; rows and bytes:
+ * catalogue_rows.c.
  */
 #include "broker/catalogue.h"
 
@@ -12,7 +13,7 @@
 
 /* Names here were let in by ourselves, one at a time and durably, and are few: no seed is needed,
  * and equal catalogues stay equal. */
-static const struct map_seed catalogue_seed = {.low = 1, .high = 2};
+const struct map_seed catalogue_seed = {.low = 1, .high = 2};
 
 /* ------------------------------------------------------------------ life */
 
@@ -27,6 +28,7 @@ struct catalogue *catalogue_create(uint32_t shard, enum durability durability)
     catalogue->durability = durability;
     catalogue->next_id = 1;
     map_init(&catalogue->by_name, catalogue_seed);
+    map_init(&catalogue->groups_by_name, catalogue_seed);
     return catalogue;
 }
 
@@ -43,6 +45,7 @@ void catalogue_clear(struct catalogue *catalogue)
     }
     map_deinit(&catalogue->by_name);
     map_init(&catalogue->by_name, catalogue_seed);
+    catalogue_clear_groups(catalogue);
     catalogue->topic_count = 0;
     catalogue->removed_count = 0;
     catalogue->setting_count = 0;
@@ -59,7 +62,9 @@ void catalogue_destroy(struct catalogue *catalogue)
     }
     catalogue_clear(catalogue);
     map_deinit(&catalogue->by_name);
+    map_deinit(&catalogue->groups_by_name);
     free(catalogue->topics);
+    free(catalogue->groups);
     free(catalogue->removed);
     free(catalogue);
 }
@@ -167,7 +172,7 @@ static struct topic **make_room(struct topic **topics, uint32_t count, uint32_t 
     return grown;
 }
 
-static void seen(struct catalogue *catalogue, uint32_t id, uint64_t version)
+void catalogue_note(struct catalogue *catalogue, uint32_t id, uint64_t version)
 {
     if (version > catalogue->version) {
         catalogue->version = version;
@@ -228,7 +233,7 @@ static void drop(struct catalogue *catalogue, uint32_t id)
 
 void catalogue_put_topic(struct catalogue *catalogue, const struct topic_parts *parts)
 {
-    seen(catalogue, parts->id, parts->version);
+    catalogue_note(catalogue, parts->id, parts->version);
     const struct catalogue_deleted *deleted = catalogue_find_deleted(catalogue, parts->id);
     struct topic *old = catalogue_find_id(catalogue, parts->id);
     if (deleted != NULL || (old != NULL && old->version > parts->version)) {
@@ -260,14 +265,15 @@ int catalogue_compare_deleted(const struct catalogue_deleted *a, const struct ca
     return (a->id > b->id) - (a->id < b->id);
 }
 
-void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_deleted *deleted)
+void catalogue_delete(struct catalogue *catalogue, const struct catalogue_deleted *deleted)
 {
-    seen(catalogue, deleted->id, deleted->version);
+    catalogue_note(catalogue, deleted->id, deleted->version);
     drop(catalogue, deleted->id);
+    catalogue_drop_group(catalogue, deleted->id);
     if (catalogue_find_deleted(catalogue, deleted->id) != NULL) {
         return;
     }
-    if (catalogue->deleted_count == DELETED_TOPICS_MAX) {
+    if (catalogue->deleted_count == DELETED_MAX) {
         if (catalogue_compare_deleted(deleted, &catalogue->deleted[0]) < 0) {
             return;
         }
@@ -315,7 +321,7 @@ bool catalogue_put_setting(struct catalogue *catalogue, struct bytes name, struc
         memcpy(setting->name, text, name.length + 1);
         catalogue->settings[catalogue->setting_count++] = setting;
     }
-    seen(catalogue, 0, version);
+    catalogue_note(catalogue, 0, version);
     if (version >= setting->version) {
         setting->version = version;
         memcpy(setting->value, value.data, value.length);

@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * catalogue.h - the view of what exists: topics, topics that were deleted, settings.
+ * catalogue.h - the view of what exists: topics, groups, those that were deleted, settings.
  *
- *     absent --topic.put--> LIVE --topic.delete--> DELETED (the id is remembered a while, used never again)
- *                            |  ^
- *                            `--' topic.put of a higher version
+ *     absent --put--> LIVE --delete--> DELETED (the id is remembered a while, used never again)
+ *                      |  ^
+ *                      `--' put of a higher version
  *
- *     operations  topic.put, topic.delete, setting: each gives its entity's whole value and the
- *                 version of the catalogue that it makes. Versions of one broker never repeat, so
- *                 the highest one of an entity wins wherever two logs differ; applying a version
- *                 again, or an older one late, changes nothing.
- *     bound       TOPICS_MAX topics, DELETED_TOPICS_MAX deleted ones (the newest), a few settings
- *     snapshot    rows topic, deleted, setting; the next id is the setting `next_topic_id`
+ *     operations  topic.put, topic.delete, group.put, group.delete, setting: each gives its entity's
+ *                 whole value and the version of the catalogue that it makes. Versions of one broker
+ *                 never repeat, so the highest one of an entity wins wherever two logs differ;
+ *                 applying a version again, or an older one late, changes nothing. Topics and groups
+ *                 have names of their own, and ids of one sequence.
+ *     bound       TOPICS_MAX topics, GROUPS_MAX groups, DELETED_MAX deleted ones (the newest), a few
+ *                 settings
+ *     snapshot    rows topic, group, deleted, setting; the next id is the setting `next_topic_id`
  *
  * Every shard has one. That of shard 0 knows all topics and is what core 0 decides on; the others
- * know the topics of which they own a queue. Where the shard's log is attached, the view makes and
- * removes its queues.
+ * know the topics of which they own a queue. All know all groups. Where the shard's log is attached,
+ * the view makes and removes its queues.
  *
- * Memory:  a topic is about 300 bytes and 2 a queue. Owner: the shard.
+ * Memory:  a topic is about 300 bytes and 2 a queue; a group about 450, its name and topics, and at
+ *          most eight times its filters. Owner: the shard.
  * Threads: the shard's core.
  */
 #ifndef BROKER_CATALOGUE_H
 #define BROKER_CATALOGUE_H
 
+#include "broker/group.h"
 #include "broker/limits.h"
 #include "broker/topic.h"
 #include "proto/base/bytes.h"
@@ -32,6 +36,7 @@
 #include "proto/writer.h"
 #include "storage/view.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -66,7 +71,12 @@ struct catalogue {
     uint32_t topic_count;
     uint32_t topic_capacity;
     struct map by_name;
-    struct catalogue_deleted deleted[DELETED_TOPICS_MAX]; /* by version */
+    struct group **groups; /* by id */
+    uint32_t group_count;
+    uint32_t group_capacity;
+    uint64_t group_bytes; /* of their topics as stored, all together */
+    struct map groups_by_name;
+    struct catalogue_deleted deleted[DELETED_MAX]; /* by version */
     uint32_t deleted_count;
     struct catalogue_setting *settings[CATALOGUE_SETTINGS_MAX];
     uint32_t setting_count;
@@ -90,6 +100,10 @@ void catalogue_attach(struct catalogue *catalogue, struct commit_log *log);
 struct topic *catalogue_find(const struct catalogue *catalogue, struct bytes name);
 struct topic *catalogue_find_id(const struct catalogue *catalogue, uint32_t id);
 
+/* The group, likewise. */
+struct group *catalogue_find_group(const struct catalogue *catalogue, struct bytes name);
+struct group *catalogue_find_group_id(const struct catalogue *catalogue, uint32_t id);
+
 /* The deletion that is remembered of `id`, or NULL. */
 const struct catalogue_deleted *catalogue_find_deleted(const struct catalogue *catalogue,
                                                        uint32_t id);
@@ -98,13 +112,17 @@ const struct catalogue_deleted *catalogue_find_deleted(const struct catalogue *c
 const struct catalogue_setting *catalogue_find_setting(const struct catalogue *catalogue,
                                                        const char *name);
 
-/* Most bytes of one operation written below. */
-#define CATALOGUE_OPERATION_BYTES_MAX 8192
+/* Most bytes of one operation written below: a row of it fits the smallest chunk of a snapshot, 16 KiB. */
+#define CATALOGUE_OPERATION_BYTES_MAX (15U << 10)
 
 /* Write operations, `[number, fields..]`. A topic without placement has all its queues here. */
 void catalogue_write_put(struct writer *writer, const struct topic *topic);
 void catalogue_write_delete(struct writer *writer, uint32_t id, uint64_t version);
+void catalogue_write_put_group(struct writer *writer, const struct group *group);
+void catalogue_write_delete_group(struct writer *writer, uint32_t id, uint64_t version);
 void catalogue_write_setting(struct writer *writer, const char *name, const char *value,
                              uint64_t version);
+
+static_assert(EVENT_GROUP_BYTES_MAX <= CATALOGUE_OPERATION_BYTES_MAX, "the largest group fits");
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * catalogue_rows.c - operations and snapshot rows of the catalogue, written and read.
  *
- * All three operations are absolute, so a snapshot's rows and the operations that came while it was
+ * All operations are absolute, so a snapshot's rows and the operations that came while it was
  * written may be applied in any order: the highest version of each entity stays.
  */
 #include "broker/catalogue_rows.h"
@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The next id as a row: ids of deleted topics that are no longer remembered must not come again. */
+/* The next id, of topics and groups, as a row: ids of deleted ones that are no longer remembered must
+ * not come again. */
 #define SETTING_NEXT_ID "next_topic_id"
 
 /* ----------------------------------------------------------------- write */
@@ -43,6 +44,27 @@ void catalogue_write_put(struct writer *writer, const struct topic *topic)
 void catalogue_write_delete(struct writer *writer, uint32_t id, uint64_t version)
 {
     event_put_deleted(writer, EVENT_TOPIC_DELETE, &(struct event_deleted){id, version});
+}
+
+static void write_group(struct writer *writer, enum event_number number, const struct group *group)
+{
+    struct event_group event = {
+        .id = group->id,
+        .version = group->version,
+        .name = group->name,
+        .settings = group->settings,
+    };
+    event_put_group(writer, number, &event);
+}
+
+void catalogue_write_put_group(struct writer *writer, const struct group *group)
+{
+    write_group(writer, EVENT_GROUP_PUT, group);
+}
+
+void catalogue_write_delete_group(struct writer *writer, uint32_t id, uint64_t version)
+{
+    event_put_deleted(writer, EVENT_GROUP_DELETE, &(struct event_deleted){id, version});
 }
 
 void catalogue_write_setting(struct writer *writer, const char *name, const char *value,
@@ -94,13 +116,36 @@ static bool read_topic(struct catalogue *catalogue, struct cursor fields)
     return true;
 }
 
+/* A filter that cannot be compiled is of a newer version: it was compiled before it was stored. */
+static bool read_group(struct catalogue *catalogue, struct cursor fields)
+{
+    struct event_group event;
+    struct refusal refusal;
+    struct group *group;
+    if (!event_read_group(fields, &event) || !is_ours(event.id, event.version)) {
+        return false;
+    }
+    const struct group_parts parts = {
+        .id = event.id,
+        .version = event.version,
+        .name = event.name,
+        .settings = &event.settings,
+    };
+    if (group_create(&parts, &group, &refusal) != OK) {
+        return false;
+    }
+    catalogue_put_group(catalogue, group);
+    group_unref(group);
+    return true;
+}
+
 static bool read_deleted(struct catalogue *catalogue, struct cursor fields)
 {
     struct event_deleted event;
     if (!event_read_deleted(fields, &event) || !is_ours(event.id, event.version)) {
         return false;
     }
-    catalogue_delete_topic(catalogue, &(struct catalogue_deleted){event.id, event.version});
+    catalogue_delete(catalogue, &(struct catalogue_deleted){event.id, event.version});
     return true;
 }
 
@@ -157,7 +202,10 @@ static bool apply_operation(struct view *view, uint32_t number, struct cursor *f
     switch (number) {
     case EVENT_TOPIC_PUT:
         return read_topic(of_view(view), *fields);
+    case EVENT_GROUP_PUT:
+        return read_group(of_view(view), *fields);
     case EVENT_TOPIC_DELETE:
+    case EVENT_GROUP_DELETE:
         return read_deleted(of_view(view), *fields);
     case EVENT_SETTING:
         return read_setting(of_view(view), *fields);
@@ -171,6 +219,8 @@ static bool load(struct view *view, uint32_t number, struct cursor *fields)
     switch (number) {
     case ROW_TOPIC:
         return read_topic(of_view(view), *fields);
+    case ROW_GROUP:
+        return read_group(of_view(view), *fields);
     case ROW_DELETED:
         return read_deleted(of_view(view), *fields);
     case ROW_SETTING:
@@ -194,6 +244,25 @@ static bool save_topics(const struct catalogue *catalogue, struct view_place *pl
         }
         write_topic(writer, ROW_TOPIC, topic);
         place->words[1] = topic->id;
+        (*rows)++;
+    }
+    return true;
+}
+
+/* Rows of groups above the id place->words[1], likewise. */
+static bool save_groups(const struct catalogue *catalogue, struct view_place *place,
+                        struct writer *writer, uint32_t *rows)
+{
+    for (uint32_t i = 0; i < catalogue->group_count; i++) {
+        const struct group *group = catalogue->groups[i];
+        if (group->id <= place->words[1]) {
+            continue;
+        }
+        if (writer_left(writer) < EVENT_GROUP_BYTES_MAX) {
+            return false;
+        }
+        write_group(writer, ROW_GROUP, group);
+        place->words[1] = group->id;
         (*rows)++;
     }
     return true;
@@ -250,8 +319,9 @@ static bool save(struct view *view, struct view_place *place, struct writer *wri
 {
     typedef bool save_fn(const struct catalogue *, struct view_place *, struct writer *,
                          uint32_t *);
-    static save_fn *const steps[] = {save_topics, save_deleted, save_settings};
-    for (; place->words[0] < 3; place->words[0]++, place->words[1] = 0) {
+    static save_fn *const steps[] = {save_topics, save_groups, save_deleted, save_settings};
+    for (; place->words[0] < sizeof(steps) / sizeof(steps[0]);
+         place->words[0]++, place->words[1] = 0) {
         if (!steps[place->words[0]](of_view(view), place, writer, rows)) {
             return false;
         }
@@ -269,6 +339,12 @@ static uint64_t hash(const struct view *view)
     for (uint32_t i = 0; i < catalogue->topic_count; i++) {
         struct writer writer = writer_over(bytes, sizeof(bytes));
         write_topic(&writer, ROW_TOPIC, catalogue->topics[i]);
+        ASSERT(!writer.overflowed);
+        sum += map_hash(seed, writer_bytes(&writer));
+    }
+    for (uint32_t i = 0; i < catalogue->group_count; i++) {
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        write_group(&writer, ROW_GROUP, catalogue->groups[i]);
         ASSERT(!writer.overflowed);
         sum += map_hash(seed, writer_bytes(&writer));
     }

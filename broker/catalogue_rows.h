@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * catalogue_rows.h - what the two files of the catalogue know of each other; for them alone.
+ * catalogue_rows.h - what the files of the catalogue know of each other; for them alone.
  *
  * Threads: the shard's core.
  */
@@ -11,6 +11,9 @@
 
 extern const struct view_operations catalogue_view_operations;
 
+/* Of both maps of names. */
+extern const struct map_seed catalogue_seed;
+
 /* Back to the state of an empty log; the log must not be attached. */
 void catalogue_clear(struct catalogue *catalogue);
 
@@ -20,7 +23,17 @@ int catalogue_compare_deleted(const struct catalogue_deleted *a, const struct ca
 
 /* Apply an entity's whole value, unless a newer one is there. */
 void catalogue_put_topic(struct catalogue *catalogue, const struct topic_parts *parts);
-void catalogue_delete_topic(struct catalogue *catalogue, const struct catalogue_deleted *deleted);
+void catalogue_put_group(struct catalogue *catalogue, struct group *group); /* takes a reference */
+void catalogue_delete(struct catalogue *catalogue, const struct catalogue_deleted *deleted);
+
+/* Takes the group of `id` out, if there is one. */
+void catalogue_drop_group(struct catalogue *catalogue, uint32_t id);
+
+/* Back to no groups. */
+void catalogue_clear_groups(struct catalogue *catalogue);
+
+/* Notes a version and an id that exist or existed. */
+void catalogue_note(struct catalogue *catalogue, uint32_t id, uint64_t version);
 
 /* False: the name or value is too long or no text, or there are too many settings. */
 NODISCARD bool catalogue_put_setting(struct catalogue *catalogue, struct bytes name,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * directory.c - two hash maps and a sorted array over the same topics.
+ * directory.c - two hash maps and a sorted array over the same topics. Groups: directory_groups.c.
  */
 #include "broker/directory.h"
 
+#include "broker/directory_groups.h"
 #include "proto/limits.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@ void directory_init(struct directory *directory, struct map_seed seed)
     directory->last = NULL;
     directory->count = 0;
     directory->capacity = 0;
+    directory_init_groups(directory, seed);
 }
 
 void directory_deinit(struct directory *directory)
@@ -27,6 +29,7 @@ void directory_deinit(struct directory *directory)
     free(directory->sorted);
     map_deinit(&directory->by_name);
     number_map_deinit(&directory->by_id);
+    directory_deinit_groups(directory);
 }
 
 struct topic *directory_find(struct directory *directory, struct bytes name)
@@ -119,13 +122,20 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
+bool directory_announces(const struct topic *topic)
+{
+    return topic->name.data[0] != '%';
+}
+
 uint64_t directory_digest(const struct directory *directory)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < directory->count; i++) {
         const struct topic *topic = directory->sorted[i];
         /* Ids begin at 1 and are never reused, so (id, version) says which version of what. */
-        sum += mix(mix(topic->id) + topic->version);
+        if (directory_announces(topic)) {
+            sum += mix(mix(topic->id) + topic->version);
+        }
     }
     return sum % INTEGER_LIMIT;
 }

@@ -34,6 +34,22 @@ static void write_topic(struct writer *writer, const struct topic *topic, const 
     writer_put_uint(writer, topic->queue_count);
 }
 
+/* Those that nameservers are told of. */
+static void write_topics(struct writer *writer, const struct directory *directory,
+                         const char *broker)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < directory->count; i++) {
+        count += directory_announces(directory->sorted[i]);
+    }
+    writer_put_array(writer, count);
+    for (uint32_t i = 0; i < directory->count; i++) {
+        if (directory_announces(directory->sorted[i])) {
+            write_topic(writer, directory->sorted[i], broker);
+        }
+    }
+}
+
 void lease_write_renew(const struct lease_request *request, struct connection *connection)
 {
     const struct directory *directory = request->directory;
@@ -49,10 +65,7 @@ void lease_write_renew(const struct lease_request *request, struct connection *c
     writer_put_key_uint(&writer, "digest", directory_digest(directory));
     if (request->with_topics) {
         writer_put_string(&writer, "topics");
-        writer_put_array(&writer, directory->count);
-        for (uint32_t i = 0; i < directory->count; i++) {
-            write_topic(&writer, directory->sorted[i], request->name);
-        }
+        write_topics(&writer, directory, request->name);
     }
     ASSERT(!writer.overflowed);
     connection_write(connection, room, writer_length(&writer));

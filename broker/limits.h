@@ -24,12 +24,17 @@
 /* Queues of one shard: about 200 bytes each in its log, so 13 MiB. */
 #define QUEUES_PER_SHARD_MAX 65536
 
-/* Catalogue changes under way, all topics together: each holds its operation, below 8 KiB. */
+/* Catalogue changes under way, of all topics and groups: each holds its operation, below 16 KiB, and as
+ * much of its request. */
 #define CATALOGUE_CHANGES_MAX 256
 
-/* Deleted topics that a shard remembers. They are needed only for changes that a crash cut in the
+/* Topics and filters of all groups together, 1 KiB each if there are GROUPS_MAX; what filters are
+ * compiled to is at most eight times as much in each shard. */
+#define GROUPS_BYTES_MAX (16U << 20)
+
+/* Deleted topics and groups that a shard remembers. They are needed only for changes that a crash cut in the
  * middle, of which there are at most CATALOGUE_CHANGES_MAX. */
-#define DELETED_TOPICS_MAX 1024
+#define DELETED_MAX 1024
 
 /* Settings kept in the catalogue; there is one so far. */
 #define CATALOGUE_SETTINGS_MAX 64
@@ -44,7 +49,7 @@
 /* Receive buffers of one core: 32 connections that keep all of their UNANSWERED_BYTES_MAX in them. */
 #define CORE_BUFFER_BYTES_MAX (128U << 20)
 
-static_assert(DELETED_TOPICS_MAX >= CATALOGUE_CHANGES_MAX,
+static_assert(DELETED_MAX >= CATALOGUE_CHANGES_MAX,
               "every change that a crash can cut is remembered");
 
 #endif

@@ -118,6 +118,12 @@ static enum error judge_text(const struct argument_rule *rule, struct bytes text
     if (rule->type == ARGUMENT_TYPE_NAME && !name_is_valid(text, (size_t)rule->most)) {
         return refuse_form(rule, "of letters, digits, '.', '_' and '-'", refusal);
     }
+    if (rule->type == ARGUMENT_TYPE_ANY_TOPIC && !name_is_any_topic(text)) {
+        return refuse_form(rule, "of letters, digits, '.', '_' and '-', or %DLQ%GROUP", refusal);
+    }
+    if (rule->type == ARGUMENT_TYPE_ANY_GROUP && !name_is_any_group(text)) {
+        return refuse_form(rule, "a group's name, %DLQ%GROUP or GROUP@MEMBER", refusal);
+    }
     if (rule->type == ARGUMENT_TYPE_ADDRESS && !name_is_address(text)) {
         return refuse_form(rule, "HOST:PORT", refusal);
     }
@@ -179,6 +185,8 @@ static enum error read_value(const struct argument_rule *rule, struct cursor *cu
         return read_bool(rule, cursor, argument, refusal);
     case ARGUMENT_TYPE_TEXT:
     case ARGUMENT_TYPE_NAME:
+    case ARGUMENT_TYPE_ANY_TOPIC:
+    case ARGUMENT_TYPE_ANY_GROUP:
     case ARGUMENT_TYPE_ADDRESS:
     case ARGUMENT_TYPE_CHOICE:
         return read_text(rule, cursor, argument, refusal);

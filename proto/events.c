@@ -234,10 +234,43 @@ bool event_read_topic(struct cursor fields, struct event_topic *topic_out)
     return true;
 }
 
+void event_put_group(struct writer *writer, enum event_number number,
+                     const struct event_group *group)
+{
+    ASSERT(number == EVENT_GROUP_PUT || number == ROW_GROUP);
+
+    put_entry(writer, number, 4);
+    writer_put_uint(writer, group->id);
+    writer_put_uint(writer, group->version);
+    writer_put_str(writer, group->name);
+    group_settings_write_given(&group->settings, writer);
+}
+
+bool event_read_group(struct cursor fields, struct event_group *group_out)
+{
+    struct event_group group;
+    struct refusal refusal;
+    struct bytes span;
+    uint32_t count;
+    if (!cursor_take_u32(&fields, &group.id) || group.id == 0 ||
+        !cursor_take_uint(&fields, &group.version) || !cursor_take_str(&fields, &group.name) ||
+        !name_is_any_group(group.name) || !cursor_take_span(&fields, &span)) {
+        return false;
+    }
+    struct cursor pairs = cursor_over(span);
+    if (!cursor_take_map(&pairs, &count) ||
+        group_settings_read(pairs, count, GROUP_SETTINGS_SKIP, &group.settings, &refusal) != OK ||
+        group.settings.topic_count == 0) {
+        return false;
+    }
+    *group_out = group;
+    return true;
+}
+
 void event_put_deleted(struct writer *writer, enum event_number number,
                        const struct event_deleted *deleted)
 {
-    ASSERT(number == EVENT_TOPIC_DELETE || number == ROW_DELETED);
+    ASSERT(number == EVENT_TOPIC_DELETE || number == EVENT_GROUP_DELETE || number == ROW_DELETED);
 
     put_entry(writer, number, 2);
     writer_put_uint(writer, deleted->id);

@@ -18,6 +18,7 @@
 #include "proto/base/bytes.h"
 #include "proto/base/contract.h"
 #include "proto/cursor.h"
+#include "proto/group_settings.h"
 #include "proto/writer.h"
 
 #include <stdbool.h>
@@ -123,7 +124,23 @@ NODISCARD bool event_take_queue_shard(struct cursor *queues, struct event_queue_
 #define EVENT_TOPIC_BYTES(placement_count, queue_count) \
     (256U + (placement_count)*142U + (queue_count)*7U)
 
-/* topic.delete, and the row deleted. */
+/* group.put, and the row group: `settings` has what was given, topics always. */
+struct event_group {
+    uint32_t id;
+    uint64_t version;
+    struct bytes name;
+    struct group_settings settings;
+};
+void event_put_group(struct writer *writer, enum event_number number,
+                     const struct event_group *group);
+
+/* Settings that are not known here are left out. */
+NODISCARD bool event_read_group(struct cursor fields, struct event_group *group_out);
+
+/* An upper bound of what event_put_group() writes. */
+#define EVENT_GROUP_BYTES_MAX (GROUP_SETTINGS_BYTES_MAX + GROUP_ANY_NAME_BYTES_MAX + 64U)
+
+/* topic.delete, group.delete, and the row deleted: ids of both come from one sequence. */
 struct event_deleted {
     uint32_t id;
     uint64_t version;
@@ -174,7 +191,7 @@ NODISCARD bool event_read_begin(struct cursor fields, uint32_t *format_out);
 void event_put_end(struct writer *writer, uint64_t begin);
 NODISCARD bool event_read_end(struct cursor fields, uint64_t *begin_out);
 
-/* An upper bound of every entry above but topics and settings. */
+/* An upper bound of every entry above but topics, groups and settings. */
 #define EVENT_BYTES_MAX 64
 
 #endif

@@ -30,6 +30,7 @@
 #define EXTRA_BYTES_MAX          512         /* element 11 of a record */
 #define TOPIC_NAME_BYTES_MAX     127         /* leaves room for %DLQ% and a group within a str8 */
 #define GROUP_NAME_BYTES_MAX     120         /* so that %DLQ% and it is a topic's name */
+#define MEMBER_NAME_BYTES_MAX    120         /* as a group's, which it may stand behind */
 #define BROKER_NAME_BYTES_MAX    127         /* spelled as a topic's */
 #define ADDRESS_BYTES_MAX        261  /* a DNS name of 255 characters, a colon, five digits */
 #define CLIENT_NAME_BYTES_MAX    255  /* hello's client and version, for logs */
@@ -37,6 +38,20 @@
 #define QUEUES_PER_TOPIC_DEFAULT 4
 #define TOPICS_MAX               16384 /* a broker's; its lease.renew stays below 4 MiB */
 #define SHARDS_MAX               64    /* a broker's */
+
+/* Consumer groups. */
+#define GROUPS_MAX                 16384 /* a broker's, as many as topics; members are groups, too */
+#define GROUP_ANY_NAME_BYTES_MAX   241   /* a group's name, an @, the name of its member */
+#define GROUP_TOPICS_MAX           64    /* a receive looks at all of them */
+#define GROUP_TOPICS_BYTES_MAX     (14U << 10) /* 64 of the longest names and 6 KiB of filters */
+#define GROUP_ATTEMPTS_MAX         1000        /* with one a minute most of a day */
+#define GROUP_ATTEMPTS_DEFAULT     17          /* one, and a retry for each step of the backoff */
+#define GROUP_BACKOFF_MAX          32          /* steps; twice the sixteen that are usual */
+#define GROUP_LEASE_MS_LEAST       100         /* several round trips of a slow network */
+#define GROUP_LEASE_MS_MOST        43200000    /* half a day: a night's work of one message */
+#define GROUP_LEASE_MS_DEFAULT     30000       /* a callback of some seconds, with room */
+#define GROUP_IDLE_EXPIRE_MS_LEAST 1000        /* below it a restarted worker would find nothing */
+#define GROUP_MEMBERS_MAX          1024        /* of a broadcast: a sixteenth of all groups */
 
 /* Pull. */
 #define PULL_BYTES_DEFAULT (256U << 10) /* some ms of a 1 Gb/s link */
@@ -72,6 +87,8 @@ static_assert(MESSAGE_BYTES_MAX + PULL_BYTES_MAX <= FRAME_BYTES_MAX,
               "a pull that is one message short of its bytes still fits a frame");
 static_assert(GROUP_NAME_BYTES_MAX + sizeof("%DLQ%") - 1 <= TOPIC_NAME_BYTES_MAX,
               "a group's dead letters are a topic");
+static_assert(GROUP_NAME_BYTES_MAX + 1 + MEMBER_NAME_BYTES_MAX == GROUP_ANY_NAME_BYTES_MAX,
+              "a member of a broadcast group is a group");
 static_assert(QUEUES_PER_TOPIC_MAX <= UINT16_MAX + 1, "a queue is a u16 in a record");
 
 #endif

@@ -135,6 +135,8 @@ const char *argument_type_name(enum argument_type type)
     case ARGUMENT_TYPE_TEXT:
         return "text";
     case ARGUMENT_TYPE_NAME:
+    case ARGUMENT_TYPE_ANY_TOPIC:
+    case ARGUMENT_TYPE_ANY_GROUP:
         return "name";
     case ARGUMENT_TYPE_ADDRESS:
         return "HOST:PORT";

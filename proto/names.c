@@ -4,7 +4,11 @@
  */
 #include "proto/names.h"
 
+#include "proto/base/contract.h"
+#include "proto/base/utf8.h"
 #include "proto/limits.h"
+
+#define DEAD_LETTERS_PREFIX "%DLQ%"
 
 static bool is_name_byte(uint8_t byte)
 {
@@ -39,6 +43,76 @@ bool name_is_broker(struct bytes name)
 {
     return name_is_valid(name, BROKER_NAME_BYTES_MAX);
 }
+
+/* ---- the system's own ---- */
+
+static struct bytes behind(struct bytes name, size_t length)
+{
+    return bytes_make(name.data + length, name.length - length);
+}
+
+/* Where GROUP ends in GROUP@MEMBER; the length of a name without @. */
+static size_t group_length(struct bytes name)
+{
+    const uint8_t *at = name.length == 0 ? NULL : memchr(name.data, '@', name.length);
+    return at == NULL ? name.length : (size_t)(at - name.data);
+}
+
+bool name_is_dead_letters(struct bytes name)
+{
+    return bytes_starts_with(name, BYTES_OF(DEAD_LETTERS_PREFIX)) &&
+           name_is_group(behind(name, sizeof(DEAD_LETTERS_PREFIX) - 1));
+}
+
+bool name_is_member_part(struct bytes member)
+{
+    return member.length > 0 && member.length <= MEMBER_NAME_BYTES_MAX && utf8_is_valid(member);
+}
+
+bool name_is_member(struct bytes name)
+{
+    size_t length = group_length(name);
+    return length < name.length && name_is_group(bytes_make(name.data, length)) &&
+           name_is_member_part(behind(name, length + 1));
+}
+
+bool name_is_any_topic(struct bytes name)
+{
+    return name_is_topic(name) || name_is_dead_letters(name);
+}
+
+bool name_is_any_group(struct bytes name)
+{
+    return name_is_group(name) || name_is_dead_letters(name) || name_is_member(name);
+}
+
+struct bytes name_group_of(struct bytes name)
+{
+    if (bytes_starts_with(name, BYTES_OF(DEAD_LETTERS_PREFIX))) {
+        return behind(name, sizeof(DEAD_LETTERS_PREFIX) - 1);
+    }
+    return bytes_make(name.data, group_length(name));
+}
+
+struct bytes name_of_dead_letters(struct bytes group, char *name_out)
+{
+    ASSERT(name_is_any_group(group));
+    struct bytes plain = name_group_of(group);
+    memcpy(name_out, DEAD_LETTERS_PREFIX, sizeof(DEAD_LETTERS_PREFIX) - 1);
+    memcpy(name_out + sizeof(DEAD_LETTERS_PREFIX) - 1, plain.data, plain.length);
+    return bytes_make(name_out, sizeof(DEAD_LETTERS_PREFIX) - 1 + plain.length);
+}
+
+struct bytes name_of_member(struct bytes group, struct bytes member, char *name_out)
+{
+    ASSERT(name_is_group(group) && name_is_member_part(member));
+    memcpy(name_out, group.data, group.length);
+    name_out[group.length] = '@';
+    memcpy(name_out + group.length + 1, member.data, member.length);
+    return bytes_make(name_out, group.length + 1 + member.length);
+}
+
+/* ---- addresses ---- */
 
 /* True of 1 to 65535 in decimal, without sign or leading zeros. */
 static bool is_port(struct bytes port)

@@ -197,13 +197,13 @@ START_TEST(the_newest_deletions_are_remembered)
 {
     struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
     struct history *history = history_create();
-    for (uint32_t id = 1; id <= DELETED_TOPICS_MAX + 10; id++) {
+    for (uint32_t id = 1; id <= DELETED_MAX + 10; id++) {
         put_deleted(catalogue, history, id, id);
     }
-    ck_assert_uint_eq(catalogue->deleted_count, DELETED_TOPICS_MAX);
+    ck_assert_uint_eq(catalogue->deleted_count, DELETED_MAX);
     ck_assert_ptr_null(catalogue_find_deleted(catalogue, 10));
     ck_assert_ptr_nonnull(catalogue_find_deleted(catalogue, 11));
-    ck_assert_uint_eq(catalogue->next_id, DELETED_TOPICS_MAX + 11);
+    ck_assert_uint_eq(catalogue->next_id, DELETED_MAX + 11);
     history_destroy(history);
     catalogue_destroy(catalogue);
 }
