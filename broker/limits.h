@@ -49,6 +49,20 @@
 /* Receive buffers of one core: 32 connections that keep all of their UNANSWERED_BYTES_MAX in them. */
 #define CORE_BUFFER_BYTES_MAX (128U << 20)
 
+/* Of one group in one queue. Open offsets: what a thousand members with a thousand messages each have. Failed
+ * ones: beyond it something is wrong with all messages, and nothing new is tried until some of them are
+ * settled. Blocked ones: as far as a group that keeps the order of keys looks for a key that is free. */
+#define GROUP_OPEN_MAX    (1U << 20)
+#define GROUP_RETRIES_MAX 65536
+#define GROUP_BLOCKED_MAX 65536
+
+/* Open ranges of all groups of a shard: about 110 bytes each, so 220 MiB at the most. */
+#define GROUP_RANGES_MAX (2U << 20)
+
+/* Members that a group's home remembers: those that wait, hold something, or were seen in the last two
+ * minutes. About 200 bytes each. */
+#define HOME_MEMBERS_MAX 16384
+
 static_assert(DELETED_MAX >= CATALOGUE_CHANGES_MAX,
               "every change that a crash can cut is remembered");
 

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* home.c - calls that wait for a group, shards that are ready, members. */
+#include "broker/home.h"
+
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/limits.h"
+#include "broker/receive.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+
+#include <stdlib.h>
+
+struct core *home_core(const struct core *any, uint32_t group)
+{
+    return any->cores->core[group % any->cores->count];
+}
+
+struct home *home_find(const struct core *core, uint32_t group)
+{
+    return number_map_find(&core->homes, group);
+}
+
+static struct home *home_make(struct core *core, uint32_t group)
+{
+    struct home *home = home_find(core, group);
+    if (home != NULL) {
+        return home;
+    }
+    home = calloc(1, sizeof(*home));
+    ASSERT(home != NULL);
+    home->group = group;
+    /* Nobody knows yet: a shard that has nothing will say so. */
+    uint32_t shards = core->cores->shard_count;
+    home->ready = shards == 64 ? UINT64_MAX : (UINT64_C(1) << shards) - 1;
+    list_init(&home->waiting);
+    list_init(&home->by_seen);
+    map_init(&home->members, core->homes.seed);
+    ASSERT(number_map_put(&core->homes, group, home));
+    return home;
+}
+
+static void forget_member(struct home *home, struct group_member *member)
+{
+    (void)map_remove(&home->members, member->name);
+    list_remove(&member->link);
+    group_member_unref(member);
+}
+
+static void home_destroy(struct home *home)
+{
+    ASSERT(list_is_empty(&home->waiting));
+    LIST_FOREACH (link, &home->by_seen) {
+        forget_member(home, CONTAINER_OF(link, struct group_member, link));
+    }
+    map_deinit(&home->members);
+    free(home);
+}
+
+void homes_deinit(struct core *core)
+{
+    uint32_t slot = 0;
+    struct home *home;
+    while ((home = number_map_next(&core->homes, &slot)) != NULL) {
+        home_destroy(home);
+    }
+    number_map_deinit(&core->homes);
+}
+
+/* ------------------------------------------------------------------ members */
+
+static bool is_forgettable(const struct group_member *member, uint64_t now_ms)
+{
+    return member->waiting == 0 &&
+           atomic_load_explicit(&member->leased, memory_order_relaxed) == 0 &&
+           now_ms - member->seen_ms > MEMBER_FORGOTTEN_MS;
+}
+
+/* Those that were seen longest ago go, a few at a time. */
+static void forget_members(struct home *home, uint64_t now_ms)
+{
+    enum { AT_ONCE = 4 };
+    for (uint32_t i = 0; i < AT_ONCE; i++) {
+        struct list *link = list_first(&home->by_seen);
+        struct group_member *member =
+            link == NULL ? NULL : CONTAINER_OF(link, struct group_member, link);
+        if (member == NULL || now_ms - member->seen_ms <= MEMBER_FORGOTTEN_MS) {
+            return;
+        }
+        if (is_forgettable(member, now_ms)) {
+            forget_member(home, member);
+        } else {
+            list_remove(link);
+            list_append(&home->by_seen, link);
+        }
+    }
+}
+
+/* The member of that name, seen now; NULL where there are too many. */
+static struct group_member *see_member(struct home *home, struct bytes name, uint64_t now_ms)
+{
+    struct group_member *member = map_find(&home->members, name);
+    if (member == NULL) {
+        forget_members(home, now_ms);
+        if (home->members.count >= HOME_MEMBERS_MAX) {
+            return NULL;
+        }
+        member = group_member_create(name);
+        ASSERT(map_put(&home->members, member->name, member));
+    }
+    member->seen_ms = now_ms;
+    list_remove(&member->link);
+    list_append(&home->by_seen, &member->link);
+    return member;
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+static void stop_waiting(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    list_remove(&receive->waiting);
+    timer_stop(at->reactor, &receive->timer);
+    receive->parked = false;
+    receive->member->waiting--;
+}
+
+static void timer_fired(struct timer *timer)
+{
+    struct call *call = CONTAINER_OF(timer, struct call, receive.timer);
+    struct core *at = call->receive.group_home;
+    stop_waiting(call, at);
+    call_return(call, at, receive_home);
+}
+
+void home_cancel(struct call *call, struct core *at)
+{
+    if (call->receive.parked) {
+        stop_waiting(call, at);
+        call_return(call, at, receive_home);
+    } else {
+        call->receive.cancelled = true;
+    }
+}
+
+/* Behind those that wait, or, having waited before, in front of them. */
+static void wait_here(struct home *home, struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    receive->parked = true;
+    receive->member->waiting++;
+    if (receive->has_waited) {
+        list_prepend(&home->waiting, &receive->waiting);
+    } else {
+        list_append(&home->waiting, &receive->waiting);
+    }
+    receive->has_waited = true;
+    receive->timer = (struct timer){.fired = timer_fired};
+    timer_start(at->reactor, &receive->timer, receive->wait_until_ns);
+}
+
+/* ------------------------------------------------------------------- shards */
+
+static void go_to_shard(struct call *call, struct core *at, uint32_t shard)
+{
+    call->receive.shard = at->cores->shard[shard];
+    call_forward(call, at, call->receive.shard->core, receive_serve);
+}
+
+/* To a shard that is ready, or to wait, or home with nothing. */
+static void place(struct home *home, struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    uint64_t ready = home->ready & ~receive->tried;
+    if (ready != 0) {
+        uint64_t later = ready & ~((UINT64_C(1) << home->next_shard) - 1);
+        uint32_t shard = (uint32_t)__builtin_ctzll(later != 0 ? later : ready);
+        home->next_shard = (shard + 1) % at->cores->shard_count;
+        go_to_shard(call, at, shard);
+        return;
+    }
+    bool may_wait = reactor_now_ns(at->reactor) < receive->wait_until_ns &&
+                    !receive->cancelled && !at->draining && receive->error == OK;
+    if (may_wait) {
+        receive->tried = 0;
+        wait_here(home, call, at);
+        return;
+    }
+    call_return(call, at, receive_home);
+}
+
+void home_receive(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    struct home *home = home_make(at, receive->group_id);
+    uint64_t now_ms = reactor_wall_ms(at->reactor);
+    home->used_ms = now_ms;
+    if (receive->member == NULL) {
+        struct bytes name = bytes_make(receive->member_name, receive->member_bytes);
+        receive->member = group_member_ref(see_member(home, name, now_ms));
+    }
+    if (receive->member == NULL) {
+        receive->error = ERROR_OVERLOADED;
+        call_return(call, at, receive_home);
+        return;
+    }
+    place(home, call, at);
+}
+
+/* What is ready was not of the topic of who was woken for it: it may be somebody else's. */
+static void pass_on(struct home *home, struct core *at, uint32_t shard)
+{
+    LIST_FOREACH (link, &home->waiting) {
+        struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
+        if (!call->receive.is_of_topic) {
+            home->ready &= ~(UINT64_C(1) << shard);
+            stop_waiting(call, at);
+            go_to_shard(call, at, shard);
+            return;
+        }
+    }
+}
+
+void home_return(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    struct home *home = home_make(at, receive->group_id);
+    uint64_t bit = UINT64_C(1) << receive->shard->number;
+    /* What it said before this call came from there is over; what it says from now on comes later. */
+    home->ready = receive->is_of_topic ? home->ready | bit : home->ready & ~bit;
+    receive->tried |= bit;
+    uint32_t shard = receive->shard->number;
+    bool is_of_topic = receive->is_of_topic;
+    place(home, call, at);
+    if (is_of_topic) {
+        pass_on(home, at, shard);
+    }
+}
+
+static void ready_here(struct core *at, uint32_t group, uint32_t shard)
+{
+    struct home *home = home_find(at, group);
+    if (home == NULL) {
+        return; /* the first call will ask all */
+    }
+    struct list *link = list_first(&home->waiting);
+    if (link == NULL) {
+        home->ready |= UINT64_C(1) << shard;
+        return;
+    }
+    struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
+    stop_waiting(call, at);
+    go_to_shard(call, at, shard);
+}
+
+static void deliver_ready(const struct core_message *message, void *core)
+{
+    ready_here(core, (uint32_t)message->words[0], (uint32_t)message->words[1]);
+}
+
+void home_tell_ready(struct core *from, uint32_t group, uint32_t shard)
+{
+    struct core *to = home_core(from, group);
+    if (to == from) {
+        ready_here(to, group, shard);
+        return;
+    }
+    struct core_message message = {.deliver = deliver_ready, .words = {group, shard}};
+    core_send_to(from, to, &message);
+}
+
+void home_drop(struct core *core, uint32_t group)
+{
+    struct home *home = number_map_remove(&core->homes, group);
+    if (home == NULL) {
+        return;
+    }
+    struct list *link;
+    while ((link = list_first(&home->waiting)) != NULL) {
+        struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
+        stop_waiting(call, core);
+        call->receive.error = ERROR_GROUP_NOT_FOUND;
+        call_return(call, core, receive_home);
+    }
+    home_destroy(home);
+}

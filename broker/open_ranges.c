@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * open_ranges.c - an ordered set in blocks: a binary search finds the block, another one the place in it.
+ */
+#include "broker/open_ranges.h"
+
+#include "proto/base/contract.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BLOCK_RANGES = 256, /* 2 KiB: moving half of it costs less than finding the block */
+    BLOCKS_LEAST = 4
+};
+
+struct open_block {
+    uint32_t count;
+    struct open_range *ranges[BLOCK_RANGES];
+};
+
+/* Where a range stands, or would. */
+struct place {
+    uint32_t block;
+    uint32_t index;
+};
+
+void open_ranges_deinit(struct open_ranges *ranges)
+{
+    for (uint32_t i = 0; i < ranges->block_count; i++) {
+        free(ranges->blocks[i]);
+    }
+    free(ranges->blocks);
+    *ranges = (struct open_ranges){.count = 0};
+}
+
+static uint64_t block_end(const struct open_block *block)
+{
+    return open_range_end(block->ranges[block->count - 1]);
+}
+
+/* The place of the first range that ends behind `offset`; behind all, {block_count, 0}. */
+static struct place find_place(const struct open_ranges *ranges, uint64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = ranges->block_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (block_end(ranges->blocks[middle]) > offset) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    struct place place = {.block = low, .index = 0};
+    if (low == ranges->block_count) {
+        return place;
+    }
+    const struct open_block *block = ranges->blocks[low];
+    uint32_t least = 0;
+    uint32_t most = block->count - 1;
+    while (least < most) {
+        uint32_t middle = least + (most - least) / 2;
+        if (open_range_end(block->ranges[middle]) > offset) {
+            most = middle;
+        } else {
+            least = middle + 1;
+        }
+    }
+    place.index = least;
+    return place;
+}
+
+static struct open_block *insert_block(struct open_ranges *ranges, uint32_t at)
+{
+    if (ranges->block_count == ranges->block_capacity) {
+        ranges->block_capacity =
+            ranges->block_capacity == 0 ? BLOCKS_LEAST : 2 * ranges->block_capacity;
+        ranges->blocks =
+            realloc(ranges->blocks, ranges->block_capacity * sizeof(ranges->blocks[0]));
+        ASSERT(ranges->blocks != NULL);
+    }
+    struct open_block *block = malloc(sizeof(*block));
+    ASSERT(block != NULL);
+    block->count = 0;
+    memmove(ranges->blocks + at + 1, ranges->blocks + at,
+            (ranges->block_count - at) * sizeof(ranges->blocks[0]));
+    ranges->blocks[at] = block;
+    ranges->block_count++;
+    return block;
+}
+
+/* Moves the later half of a full block to one behind it; of the last block nothing, since what comes
+ * mostly comes behind all. */
+static void split_block(struct open_ranges *ranges, struct place *place)
+{
+    struct open_block *block = ranges->blocks[place->block];
+    bool is_end = place->block + 1 == ranges->block_count && place->index == block->count;
+    uint32_t kept = is_end ? block->count : block->count / 2;
+    struct open_block *behind = insert_block(ranges, place->block + 1);
+    behind->count = block->count - kept;
+    memcpy(behind->ranges, block->ranges + kept, behind->count * sizeof(behind->ranges[0]));
+    block->count = kept;
+    if (place->index >= kept) {
+        place->block++;
+        place->index -= kept;
+    }
+}
+
+void open_ranges_add(struct open_ranges *ranges, struct open_range *range)
+{
+    ASSERT(range->count > 0);
+    struct place place = find_place(ranges, range->first);
+    if (place.block == ranges->block_count) {
+        if (ranges->block_count == 0) {
+            insert_block(ranges, 0);
+        } else {
+            place.block--;
+        }
+        place.index = ranges->blocks[place.block]->count;
+    } else {
+        ASSERT(ranges->blocks[place.block]->ranges[place.index]->first >= open_range_end(range));
+    }
+    if (ranges->blocks[place.block]->count == BLOCK_RANGES) {
+        split_block(ranges, &place);
+    }
+    struct open_block *block = ranges->blocks[place.block];
+    memmove(block->ranges + place.index + 1, block->ranges + place.index,
+            (block->count - place.index) * sizeof(block->ranges[0]));
+    block->ranges[place.index] = range;
+    block->count++;
+    ranges->count++;
+    ranges->offsets += range->count;
+}
+
+static struct place place_of(const struct open_ranges *ranges, const struct open_range *range)
+{
+    struct place place = find_place(ranges, range->first);
+    ASSERT(place.block < ranges->block_count &&
+           ranges->blocks[place.block]->ranges[place.index] == range);
+    return place;
+}
+
+void open_ranges_remove(struct open_ranges *ranges, struct open_range *range)
+{
+    struct place place = place_of(ranges, range);
+    struct open_block *block = ranges->blocks[place.block];
+    block->count--;
+    memmove(block->ranges + place.index, block->ranges + place.index + 1,
+            (block->count - place.index) * sizeof(block->ranges[0]));
+    ranges->count--;
+    ranges->offsets -= range->count;
+    if (block->count == 0) {
+        free(block);
+        ranges->block_count--;
+        memmove(ranges->blocks + place.block, ranges->blocks + place.block + 1,
+                (ranges->block_count - place.block) * sizeof(ranges->blocks[0]));
+    }
+}
+
+void open_ranges_resize(struct open_ranges *ranges, struct open_range *range, uint64_t first,
+                        uint32_t count)
+{
+    ASSERT(count > 0);
+    ASSERT_SLOW(place_of(ranges, range).block < ranges->block_count);
+    ranges->offsets = ranges->offsets - range->count + count;
+    range->first = first;
+    range->count = count;
+    ASSERT_SLOW(place_of(ranges, range).block < ranges->block_count);
+}
+
+static struct open_range *at(const struct open_ranges *ranges, struct place place)
+{
+    if (place.block < ranges->block_count && place.index == ranges->blocks[place.block]->count) {
+        place = (struct place){place.block + 1, 0};
+    }
+    return place.block == ranges->block_count ? NULL
+                                              : ranges->blocks[place.block]->ranges[place.index];
+}
+
+struct open_range *open_ranges_find(const struct open_ranges *ranges, uint64_t offset)
+{
+    return at(ranges, find_place(ranges, offset));
+}
+
+struct open_range *open_ranges_next(const struct open_ranges *ranges,
+                                    const struct open_range *range)
+{
+    return at(ranges, find_place(ranges, open_range_end(range)));
+}
+
+struct open_range *open_ranges_first(const struct open_ranges *ranges)
+{
+    return at(ranges, (struct place){0, 0});
+}

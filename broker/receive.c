@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* receive.c - a receive at home: its arguments, where it waits for its socket, how it ends. */
+#include "broker/receive.h"
+
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/delivery.h"
+#include "broker/directory.h"
+#include "broker/groups.h"
+#include "broker/home.h"
+#include "broker/receive_answer.h"
+#include "broker/session.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+#include "proto/names.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+/* What a client with too many polls waiting, or too much open, is asked to wait. */
+#define RETRY_AFTER_MS 1000
+
+/* ------------------------------------------------------------------- what it has */
+
+void receive_drop(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    if (receive->runs != NULL) {
+        struct core *owner = receive->shard->core;
+        delivery_drop(receive->runs);
+        if (owner == at) {
+            pool_give(&at->run_lists, receive->runs);
+        } else {
+            pool_give_back(&owner->run_lists, receive->runs);
+        }
+        receive->runs = NULL;
+    }
+    if (receive->ranges != NULL) {
+        struct core *owner = receive->shard->core;
+        for (uint32_t i = 0; i < receive->ranges->count; i++) {
+            reason_unref(receive->ranges->at[i].reason);
+        }
+        if (owner == at) {
+            pool_give(&at->receive_ranges, receive->ranges);
+        } else {
+            pool_give_back(&owner->receive_ranges, receive->ranges);
+        }
+        receive->ranges = NULL;
+    }
+}
+
+bool receive_release(struct call *call)
+{
+    struct receive_call *receive = &call->receive;
+    if (!receive->ended) {
+        receive->ended = true;
+        ASSERT(list_is_empty(&receive->held) && !receive->parked);
+        receive_drop(call, call->home);
+        if (receive->has_ack) {
+            settling_release(&receive->settling);
+        }
+        group_unref(receive->group);
+        group_member_unref(receive->member);
+        if (receive->waits) {
+            session_poll_ended(call->session);
+        }
+    }
+    return !receive->cancel_under_way;
+}
+
+/* --------------------------------------------------------------------- answers */
+
+static void refuse(struct call *call)
+{
+    struct receive_call *receive = &call->receive;
+    struct refusal refusal;
+    if (receive->error == ERROR_GROUP_FULL) {
+        const struct refusal_overload overload = {
+            .what = receive->bound.what,
+            .limit = receive->bound.limit,
+            .value = 1,
+            .usage = receive->bound.usage,
+            .retry_after_ms = RETRY_AFTER_MS,
+        };
+        (void)refusal_set_overload(&refusal, ERROR_GROUP_FULL, &overload);
+        call_refuse(call, &refusal);
+        return;
+    }
+    call_fail(call, receive->error);
+}
+
+static void go(struct call *call);
+
+void receive_home(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    struct session *session = call->session;
+    if (receive->error == OK && receive->ranges == NULL && receive->is_full) {
+        receive->error = ERROR_GROUP_FULL;
+    }
+    if (receive->error != OK) {
+        refuse(call);
+        return;
+    }
+    bool is_lost = receive->ranges != NULL && call_is_dropped(call);
+    if (receive->ranges != NULL && (is_lost || session_is_full(session))) {
+        /* Nobody will read it, or not soon: others may have it. */
+        receive_give_back(call, at);
+        receive_drop(call, at);
+        bool may_hold = !is_lost && !receive->cancel_under_way && !receive->cancelled;
+        if (may_hold && !session->ending) {
+            list_append(&session->held_receives, &receive->held);
+            at->counters.receives_held++;
+            return;
+        }
+    }
+    receive_answer(call);
+}
+
+void receive_resume_held(struct session *session)
+{
+    struct list *link;
+    while (!session_is_full(session) &&
+           (link = list_take_first(&session->held_receives)) != NULL) {
+        struct call *call = CONTAINER_OF(link, struct call, receive.held);
+        call->receive.tried = 0;
+        go(call);
+    }
+}
+
+/* ---------------------------------------------------------------------- cancel */
+
+static void deliver_cancel_done(const struct core_message *message, void *core)
+{
+    (void)core;
+    struct call *call = message->object;
+    call->receive.cancel_under_way = false;
+    if (call->receive.ended) {
+        call_end(call);
+    }
+}
+
+static void deliver_cancel(const struct core_message *message, void *object)
+{
+    struct core *at = object;
+    struct call *call = message->object;
+    home_cancel(call, at);
+    struct core_message done = {.deliver = deliver_cancel_done, .object = call};
+    core_send_to(at, call->home, &done);
+}
+
+void receive_cancel(struct call *call)
+{
+    struct receive_call *receive = &call->receive;
+    struct core *home = call->home;
+    if (receive->ended || receive->cancel_under_way) {
+        return;
+    }
+    if (!list_is_empty(&receive->held)) {
+        list_remove(&receive->held);
+        receive_answer(call);
+        return;
+    }
+    if (receive->group_home == home) {
+        home_cancel(call, home);
+        return;
+    }
+    receive->cancel_under_way = true;
+    struct core_message message = {.deliver = deliver_cancel, .object = call};
+    core_send_to(home, receive->group_home, &message);
+}
+
+/* ------------------------------------------------------------------- arguments */
+
+/* Who it is: by name, or by the connection. */
+static enum error read_member(struct call *call, const struct arguments *arguments,
+                              const struct group *group, struct refusal *refusal)
+{
+    struct receive_call *receive = &call->receive;
+    struct bytes member = arguments_bytes(arguments, ARGUMENT_MEMBER);
+    char text[MEMBER_BYTES_MAX];
+    if (group->settings.broadcast &&
+        (!name_is_member_part(member) ||
+         group->name.length + 1 + member.length > GROUP_NAME_BYTES_MAX)) {
+        return arguments_refuse(refusal, ARGUMENT_MEMBER,
+                                "the name of a member: of letters, digits, . _ -, so that GROUP@MEMBER "
+                                "is at most 120 bytes");
+    }
+    if (member.length == 0) {
+        int length = snprintf(text, sizeof(text), "connection-%u-%llu", call->home->number,
+                              (unsigned long long)(call->session->id & UINT32_MAX));
+        member = bytes_make(text, (size_t)length);
+    }
+    memcpy(receive->member_name, member.data, member.length);
+    receive->member_bytes = (uint8_t)member.length;
+    return OK;
+}
+
+static enum error read_topic(struct call *call, const struct arguments *arguments,
+                             const struct group *group, struct refusal *refusal)
+{
+    struct receive_call *receive = &call->receive;
+    receive->is_of_topic = arguments_has(arguments, ARGUMENT_TOPIC);
+    if (!receive->is_of_topic) {
+        return OK;
+    }
+    struct bytes name = arguments_bytes(arguments, ARGUMENT_TOPIC);
+    const struct topic *topic = directory_find(call->home->directory, name);
+    if (topic == NULL) {
+        return refusal_set(refusal, ERROR_TOPIC_NOT_FOUND, "%s", error_text(ERROR_TOPIC_NOT_FOUND));
+    }
+    if (group_find_topic(group, name) == NULL) {
+        return arguments_refuse(refusal, ARGUMENT_TOPIC, "one of the group's topics");
+    }
+    receive->topic_id = topic->id;
+    return OK;
+}
+
+static void init(struct call *call, struct group *group, const struct arguments *arguments)
+{
+    struct receive_call *receive = &call->receive;
+    memset(receive, 0, sizeof(*receive));
+    list_init(&receive->held);
+    list_init(&receive->waiting);
+    list_init(&receive->woken);
+    receive->group = group_ref(group);
+    receive->group_id = group->id;
+    receive->group_home = home_core(call->home, group->id);
+    receive->session = call->session->id;
+    receive->messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
+    receive->bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
+    receive->lease_ms = (uint32_t)arguments_number(arguments, ARGUMENT_LEASE_MS);
+    uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
+    if (wait_ms > 0 && !call->one_way) {
+        uint64_t until_ns = call->arrived_ns + wait_ms * NS_PER_MS;
+        receive->wait_until_ns = until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
+    }
+}
+
+static enum error refuse_waiting(struct call *call, struct refusal *refusal)
+{
+    call->home->counters.too_many_waiting++;
+    const struct refusal_overload overload = {.what = "polls of the connection that wait",
+                                              .limit = PARKED_MAX,
+                                              .value = call->session->parked + 1,
+                                              .usage = call->session->parked,
+                                              .retry_after_ms = RETRY_AFTER_MS};
+    return refusal_set_overload(refusal, ERROR_TOO_MANY_WAITING, &overload);
+}
+
+/* All that can be refused before anything happens. */
+static enum error read_arguments(struct call *call, const struct arguments *arguments,
+                                 struct refusal *refusal)
+{
+    struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
+    struct group *group = directory_find_group(call->home->directory, name);
+    if (group == NULL) {
+        return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'",
+                           (int)name.length, (const char *)name.data);
+    }
+    if (arguments_number(arguments, ARGUMENT_WAIT_MS) > 0 && call->session->parked >= PARKED_MAX) {
+        return refuse_waiting(call, refusal);
+    }
+    init(call, group, arguments);
+    struct receive_call *receive = &call->receive;
+    enum error error = read_member(call, arguments, group, refusal);
+    error = error == OK ? read_topic(call, arguments, group, refusal) : error;
+    if (error == OK && arguments_has(arguments, ARGUMENT_ACK)) {
+        receive->settling.verb = SETTLE_ACK;
+        error = settling_read(call, &receive->settling, group, arguments, ARGUMENT_ACK, refusal);
+        receive->has_ack = error == OK;
+    }
+    if (error != OK) {
+        group_unref(receive->group);
+    }
+    return error;
+}
+
+/* ----------------------------------------------------------------- the journey */
+
+/* To the group's home, from the call's. */
+static void go(struct call *call)
+{
+    struct core *home = call->home;
+    if (session_is_full(call->session) && !call_is_dropped(call)) {
+        list_append(&call->session->held_receives, &call->receive.held);
+        home->counters.receives_held++;
+        return;
+    }
+    call_forward(call, home, call->receive.group_home, home_receive);
+}
+
+static void member_is_there(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    uint8_t name[GROUP_NAME_BYTES_MAX];
+    struct bytes base = receive->group->name;
+    memcpy(name, base.data, base.length);
+    name[base.length] = '@';
+    memcpy(name + base.length + 1, receive->member_name, receive->member_bytes);
+    struct group *member = directory_find_group(
+        at->directory, bytes_make(name, base.length + 1 + receive->member_bytes));
+    if (receive->error == OK && member == NULL) {
+        receive->error = ERROR_GROUP_NOT_FOUND;
+    }
+    if (receive->error != OK) {
+        refuse(call);
+        return;
+    }
+    group_unref(receive->group);
+    receive->group = group_ref(member);
+    receive->group_id = member->id;
+    receive->group_home = home_core(at, member->id);
+    go(call);
+}
+
+static void member_changed(struct change_waiter *waiter, const struct refusal *refusal)
+{
+    struct call *call = CONTAINER_OF(waiter, struct call, receive.change);
+    if (refusal != NULL) {
+        call->receive.error = refusal->code;
+    }
+    call_return(call, call->home->cores->core[0], member_is_there);
+}
+
+static void make_member(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    receive->change = (struct change_waiter){.done = member_changed};
+    catalogue_change_member(at, receive->group->name,
+                            bytes_make(receive->member_name, receive->member_bytes),
+                            &receive->change);
+}
+
+/* What was to be settled first is. */
+static void settled(struct call *call, struct core *at)
+{
+    if (!call->receive.group->settings.broadcast) {
+        go(call);
+        return;
+    }
+    /* A member's group is asked for each time, and made or changed where it is not as it should be. */
+    call_forward(call, at, at->cores->core[0], make_member);
+}
+
+void receive_run(struct call *call, const struct arguments *arguments)
+{
+    struct refusal refusal;
+    call->method = METHOD_COUNT; /* until there is something to release */
+    if (read_arguments(call, arguments, &refusal) != OK) {
+        call_refuse(call, &refusal);
+        return;
+    }
+    call->method = METHOD_RECEIVE;
+    call_drop_buffer(call);
+    struct receive_call *receive = &call->receive;
+    receive_prune(call->session);
+    if (receive->wait_until_ns != 0) {
+        receive->waits = true;
+        call_uncount(call);
+        session_poll_parked(call->session);
+    }
+    if (receive->has_ack) {
+        settling_begin(call, &receive->settling, settled);
+    } else {
+        settled(call, call->home);
+    }
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * receive_keys.c - what a receive takes of a queue that is kept in the order of keys.
+ *
+ * What failed before and is due comes first, with what waited behind it for the same key. Then the index is
+ * looked through, of which 16 bytes a message say its key: a message whose key is somebody else's is noted as
+ * BLOCKED and passed, what lies between two of them is read and leased.
+ */
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/groups.h"
+#include "broker/receive_take.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+#include "storage/index.h"
+
+/* Messages that are looked at and leased at once. */
+enum { KEYS_MAX_AT_ONCE = 1024 };
+
+/* Offsets in a row whose keys are free. */
+struct free_keys {
+    uint64_t first;
+    uint32_t count;
+    uint32_t keys[KEYS_MAX_AT_ONCE];
+};
+
+/* Reads and leases one open range whose turn has come. */
+static enum take_result take_range(struct take *take, struct open_range *range)
+{
+    struct receive_call *receive = &take->call->receive;
+    uint64_t first = range->first;
+    uint64_t end = open_range_end(range);
+    take->key = range->key;
+    enum take_result result = take_read(take, first, end);
+    if (result != TAKE_SOME || receive->reader.runs == NULL) {
+        return result;
+    }
+    if (take_fit(take) == first) {
+        queue_reader_drop_runs(&receive->reader, take->at);
+        return TAKE_ENOUGH;
+    }
+    const struct attempt_like like = {range->attempts, reason_ref(range->reason), range->key};
+    receive->error = take_lease(take, first, end, take->key);
+    if (receive->error == OK) {
+        take_add(take, first, end, &like);
+    }
+    reason_unref(like.reason);
+    return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
+}
+
+/* The first range that is ready, and what waits behind it for the same key. */
+static enum take_result take_ready(struct take *take, struct open_range *range)
+{
+    uint32_t key = range->key;
+    enum take_result result;
+    do {
+        result = take_range(take, range);
+        range = result == TAKE_SOME
+                    ? group_queue_next_of_key(take->queue, key, take->call->receive.serial)
+                    : NULL;
+    } while (range != NULL);
+    return result;
+}
+
+/* ---------------------------------------------------------------- new messages */
+
+/* Where unknown keys begin, and how far they go without a known one. */
+static struct offset_range find_unknown(const struct take *take)
+{
+    const struct group_queue *queue = take->queue;
+    struct list *link = list_first(&queue->unknown);
+    if (link != NULL) {
+        const struct open_range *range = CONTAINER_OF(link, struct open_range, link);
+        return (struct offset_range){range->first, range->count};
+    }
+    return (struct offset_range){
+        queue->next, take->visible > queue->next ? take->visible - queue->next : 0};
+}
+
+/* Notes messages whose key is another's, then collects those that are free, up to the next that is not. */
+static void collect(const struct take *take, const struct index_span *span, uint64_t first,
+                    uint64_t most, struct free_keys *free_keys)
+{
+    struct group_queue *queue = take->queue;
+    uint64_t serial = take->call->receive.serial;
+    free_keys->first = first;
+    free_keys->count = 0;
+    for (uint32_t i = 0; i < span->count && i < most; i++) {
+        uint32_t key = span->entries[i].key_hash;
+        bool is_free = group_queue_key_is_free(queue, key, serial);
+        if (is_free && free_keys->count < KEYS_MAX_AT_ONCE) {
+            free_keys->keys[free_keys->count++] = key;
+        } else if (is_free || free_keys->count > 0 ||
+                   queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
+            return;
+        } else {
+            (void)group_queue_meet_key(queue, first + i, key);
+            free_keys->first = first + i + 1;
+        }
+    }
+}
+
+static enum take_result lease_keys(struct take *take, const struct free_keys *free_keys,
+                                   uint64_t end)
+{
+    struct receive_call *receive = &take->call->receive;
+    for (uint64_t offset = free_keys->first; offset < end; offset++) {
+        uint32_t key = free_keys->keys[offset - free_keys->first];
+        receive->error = take_lease(take, offset, offset + 1, key);
+        if (receive->error != OK) {
+            queue_reader_drop_runs(&receive->reader, take->at);
+            return TAKE_FAILED;
+        }
+    }
+    const struct attempt_like like = {0, NULL, 0};
+    take_add(take, free_keys->first, end, &like);
+    return TAKE_SOME;
+}
+
+static enum take_result take_new(struct take *take)
+{
+    struct receive_call *receive = &take->call->receive;
+    const struct group_place *place = &take->queue->place;
+    struct offset_range unknown = find_unknown(take);
+    if (unknown.count == 0 || take->queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
+        return TAKE_NOTHING;
+    }
+    if (take_is_enough(take)) {
+        return TAKE_ENOUGH;
+    }
+    take_init_reader(take);
+    struct commit_log *log = receive->shard->log;
+    struct queue *queue = commit_log_queue_find(log, place->topic, place->queue);
+    struct cold_range cold = {.segment = NULL};
+    struct index_span span = {.count = 0};
+    bool may_wait = queue_reader_may_wait(&receive->reader);
+    ASSERT(queue != NULL);
+    enum error error = commit_log_entries(log, queue, unknown.first, KEYS_MAX_AT_ONCE,
+                                          may_wait ? NULL : &cold, &span);
+    if (error == OK && span.count == 0 && cold.segment != NULL) {
+        if (receive->ranges != NULL) {
+            return TAKE_LATER; /* what was taken does not wait */
+        }
+        queue_reader_warm(&receive->reader, &cold);
+        return TAKE_COLD;
+    }
+    struct free_keys free_keys;
+    if (error == OK && span.count > 0) {
+        collect(take, &span, unknown.first, unknown.count, &free_keys);
+        if (free_keys.count == 0) {
+            return free_keys.first > unknown.first ? TAKE_SOME : TAKE_NOTHING;
+        }
+    } else {
+        /* What the index cannot say the log may say better: that it is gone, or broken. */
+        free_keys.first = unknown.first;
+        free_keys.count = 1;
+        free_keys.keys[0] = 0;
+    }
+    take->key = free_keys.keys[0];
+    enum take_result result =
+        take_read(take, free_keys.first, free_keys.first + free_keys.count);
+    if (result != TAKE_SOME || receive->reader.runs == NULL) {
+        return result;
+    }
+    return lease_keys(take, &free_keys, take_fit(take));
+}
+
+enum take_result take_keyed(const struct take *take)
+{
+    struct take copy = *take;
+    struct receive_call *receive = &take->call->receive;
+    struct list *link = list_first(&take->queue->ready);
+    if (link != NULL) {
+        return take_ready(&copy, CONTAINER_OF(link, struct open_range, link));
+    }
+    struct group_bound bound;
+    bool is_full = group_queue_is_full(take->queue, &bound);
+    if (is_full && list_is_empty(&take->queue->unknown)) {
+        receive->is_full = take->queue->next < take->visible;
+        receive->bound = bound;
+        return TAKE_NOTHING;
+    }
+    return take_new(&copy);
+}

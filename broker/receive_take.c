@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* receive_take.c - reading what may be given out, and leasing what was read. */
+#include "broker/receive_take.h"
+
+#include "broker/call.h"
+#include "broker/core.h"
+#include "broker/delivery.h"
+#include "broker/groups.h"
+#include "broker/shard.h"
+#include "proto/base/contract.h"
+#include "storage/segment.h"
+
+#define UNREADABLE_REASON "cannot be read"
+
+/* ------------------------------------------------------------------ reading */
+
+static uint32_t messages_left(const struct receive_call *receive)
+{
+    uint32_t taken = receive->runs == NULL ? 0 : receive->runs->messages;
+    return receive->messages_max - taken;
+}
+
+static void again(struct queue_reader *reader, struct core *at)
+{
+    struct call *call = CONTAINER_OF(reader, struct call, receive.reader);
+    receive_serve(call, at);
+}
+
+void take_init_reader(const struct take *take)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct queue_reader *reader = &receive->reader;
+    const struct queue_reader before = *reader;
+    uint64_t taken_bytes = receive->runs == NULL ? 0 : receive->runs->bytes;
+    queue_reader_init(reader, receive->shard, take->queue->place.topic, take->queue->place.queue,
+                      receive->bytes_max - taken_bytes);
+    /* What it waited for in vain is not waited for again and again, whatever queue it is of. */
+    reader->cold_rounds = before.cold_rounds;
+    reader->cold_tries = before.cold_tries;
+    reader->cold = before.cold;
+    reader->unreadable = before.unreadable;
+    reader->one_by_one = before.one_by_one;
+    reader->again = again;
+    reader->filter = take->filter;
+    reader->messages_max = messages_left(receive);
+    reader->at_hand_only = receive->ranges != NULL; /* what was taken does not wait */
+}
+
+bool take_is_enough(const struct take *take)
+{
+    const struct receive_call *receive = &take->call->receive;
+    return receive->runs != NULL &&
+           (receive->runs->bytes >= receive->bytes_max || messages_left(receive) == 0 ||
+            receive->runs->count == LOG_RUNS_MAX || receive->ranges->count == RECEIVE_RANGES_MAX);
+}
+
+/* Retention took what lies before `kept`. */
+static enum take_result pass_removed(const struct take *take, uint64_t first, uint64_t until)
+{
+    uint64_t kept = take->call->receive.reader.detail;
+    uint64_t end = kept < until ? kept : until;
+    ASSERT(end > first);
+    const struct offset_range range = {first, end - first};
+    take->call->receive.error = groups_skip(take->queue, &range, range.count);
+    return take->call->receive.error == OK ? TAKE_SOME : TAKE_FAILED;
+}
+
+/* One message cannot be read: an attempt at it has failed, so that it does not hold up all others. */
+static enum take_result pass_unreadable(const struct take *take, uint64_t offset)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct group_queue *queue = take->queue;
+    const struct open_range *range = open_ranges_find(&queue->open, offset);
+    bool is_open = range != NULL && range->first <= offset;
+    uint16_t attempts = is_open && range->attempts < UINT16_MAX ? range->attempts : 0;
+    uint64_t now_ms = reactor_wall_ms(take->at->reactor);
+    uint64_t backoff_ms = group_settings_backoff_ms(&receive->group->settings, attempts + 2U);
+    const struct event_retry retry = {
+        .place = queue->place,
+        .range = {offset, 1},
+        .attempt = (uint16_t)(attempts + 1),
+        .due_ms = groups_due_ms(receive->group, attempts + 1U, now_ms + backoff_ms, now_ms),
+        .reason = BYTES_OF(UNREADABLE_REASON),
+        .key = take->key,
+    };
+    receive->error = groups_retry(queue, &retry);
+    return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
+}
+
+static enum take_result pass_unwanted(const struct take *take, uint64_t first)
+{
+    struct queue_reader *reader = &take->call->receive.reader;
+    if (reader->from > first) {
+        const struct offset_range range = {first, reader->from - first};
+        take->call->receive.error = groups_settle(take->queue, &range);
+        if (take->call->receive.error != OK) {
+            return TAKE_FAILED;
+        }
+        return TAKE_SOME;
+    }
+    return reader->put_off ? TAKE_LATER : TAKE_NOTHING;
+}
+
+enum take_result take_read(const struct take *take, uint64_t first, uint64_t until)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct queue_reader *reader = &receive->reader;
+    if (take_is_enough(take)) {
+        return TAKE_ENOUGH;
+    }
+    take_init_reader(take);
+    reader->from = first;
+    reader->until = until;
+    if (!queue_reader_read(reader, take->at)) {
+        return TAKE_COLD;
+    }
+    switch (reader->error) {
+    case OK:
+        return reader->runs != NULL ? TAKE_SOME : pass_unwanted(take, first);
+    case ERROR_OFFSET_TOO_SMALL:
+        return pass_removed(take, first, until);
+    case ERROR_CORRUPT:
+    case ERROR_IO_FAILED:
+        return pass_unreadable(take, reader->from);
+    case ERROR_TRUNCATED:
+        return TAKE_NOTHING;
+    default:
+        receive->error = reader->error;
+        return TAKE_FAILED;
+    }
+}
+
+uint64_t take_fit(const struct take *take)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct run_list *runs = receive->reader.runs;
+    uint32_t room = LOG_RUNS_MAX - (receive->runs == NULL ? 0 : receive->runs->count);
+    if (runs->count <= room) {
+        return receive->reader.next;
+    }
+    for (uint32_t i = room; i < runs->count; i++) {
+        runs->messages -= runs->runs[i].messages;
+        runs->bytes -= runs->runs[i].bytes;
+        segment_unref(runs->runs[i].segment);
+    }
+    uint64_t end = runs->runs[room].offset;
+    runs->count = room;
+    return end;
+}
+
+/* ------------------------------------------------------------------ leasing */
+
+enum error take_lease(const struct take *take, uint64_t first, uint64_t end, uint32_t key)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct group_queue *queue = take->queue;
+    ASSERT(end > first && end - first <= UINT32_MAX);
+    const struct event_lease lease = {
+        .place = queue->place,
+        .range = {first, end - first},
+        .until_ms = receive->until_ms,
+        .serial = receive->serial,
+        .key = key,
+    };
+    enum error error = groups_lease(queue, &lease, receive->member);
+    if (error == OK) {
+        struct open_range *range = open_ranges_find(&queue->open, first);
+        list_remove(&range->link);
+        groups_hold(queue->groups, receive->session, range);
+    }
+    return error;
+}
+
+/* Whether a range goes on where the one before ends, alike, so that one receipt is enough. */
+static bool joins(const struct receive_range *last, const struct receive_range *range)
+{
+    return last->first + last->span == range->first && last->queue == range->queue &&
+           last->attempt == range->attempt && last->generation == range->generation &&
+           last->reason == range->reason && last->topic.data == range->topic.data;
+}
+
+static void add_range(const struct take *take, const struct receive_range *range)
+{
+    struct receive_ranges *ranges = take->call->receive.ranges;
+    struct receive_range *last = ranges->count == 0 ? NULL : &ranges->at[ranges->count - 1];
+    if (last != NULL && joins(last, range)) {
+        last->span += range->span;
+        last->messages += range->messages;
+        reason_unref(range->reason);
+        return;
+    }
+    ASSERT(ranges->count < RECEIVE_RANGES_MAX);
+    ranges->at[ranges->count++] = *range;
+}
+
+static void add_runs(const struct take *take)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct run_list *runs = receive->reader.runs;
+    receive->reader.runs = NULL;
+    if (receive->runs == NULL) {
+        receive->runs = runs;
+        return;
+    }
+    struct run_list *all = receive->runs;
+    for (uint32_t i = 0; i < runs->count; i++) {
+        all->runs[all->count++] = runs->runs[i];
+    }
+    all->messages += runs->messages;
+    all->bytes += runs->bytes;
+    runs->count = 0;
+    pool_give(&take->at->run_lists, runs);
+}
+
+void take_add(const struct take *take, uint64_t first, uint64_t end,
+              const struct attempt_like *like)
+{
+    struct receive_call *receive = &take->call->receive;
+    if (receive->ranges == NULL) {
+        receive->ranges = pool_take(&take->at->receive_ranges);
+        receive->ranges->count = 0;
+    }
+    const struct receive_range range = {
+        .topic = take->topic,
+        .first = first,
+        .span = end - first,
+        .generation = take->queue->generation,
+        .messages = receive->reader.runs->messages,
+        .key = like->key,
+        .queue = take->queue->place.queue,
+        .attempt = (uint16_t)(like->attempts + 1),
+        .reason = reason_ref(like->reason),
+    };
+    take->queue->group->delivered += range.messages;
+    add_range(take, &range);
+    add_runs(take);
+}
+
+/* ------------------------------------------------------------------- taking */
+
+/* What of a queue is next: an open range, or what was never given out; false: neither may be. */
+static bool find_next(const struct take *take, struct open_range **range_out)
+{
+    struct group_queue *queue = take->queue;
+    struct receive_call *receive = &take->call->receive;
+    if (!group_queue_has_work(queue, take->visible)) {
+        receive->is_full = queue->next < take->visible &&
+                           group_queue_is_full(queue, &receive->bound);
+        return false;
+    }
+    struct list *link = list_first(&queue->ready);
+    struct open_range *range =
+        link == NULL ? NULL : CONTAINER_OF(link, struct open_range, link);
+    *range_out = queue->order == IN_QUEUE_ORDER ? open_ranges_first(&queue->open) : range;
+    return true;
+}
+
+enum take_result take_next(const struct take *take)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct group_queue *queue = take->queue;
+    struct open_range *range = NULL;
+    if (!find_next(take, &range)) {
+        return TAKE_NOTHING;
+    }
+    uint64_t first = range == NULL ? queue->next : range->first;
+    uint64_t until = range == NULL ? take->visible : open_range_end(range);
+    uint64_t room = GROUP_OPEN_MAX - queue->open.offsets;
+    if (range == NULL && until - first > room) {
+        until = first + room;
+    }
+    enum take_result result = take_read(take, first, until);
+    if (result != TAKE_SOME || receive->reader.runs == NULL) {
+        return result;
+    }
+    uint64_t end = take_fit(take);
+    const struct attempt_like like = {
+        .attempts = range == NULL ? 0 : range->attempts,
+        .reason = range == NULL ? NULL : reason_ref(range->reason),
+    };
+    receive->error = take_lease(take, first, end, 0);
+    if (receive->error == OK) {
+        take_add(take, first, end, &like);
+        result = TAKE_SOME;
+    } else {
+        queue_reader_drop_runs(&receive->reader, take->at);
+        result = TAKE_FAILED;
+    }
+    reason_unref(like.reason);
+    return result;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * settle_receipt.h - one receipt in the shard of its queue: which of its offsets count, and what becomes of
+ * them.
+ *
+ * Threads: the shard's core.
+ */
+#ifndef BROKER_SETTLE_RECEIPT_H
+#define BROKER_SETTLE_RECEIPT_H
+
+#include "broker/groups.h"
+#include "broker/settle.h"
+
+/* Settles what counts. OK: every offset did. ERROR_LEASE_LOST: one did not; ERROR_TRUNCATED: a cursor
+ * beyond the queue's end; or why the log takes nothing. */
+enum error settle_receipt(struct groups *groups, const struct settling *settling,
+                          const struct receipt *receipt);
+
+#endif
