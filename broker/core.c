@@ -66,7 +66,7 @@ static void core_destroy(struct core *core)
     }
     pool_deinit(&core->calls);
     pool_deinit(&core->run_lists);
-    pull_scans_deinit(&core->scans);
+    filter_scans_deinit(&core->scans);
     for (uint32_t i = 0; i < SPAN_CLASSES; i++) {
         pool_deinit(&core->spans[i]);
     }

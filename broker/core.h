@@ -24,8 +24,8 @@
 #ifndef BROKER_CORE_H
 #define BROKER_CORE_H
 
+#include "broker/filter_scan.h"
 #include "broker/pool.h"
-#include "broker/pull_filter.h"
 #include "net/core_ring.h"
 #include "net/reactor.h"
 #include "proto/base/list.h"
@@ -88,7 +88,7 @@ struct core {
     struct log_limit log_closed;
     struct list woken;           /* struct call.pull.woken: pulls to be served this turn */
     struct list scanning;        /* the same: they go on in the next turn */
-    struct pull_scans scans;     /* what filters may still cost this turn */
+    struct filter_scans scans;   /* what filters may still cost this turn */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
     bool hooked;                 /* woken_hook is in the loop */
     bool draining;

@@ -16,13 +16,13 @@ enum { ANSWER_BYTES_MAX = ANSWER_BEGIN_BYTES_MAX + 64 + TOPIC_NAME_BYTES_MAX };
 static void answer(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
-    if (pull->error != OK) {
+    if (pull->reader.error != OK) {
         pull_refuse(call);
         return;
     }
     uint8_t *room = call_answer_reserve(call, ANSWER_BYTES_MAX);
     if (room != NULL) {
-        const struct topic *topic = directory_find_id(at->directory, pull->topic_id);
+        const struct topic *topic = directory_find_id(at->directory, pull->reader.topic_id);
         struct writer writer = writer_over(room, ANSWER_BYTES_MAX);
         answer_begin(&writer, call->msgid);
         writer_put_map(&writer, 2);
@@ -30,26 +30,26 @@ static void answer(struct call *call, struct core *at)
         writer_put_array(&writer, 1);
         writer_put_array(&writer, 3);
         writer_put_str(&writer, topic == NULL ? BYTES_OF("") : topic->name);
-        writer_put_uint(&writer, pull->queue);
+        writer_put_uint(&writer, pull->reader.queue);
         writer_put_uint(&writer, pull->first);
         writer_put_string(&writer, "messages");
         writer_put_array32(&writer, 1);
         ASSERT(!writer.overflowed);
         call_answer_commit(call, writer_length(&writer));
-        delivery_write(&call->session->connection, pull->runs);
+        delivery_write(&call->session->connection, pull->reader.runs);
     }
     call_end(call);
 }
 
 static void find(struct call *call, struct core *at)
 {
-    struct pull_call *pull = &call->pull;
+    struct queue_reader *reader = &call->pull.reader;
     if (!pull_read(call, at, find)) {
         return;
     }
-    bool nothing = pull->error == OK && pull->runs == NULL;
-    if (nothing || pull->error == ERROR_TRUNCATED) {
-        pull->error = ERROR_MESSAGE_NOT_FOUND;
+    bool nothing = reader->error == OK && reader->runs == NULL;
+    if (nothing || reader->error == ERROR_TRUNCATED) {
+        reader->error = ERROR_MESSAGE_NOT_FOUND;
     }
     call_return(call, at, answer);
 }
@@ -72,9 +72,9 @@ void message_get_run(struct call *call, const struct arguments *arguments)
     }
     pull_init(call, topic, (uint16_t)queue);
     call->method = METHOD_MESSAGE_GET;
-    call->pull.messages_max = 1;
+    call->pull.reader.messages_max = 1;
     call->pull.place = PULL_OFFSET;
     call->pull.at = arguments_number(arguments, ARGUMENT_OFFSET);
     call_drop_buffer(call);
-    call_forward(call, call->home, call->pull.shard->core, find);
+    call_forward(call, call->home, call->pull.reader.shard->core, find);
 }

@@ -6,7 +6,6 @@
 #include "broker/core.h"
 #include "broker/delivery.h"
 #include "broker/directory.h"
-#include "broker/pull_filter.h"
 #include "broker/session.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
@@ -51,23 +50,24 @@ _Static_assert(sizeof(answer_template) - 1 == ANSWER_BYTES, "the places are the 
 static void answer_ok(struct call *call)
 {
     struct pull_call *pull = &call->pull;
+    const struct queue_reader *reader = &pull->reader;
     struct core_counters *counters = &call->home->counters;
-    uint32_t messages = pull->runs == NULL ? 0 : pull->runs->messages;
+    uint32_t messages = reader->runs == NULL ? 0 : reader->runs->messages;
     counters->pulls++;
     counters->pulled_messages += messages;
-    counters->pulled_bytes += pull->runs == NULL ? 0 : pull->runs->bytes;
+    counters->pulled_bytes += reader->runs == NULL ? 0 : reader->runs->bytes;
     uint8_t *to = call_answer_reserve(call, ANSWER_BYTES);
     if (to != NULL) {
         memcpy(to, answer_template, ANSWER_BYTES);
         store_u32(to + ANSWER_MSGID, call->msgid);
-        store_u32(to + ANSWER_TOPIC_ID, pull->topic_id);
+        store_u32(to + ANSWER_TOPIC_ID, reader->topic_id);
         store_u64(to + ANSWER_FIRST, pull->first);
-        store_u64(to + ANSWER_NEXT, pull->next);
-        store_u64(to + ANSWER_END, pull->end);
+        store_u64(to + ANSWER_NEXT, reader->next);
+        store_u64(to + ANSWER_END, reader->end);
         store_u32(to + ANSWER_MESSAGES, messages);
         call_answer_commit(call, ANSWER_BYTES);
-        if (pull->runs != NULL) {
-            delivery_write(&call->session->connection, pull->runs);
+        if (reader->runs != NULL) {
+            delivery_write(&call->session->connection, reader->runs);
         }
     }
     call_end(call);
@@ -75,51 +75,37 @@ static void answer_ok(struct call *call)
 
 void pull_refuse(struct call *call)
 {
-    struct pull_call *pull = &call->pull;
+    const struct queue_reader *reader = &call->pull.reader;
     struct refusal refusal;
-    refusal_set(&refusal, pull->error, "%s", error_text(pull->error));
-    if (pull->error == ERROR_TRUNCATED) {
-        refusal_add(&refusal, REFUSAL_RESUME, pull->detail);
-    } else if (pull->error == ERROR_OFFSET_TOO_SMALL) {
-        refusal_add(&refusal, REFUSAL_FIRST, pull->detail);
-    } else if (pull->error == ERROR_CORRUPT || pull->error == ERROR_IO_FAILED) {
-        refusal_add(&refusal, REFUSAL_NEXT, pull->detail);
+    refusal_set(&refusal, reader->error, "%s", error_text(reader->error));
+    if (reader->error == ERROR_TRUNCATED) {
+        refusal_add(&refusal, REFUSAL_RESUME, reader->detail);
+    } else if (reader->error == ERROR_OFFSET_TOO_SMALL) {
+        refusal_add(&refusal, REFUSAL_FIRST, reader->detail);
+    } else if (reader->error == ERROR_CORRUPT || reader->error == ERROR_IO_FAILED) {
+        refusal_add(&refusal, REFUSAL_NEXT, reader->detail);
     } else {
-        call_fail(call, pull->error);
+        call_fail(call, reader->error);
         return;
     }
     call_refuse(call, &refusal);
-}
-
-static void drop_runs(struct call *call, struct core *at)
-{
-    struct run_list *runs = call->pull.runs;
-    struct core *owner = call->pull.shard->core; /* where it was taken */
-    if (runs != NULL) {
-        delivery_drop(runs);
-        if (owner == at) {
-            pool_give(&at->run_lists, runs);
-        } else {
-            pool_give_back(&owner->run_lists, runs);
-        }
-        call->pull.runs = NULL;
-    }
 }
 
 /* The call comes home from its shard. */
 static void pull_home(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
+    struct queue_reader *reader = &pull->reader;
     struct session *session = call->session;
-    if (pull->error != OK) {
+    if (reader->error != OK) {
         pull_refuse(call);
-    } else if (pull->runs != NULL && !session->closed && session_is_full(session)) {
+    } else if (reader->runs != NULL && !session->closed && session_is_full(session)) {
         /* What it found is given back, so that a client that reads nothing pins no segments. It
          * goes on from there; unless it was cancelled meanwhile, since nobody would cancel it again. */
-        pull->from = pull->runs->runs[0].offset;
-        pull->next = pull->from;
-        drop_runs(call, at);
-        if (pull->cancel_under_way || pull->cancelled) {
+        reader->from = reader->runs->runs[0].offset;
+        reader->next = reader->from;
+        queue_reader_drop_runs(reader, at);
+        if (pull->cancel_under_way || reader->cancelled) {
             answer_ok(call);
             return;
         }
@@ -138,8 +124,8 @@ bool pull_release(struct call *call)
     if (!pull->ended) {
         pull->ended = true;
         ASSERT(list_is_empty(&pull->held));
-        drop_runs(call, call->home);
-        filter_destroy(pull->filter);
+        queue_reader_drop_runs(&pull->reader, call->home);
+        filter_destroy(pull->reader.filter);
         if (pull->waits) {
             session_poll_ended(call->session);
         }
@@ -156,7 +142,7 @@ static void unpark(struct call *call)
         return;
     }
     pull->parked = false;
-    timer_stop(pull->shard->core->reactor, &pull->timer);
+    timer_stop(pull->reader.shard->core->reactor, &pull->timer);
     queue_waiter_cancel(&pull->waiter);
 }
 
@@ -165,7 +151,7 @@ static void stop_waiting(struct call *call)
 {
     list_remove(&call->pull.woken);
     unpark(call);
-    call_return(call, call->pull.shard->core, pull_home);
+    call_return(call, call->pull.reader.shard->core, pull_home);
 }
 
 /* At the owner, for a call that may have gone home. One that has just come is served in its turn. */
@@ -174,15 +160,15 @@ static void cancel_here(struct call *call)
     struct pull_call *pull = &call->pull;
     if (pull->parked) {
         stop_waiting(call);
-    } else if (!list_is_empty(&pull->woken) || pull->is_cold) {
-        pull->cancelled = true;
+    } else if (!list_is_empty(&pull->woken) || pull->reader.is_cold) {
+        pull->reader.cancelled = true;
     }
 }
 
 static void waiter_woken(struct queue_waiter *waiter)
 {
     struct pull_call *pull = CONTAINER_OF(waiter, struct pull_call, waiter);
-    list_append(&pull->shard->core->woken, &pull->woken);
+    list_append(&pull->reader.shard->core->woken, &pull->woken);
 }
 
 static void timer_fired(struct timer *timer)
@@ -201,9 +187,11 @@ static void count_as_waiting(struct call *call)
 static void park(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
-    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
+    const struct queue_reader *reader = &pull->reader;
+    struct queue *queue =
+        commit_log_queue_find(reader->shard->log, reader->topic_id, reader->queue);
     pull->parked = true;
-    pull->waiter.offset = pull->from;
+    pull->waiter.offset = reader->from;
     queue_wait(queue, &pull->waiter);
     timer_start(at->reactor, &pull->timer, pull->wait_until_ns);
 }
@@ -211,16 +199,18 @@ static void park(struct call *call, struct core *at)
 static void pull_serve(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
+    const struct queue_reader *reader = &pull->reader;
     uint64_t now_ns = reactor_now_ns(at->reactor);
     if (!pull_read(call, at, pull_serve)) {
         return;
     }
-    bool may_go_on = pull->error == OK && pull->runs == NULL && !pull->cancelled && !at->draining;
-    if (may_go_on && pull->from < pull->end && now_ns < pull_filter_until_ns(call)) {
-        list_append(pull->put_off ? &at->woken : &at->scanning, &pull->woken);
+    bool may_go_on =
+        reader->error == OK && reader->runs == NULL && !reader->cancelled && !at->draining;
+    if (may_go_on && reader->from < reader->end && now_ns < pull_scan_until_ns(call)) {
+        list_append(reader->put_off ? &at->woken : &at->scanning, &pull->woken);
         return;
     }
-    if (may_go_on && pull->from == pull->end && now_ns < pull->wait_until_ns) {
+    if (may_go_on && reader->from == reader->end && now_ns < pull->wait_until_ns) {
         park(call, at);
         return;
     }
@@ -244,7 +234,7 @@ void pull_serve_woken(struct core *core)
     struct list woken;
     list_init(&woken);
     list_move_all(&woken, &core->woken);
-    pull_scans_begin(&core->scans);
+    filter_scans_begin(&core->scans);
     struct list *link;
     while ((link = list_first(&woken)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, pull.woken);
@@ -283,7 +273,7 @@ void pull_cancel(struct call *call)
 {
     struct pull_call *pull = &call->pull;
     struct core *home = call->home;
-    struct core *owner = pull->shard->core;
+    struct core *owner = pull->reader.shard->core;
     if (pull->ended || pull->cancel_under_way) {
         return;
     }
@@ -310,20 +300,16 @@ void pull_resume_held(struct session *session)
     while ((link = list_first(&held)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, pull.held);
         list_remove(link);
-        call_forward(call, call->home, call->pull.shard->core, pull_serve);
+        call_forward(call, call->home, call->pull.reader.shard->core, pull_serve);
     }
 }
 
 void pull_init(struct call *call, const struct topic *topic, uint16_t queue)
 {
     struct pull_call *pull = &call->pull;
-    *pull = (struct pull_call){.waiter = {.woken = waiter_woken},
-                               .timer = {.fired = timer_fired},
-                               .shard = call->home->cores->shard[topic_shard(topic, queue)],
-                               .topic_id = topic->id,
-                               .queue = queue,
-                               .messages_max = MESSAGES_PER_CALL_MAX,
-                               .bytes_max = PULL_BYTES_DEFAULT};
+    struct shard *shard = call->home->cores->shard[topic_shard(topic, queue)];
+    *pull = (struct pull_call){.waiter = {.woken = waiter_woken}, .timer = {.fired = timer_fired}};
+    queue_reader_init(&pull->reader, shard, topic->id, queue, PULL_BYTES_DEFAULT);
     list_init(&pull->waiter.link);
     list_init(&pull->woken);
     list_init(&pull->held);
@@ -373,8 +359,8 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     }
     pull_init(call, topic, (uint16_t)queue);
     struct pull_call *pull = &call->pull;
-    pull->messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
-    pull->bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
+    pull->reader.messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
+    pull->reader.bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
     pull->has_epoch = arguments_has(arguments, ARGUMENT_EPOCH);
     pull->epoch = (uint32_t)arguments_number(arguments, ARGUMENT_EPOCH);
     uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
@@ -410,14 +396,14 @@ void pull_run(struct call *call, const struct arguments *arguments)
         call_refuse(call, &refusal);
         return;
     }
-    if (pull_filter_read(call, arguments, &refusal) != OK) {
+    if (pull_read_filter(call, arguments, &refusal) != OK) {
         call_refuse(call, &refusal);
         return;
     }
     call->method = METHOD_PULL;
     call_drop_buffer(call);
     struct core *home = call->home;
-    struct core *owner = pull->shard->core;
+    struct core *owner = pull->reader.shard->core;
     if (may_wait) {
         count_as_waiting(call);
     }

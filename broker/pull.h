@@ -18,7 +18,7 @@
  * COLD is no waiting for messages: it is as long as a disk needs, and nothing ends it early.
  *
  * With a filter (proto/filter.h) serving is looking through what is there, a bounded part each turn
- * (broker/pull_filter.h): with nothing found it is served again in the next turn from where it has come
+ * (broker/filter_scan.h): with nothing found it is served again in the next turn from where it has come
  * to, for PULL_SCAN_MS_MAX or as long as it may wait; at the end of the queue it parks.
  *
  * A poll, a pull that may wait, counts as waiting until it is answered.
@@ -31,6 +31,7 @@
 #ifndef BROKER_PULL_H
 #define BROKER_PULL_H
 
+#include "broker/queue_reader.h"
 #include "net/reactor.h"
 #include "proto/arguments.h"
 #include "proto/base/list.h"
@@ -42,10 +43,11 @@
 
 struct call;
 struct core;
-struct filter;
 struct session;
-struct shard;
 struct topic;
+
+/* A pull that may not wait looks through what is there for so long, until it says how far it came. */
+enum { PULL_SCAN_MS_MAX = 100 };
 
 /* Where a pull begins. */
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
@@ -61,37 +63,17 @@ struct pull_call {
     struct queue_waiter waiter; /* while parked */
     struct timer timer;         /* while parked */
     struct list woken;          /* core->woken: is served at the turn's end */
-    struct warm_waiter warm;    /* while what it reads is brought into the page cache */
-    void (*again)(struct call *call, struct core *at); /* goes on with it then */
-    struct cold_range cold;                            /* what that was, to be compared only */
-    uint32_t cold_tries;                               /* so often in a row it was the same */
-    uint32_t cold_rounds;                              /* so often it was anything */
-    bool is_cold;                                      /* it waits for that */
-    bool unreadable;                                   /* the disk could not give it */
+    void (*again)(struct call *call, struct core *at); /* reads again when it is cold no more */
 
     /* Whose the call is. */
-    struct shard *shard;
-    struct run_list *runs;  /* what to send; NULL: nothing */
-    struct filter *filter;  /* NULL: wants every message; home's to destroy */
-    uint64_t at;            /* the offset, or the time in ms */
-    uint64_t first;         /* resolved */
-    uint64_t from;          /* what lies before it was looked at, and is not wanted */
-    uint64_t next;          /* where the client goes on */
-    uint64_t end;           /* what was visible when it was served */
-    uint64_t detail;        /* of the error: the offset to resume at, or the first that is kept */
-    uint64_t wait_until_ns; /* 0: does not wait */
-    uint64_t bytes_max;
-    uint32_t messages_max;
-    uint32_t topic_id;
+    struct queue_reader reader; /* its filter is home's to destroy */
+    uint64_t at;                /* the offset, or the time in ms */
+    uint64_t first;             /* resolved */
+    uint64_t wait_until_ns;     /* 0: does not wait */
     uint32_t epoch;
-    uint16_t queue;
     enum pull_place place;
-    enum error error;
     bool has_epoch;
     bool parked;
-    bool one_by_one; /* among the next messages is one that the disk could not give */
-    bool put_off;    /* by its filter: nothing of this turn was left for it */
-    bool cancelled;  /* before it was served: it must not park */
 };
 
 /* The method. */
@@ -111,15 +93,18 @@ void pull_serve_woken(struct core *core);
  * calls call_end() again. For call_end(). */
 bool pull_release(struct call *call);
 
-/* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads its runs
- * on the owner into `runs` and `error`, or, where the disk is needed first, answers false and runs
+/* For find.c, which travels the same way: makes an empty pull of `queue` of a topic; reads on
+ * the owner what its reader has then, or, where the disk is needed first, answers false and runs
  * `again` later; answers its error, at home, with what there is to know about it. */
 void pull_init(struct call *call, const struct topic *topic, uint16_t queue);
 bool pull_read(struct call *call, struct core *at,
                void (*again)(struct call *call, struct core *at));
 void pull_refuse(struct call *call);
 
-/* For pull_filter.c: whether it reads in the loop what the disk has to give. */
-bool pull_may_wait(const struct pull_call *pull);
+/* For pull.c: reads the argument `filter`, the reader's then, or NULL where every message is wanted; until
+ * when a pull goes on looking through what is there. */
+enum error pull_read_filter(struct call *call, const struct arguments *arguments,
+                            struct refusal *refusal);
+uint64_t pull_scan_until_ns(const struct call *call);
 
 #endif

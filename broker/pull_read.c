@@ -1,31 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pull_read.c - what a pull reads of its queue, at the core of the shard, and how it waits for the disk. */
+/* pull_read.c - what a pull reads: its filter, where it begins, and on from there. */
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/pull.h"
-#include "broker/pull_filter.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
+#include "proto/filter.h"
 
-enum {
-    /* The same that was warmed so often in a row and is gone again each time: memory is so short that
-     * waiting for the disk is all that is left. */
-    COLD_TRIES_MAX = 3,
-    /* The same of whatever it was: a search of ten thousand segments needs no more. */
-    COLD_ROUNDS_MAX = 256
-};
+#define NS_PER_MS UINT64_C(1000000)
 
-bool pull_may_wait(const struct pull_call *pull)
+enum error pull_read_filter(struct call *call, const struct arguments *arguments,
+                            struct refusal *refusal)
 {
-    return pull->cold_tries >= COLD_TRIES_MAX || pull->cold_rounds >= COLD_ROUNDS_MAX;
+    if (!arguments_has(arguments, ARGUMENT_FILTER)) {
+        return OK;
+    }
+    struct filter *filter = NULL;
+    enum error error = filter_create(arguments_bytes(arguments, ARGUMENT_FILTER), &filter, refusal);
+    if (error == OK && filter_wants_all(filter)) {
+        filter_destroy(filter);
+        filter = NULL;
+    }
+    call->pull.reader.filter = filter;
+    return error;
+}
+
+uint64_t pull_scan_until_ns(const struct call *call)
+{
+    uint64_t until_ns = call->arrived_ns + PULL_SCAN_MS_MAX * NS_PER_MS;
+    until_ns = until_ns > call->pull.wait_until_ns ? until_ns : call->pull.wait_until_ns;
+    return until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
 }
 
 /* Where the pull begins, by what it asked for. With something in `cold` it is not known yet. */
 static enum error resolve(struct pull_call *pull, struct queue *queue,
                           const struct queue_state *state, struct cold_range *cold)
 {
-    struct commit_log *log = pull->shard->log;
-    struct cold_range *cold_or_wait = pull_may_wait(pull) ? NULL : cold;
+    struct queue_reader *reader = &pull->reader;
+    struct commit_log *log = reader->shard->log;
+    struct cold_range *cold_or_wait = queue_reader_may_wait(reader) ? NULL : cold;
     switch (pull->place) {
     case PULL_FIRST:
         pull->at = state->first; /* Until it is read: retention may come before. */
@@ -49,10 +62,10 @@ static enum error resolve(struct pull_call *pull, struct queue *queue,
     pull->first = pull->at;
     if (pull->has_epoch && pull->first > state->first) {
         const struct last_seen last_seen = {pull->first, pull->epoch};
-        if (!commit_log_find_epoch(log, queue, &last_seen, cold_or_wait, &pull->detail)) {
+        if (!commit_log_find_epoch(log, queue, &last_seen, cold_or_wait, &reader->detail)) {
             return OK;
         }
-        if (pull->detail != pull->first) {
+        if (reader->detail != pull->first) {
             return ERROR_TRUNCATED;
         }
     }
@@ -60,118 +73,52 @@ static enum error resolve(struct pull_call *pull, struct queue *queue,
     return OK;
 }
 
-/* What a program needs to know to go on after `error`. */
-static uint64_t error_detail(const struct pull_call *pull, enum error error,
-                             const struct queue_state *state)
-{
-    switch (error) {
-    case ERROR_OFFSET_TOO_SMALL:
-        return state->first;
-    case ERROR_TRUNCATED:
-        return state->visible;
-    default:
-        return pull->from + 1;
-    }
-}
-
-static void warmed(struct warm_waiter *waiter, int error)
-{
-    struct call *call = CONTAINER_OF(waiter, struct call, pull.warm);
-    call->pull.is_cold = false;
-    call->pull.unreadable = error != 0;
-    call->pull.again(call, call->pull.shard->core);
-}
-
-static void have_warmed(struct pull_call *pull, const struct cold_range *cold)
-{
-    struct cold_range *last = &pull->cold;
-    bool is_same = last->segment == cold->segment && last->of_index == cold->of_index &&
-                   last->offset == cold->offset;
-    pull->cold_tries = is_same ? pull->cold_tries + 1 : 1;
-    pull->cold_rounds++;
-    pull->cold = *cold;
-    pull->warm.warmed = warmed;
-    pull->is_cold = true;
-    commit_log_warm(pull->shard->log, cold, &pull->warm);
-}
-
-/* Runs of what may be sent now. OK without runs: nothing is there yet, or `cold_out` says what is to be
- * warmed first. */
-static enum error read_runs(struct call *call, struct core *at, struct queue *queue,
-                            struct cold_range *cold_out)
-{
-    struct pull_call *pull = &call->pull;
-    const struct read_limits limits = {.offset = pull->from,
-                                       .messages_max = pull->one_by_one ? 1 : pull->messages_max,
-                                       .bytes_max = pull->bytes_max,
-                                       .may_wait = pull_may_wait(pull)};
-    struct run_list *runs = pool_take(&at->run_lists);
-    enum error error = commit_log_read(pull->shard->log, queue, &limits, runs);
-    if (error == OK && runs->messages > 0) {
-        pull->runs = runs;
-        pull->next = runs->next;
-        return OK;
-    }
-    if (error == OK) {
-        *cold_out = runs->cold;
-    }
-    pool_give(&at->run_lists, runs);
-    return error;
-}
-
 /* It goes on where it has come to, which is behind where it begins. */
 static void stand(struct pull_call *pull)
 {
-    pull->from = pull->from > pull->first ? pull->from : pull->first;
-    pull->next = pull->from;
+    struct queue_reader *reader = &pull->reader;
+    reader->from = reader->from > pull->first ? reader->from : pull->first;
+    reader->next = reader->from;
 }
 
-/* Whether what it tries to read is one message. */
-static bool reads_one(const struct pull_call *pull)
+static void read_again(struct queue_reader *reader, struct core *at)
 {
-    return pull->one_by_one || (pull->messages_max == 1 && pull->filter == NULL);
+    struct call *call = CONTAINER_OF(reader, struct call, pull.reader);
+    call->pull.again(call, at);
 }
 
 bool pull_read(struct call *call, struct core *at,
                void (*again)(struct call *call, struct core *at))
 {
     struct pull_call *pull = &call->pull;
-    struct queue *queue = commit_log_queue_find(pull->shard->log, pull->topic_id, pull->queue);
+    struct queue_reader *reader = &pull->reader;
+    struct queue *queue =
+        commit_log_queue_find(reader->shard->log, reader->topic_id, reader->queue);
+    pull->again = again;
+    reader->again = read_again;
     if (queue == NULL) {
-        pull->error = ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
+        reader->error = ERROR_TOPIC_NOT_FOUND; /* deleted while the call was on its way or waited */
         return true;
     }
-    if (pull->cold_rounds > 0 && (pull->cancelled || at->draining)) {
-        pull->error = pull->cancelled ? OK : ERROR_STOPPING;
+    if (!queue_reader_goes_on(reader, at)) {
         stand(pull);
+        reader->detail = reader->from + 1;
         return true;
     }
-    if (pull->unreadable && reads_one(pull)) {
-        stand(pull);
-        pull->error = ERROR_IO_FAILED;
-        pull->detail = pull->from + 1;
-        return true;
-    }
-    /* One bad page must not hide the messages before it. */
-    pull->one_by_one = pull->one_by_one || pull->unreadable;
-    pull->unreadable = false;
     struct queue_state state = queue_state(queue);
     struct cold_range cold = {.segment = NULL};
-    pull->end = state.visible;
-    pull->error = resolve(pull, queue, &state, &cold);
-    if (pull->error == OK && cold.segment == NULL) {
+    reader->end = state.visible;
+    reader->error = resolve(pull, queue, &state, &cold);
+    if (cold.segment != NULL) {
+        queue_reader_warm(reader, &cold);
+        return false;
+    }
+    if (reader->error == OK) {
         stand(pull);
-        pull->error = pull->filter == NULL ? read_runs(call, at, queue, &cold)
-                                           : pull_filter_scan(call, at, queue, &cold);
-        pull->detail = pull->error == OK ? 0 : error_detail(pull, pull->error, &state);
+        if (!queue_reader_read(reader, at)) {
+            return false;
+        }
     }
-    if (cold.segment == NULL) {
-        pull->place = pull->place == PULL_FIRST && !pull->put_off ? PULL_OFFSET : pull->place;
-        pull->cold_tries = 0;
-        pull->cold_rounds = 0;
-        return true;
-    }
-    pull->again = again;
-    have_warmed(pull, &cold);
-    return false;
+    pull->place = pull->place == PULL_FIRST && !reader->put_off ? PULL_OFFSET : pull->place;
+    return true;
 }

@@ -47,8 +47,11 @@ static_assert(RECORD_PLACE_EXTRA == RECORD_PLACE_BORN_AT + 9, "u64 takes 9 bytes
 
 /* ---- building ---- */
 
-uint32_t record_build_head(uint8_t *to, const struct record_fields *fields, struct bytes extra,
-                           uint32_t message_bytes)
+/* Inlined, so that there is one for no extra, whose sizes are known. */
+static inline __attribute__((always_inline)) uint32_t build_head(uint8_t *to,
+                                                                 const struct record_fields *fields,
+                                                                 struct bytes extra,
+                                                                 uint32_t message_bytes)
 {
     ASSERT(fields->kind >= RECORD_MESSAGE && fields->kind <= RECORD_SEGMENT);
     ASSERT(extra.length <= EXTRA_BYTES_MAX);
@@ -74,6 +77,15 @@ uint32_t record_build_head(uint8_t *to, const struct record_fields *fields, stru
     store_u32(to + RECORD_PLACE_HEAD_CRC + 1,
               crc32c(to + HEAD_CRC_FROM, head_bytes - HEAD_CRC_FROM));
     return head_bytes;
+}
+
+uint32_t record_build_head(uint8_t *to, const struct record_fields *fields, struct bytes extra,
+                           uint32_t message_bytes)
+{
+    if (__builtin_expect(extra.length == 0, 1)) {
+        return build_head(to, fields, bytes_make(NULL, 0), message_bytes);
+    }
+    return build_head(to, fields, extra, message_bytes);
 }
 
 uint32_t record_build_own(uint8_t *to, struct record_fields *fields, struct bytes content)

@@ -221,13 +221,9 @@ static inline bool fits_message(const struct commit_log *log, uint32_t bytes)
 }
 
 static inline bool put_message(struct commit_log *log, struct queue *queue,
-                               const struct append *append, uint32_t number)
+                               const struct append *append, uint32_t number, uint32_t head_bytes)
 {
     const struct append_message *message = &append->messages[number];
-    uint32_t head_bytes = RECORD_HEAD_BYTES;
-    if (__builtin_expect(append->extra.length > 0, 0)) {
-        head_bytes = record_size_for(append->extra.length, 0);
-    }
     uint32_t size = head_bytes + message->length;
     if (__builtin_expect(!fits_message(log, size), 0) && !log_roll(log, size)) {
         return false;
@@ -273,17 +269,17 @@ static inline bool put_message(struct commit_log *log, struct queue *queue,
 static bool put_append(struct commit_log *log, struct queue *queue, struct append *append)
 {
     uint32_t number = queue->appended;
+    uint32_t head_bytes = record_size_for(append->extra.length, 0);
     while (number < append->count) {
-        if (!put_message(log, queue, append, number)) {
+        if (!put_message(log, queue, append, number, head_bytes)) {
             queue->appended = number;
             return false;
         }
-        uint32_t size = record_size_for(append->extra.length, append->messages[number].length);
         if (number++ == 0) {
-            append->position = log->end - size;
+            append->position = log->end - head_bytes - append->messages[0].length;
         }
         queue->written_next++;
-        log->pending_bytes -= size;
+        log->pending_bytes -= head_bytes + append->messages[number - 1].length;
     }
     queue->appended = 0;
     return true;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pull_filter.c - candidates from the index, then what of them is wanted. */
-#include "broker/pull_filter.h"
+/* filter_scan.c - candidates from the index, then what of them is wanted. */
+#include "broker/filter_scan.h"
 
-#include "broker/call.h"
 #include "broker/core.h"
 #include "broker/delivery.h"
+#include "broker/queue_reader.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
 #include "proto/filter.h"
@@ -13,18 +13,16 @@
 
 #include <stdlib.h>
 
-#define NS_PER_MS UINT64_C(1000000)
-
 /* The clock is looked at once in so many messages: a few microseconds of them. */
 enum { MESSAGES_A_CLOCK = 16 };
 
-static_assert(PULL_SCAN_WINDOW_BYTES > RECORD_HEAD_BYTES_MAX + 1 + (TAG_BYTES_MAX + 5) + 5 +
-                                           KEYS_MAX * (KEY_BYTES_MAX + 5) + PROPERTIES_BYTES_MAX,
+static_assert(FILTER_SCAN_WINDOW_BYTES > RECORD_HEAD_BYTES_MAX + 1 + (TAG_BYTES_MAX + 5) + 5 +
+                                             KEYS_MAX * (KEY_BYTES_MAX + 5) + PROPERTIES_BYTES_MAX,
               "everything before a body fits, with headers longer than need be");
 
 /* One look through candidates. */
 struct sieve {
-    struct call *call;
+    struct queue_reader *reader;
     struct core *at;
     struct run_list *wanted;
     const struct run *run; /* what the window is of */
@@ -82,10 +80,10 @@ static enum error look_at(struct sieve *sieve, uint32_t place, uint32_t read_byt
                 return ERROR_CORRUPT;
             }
         }
-        if (least == PULL_SCAN_WINDOW_BYTES) {
+        if (least == FILTER_SCAN_WINDOW_BYTES) {
             return ERROR_CORRUPT; /* more than any record has before its body */
         }
-        least = PULL_SCAN_WINDOW_BYTES;
+        least = FILTER_SCAN_WINDOW_BYTES;
     }
 }
 
@@ -100,18 +98,18 @@ static bool has_time(struct sieve *sieve)
 /* False: there is no room for it. */
 static bool add(struct sieve *sieve, const struct run *record)
 {
-    const struct pull_call *pull = &sieve->call->pull;
+    const struct queue_reader *reader = sieve->reader;
     struct run_list *wanted = sieve->wanted;
-    bool fits = wanted->messages == 0 || wanted->bytes + record->bytes <= pull->bytes_max;
-    return wanted->messages < pull->messages_max && fits && run_list_add(wanted, record);
+    bool fits = wanted->messages == 0 || wanted->bytes + record->bytes <= reader->bytes_max;
+    return wanted->messages < reader->messages_max && fits && run_list_add(wanted, record);
 }
 
 /* Whether the record at `place` is the one that the index says it is. */
 static bool belongs(const struct sieve *sieve, uint32_t place, uint64_t offset,
                     const struct record_view *view)
 {
-    const struct pull_call *pull = &sieve->call->pull;
-    return view->fields.topic == pull->topic_id && view->fields.queue == pull->queue &&
+    const struct queue_reader *reader = sieve->reader;
+    return view->fields.topic == reader->topic_id && view->fields.queue == reader->queue &&
            view->fields.offset == offset &&
            view->fields.size <= sieve->run->place + sieve->run->bytes - place;
 }
@@ -119,9 +117,9 @@ static bool belongs(const struct sieve *sieve, uint32_t place, uint64_t offset,
 /* Looks through one run. False: it ends here, at `*next`, for want of time or room or with an error. */
 static bool sift_run(struct sieve *sieve, const struct run *run, uint64_t *next, enum error *error)
 {
-    const struct pull_call *pull = &sieve->call->pull;
+    const struct queue_reader *reader = sieve->reader;
     uint32_t place = run->place;
-    uint32_t read_bytes = PULL_SCAN_WINDOW_BYTES;
+    uint32_t read_bytes = FILTER_SCAN_WINDOW_BYTES;
     sieve->run = run;
     sieve->begin = run->place;
     sieve->length = 0;
@@ -137,7 +135,7 @@ static bool sift_run(struct sieve *sieve, const struct run *run, uint64_t *next,
             return false;
         }
         const struct run record = {run->segment, place, view.fields.size, 1, *next};
-        if (filter_wants(pull->filter, &labels) && !add(sieve, &record)) {
+        if (filter_wants(reader->filter, &labels) && !add(sieve, &record)) {
             return false;
         }
         place += view.fields.size;
@@ -145,8 +143,8 @@ static bool sift_run(struct sieve *sieve, const struct run *run, uint64_t *next,
         if (!has_time(sieve)) {
             return false;
         }
-        read_bytes = view.fields.size < PULL_SCAN_GLANCE_BYTES ? PULL_SCAN_WINDOW_BYTES
-                                                               : PULL_SCAN_GLANCE_BYTES;
+        read_bytes = view.fields.size < FILTER_SCAN_GLANCE_BYTES ? FILTER_SCAN_WINDOW_BYTES
+                                                                 : FILTER_SCAN_GLANCE_BYTES;
     }
     return true;
 }
@@ -165,57 +163,59 @@ static uint64_t sift(struct sieve *sieve, const struct run_list *candidates, enu
 
 static bool may_look(struct core *at)
 {
-    struct pull_scans *scans = &at->scans;
+    struct filter_scans *scans = &at->scans;
     if (scans->window == NULL) {
-        scans->window = malloc(PULL_SCAN_WINDOW_BYTES);
+        scans->window = malloc(FILTER_SCAN_WINDOW_BYTES);
         ASSERT(scans->window != NULL);
-        pull_scans_begin(scans);
+        filter_scans_begin(scans);
     }
     if (scans->until_ns == 0) {
-        scans->until_ns = reactor_clock_ns(at->reactor) + PULL_SCAN_NS_MAX;
+        scans->until_ns = reactor_clock_ns(at->reactor) + FILTER_SCAN_NS_MAX;
     }
     return scans->messages_left > 0 && reactor_clock_ns(at->reactor) < scans->until_ns;
 }
 
-/* What was found and how far it came, as the pull's. */
+/* What was found and how far it came, as the reader's. */
 static void conclude(struct sieve *sieve, uint64_t next)
 {
-    struct pull_call *pull = &sieve->call->pull;
+    struct queue_reader *reader = sieve->reader;
     struct core *at = sieve->at;
-    uint32_t looked_at = (uint32_t)(next - pull->from);
+    uint32_t looked_at = (uint32_t)(next - reader->from);
     at->counters.filtered_messages += looked_at - sieve->wanted->messages;
     at->scans.messages_left -=
         looked_at < at->scans.messages_left ? looked_at : at->scans.messages_left;
-    pull->next = next;
+    reader->next = next;
     if (sieve->wanted->messages > 0) {
-        pull->runs = sieve->wanted;
+        reader->runs = sieve->wanted;
         return;
     }
-    pull->from = next;
+    reader->from = next;
     pool_give(&at->run_lists, sieve->wanted);
 }
 
-enum error pull_filter_scan(struct call *call, struct core *at, struct queue *queue,
-                            struct cold_range *cold_out)
+enum error filter_scan(struct queue_reader *reader, struct core *at, struct queue *queue,
+                       struct cold_range *cold_out)
 {
-    struct pull_call *pull = &call->pull;
-    pull->put_off = !may_look(at);
-    if (pull->put_off) {
+    reader->put_off = !may_look(at);
+    if (reader->put_off) {
         return OK;
     }
-    const struct read_limits limits = {.offset = pull->from,
+    const struct read_limits limits = {.offset = reader->from,
                                        .messages_max =
-                                           pull->one_by_one ? 1 : PULL_SCAN_MESSAGES_MAX,
-                                       .bytes_max = PULL_SCAN_BYTES_MAX,
-                                       .may_wait = pull_may_wait(pull)};
-    const struct read_selection selection = {pull->filter, at->scans.messages_left};
+                                           reader->one_by_one ? 1 : FILTER_SCAN_MESSAGES_MAX,
+                                       .bytes_max = FILTER_SCAN_BYTES_MAX,
+                                       .may_wait = queue_reader_may_wait(reader)};
+    uint64_t left = reader->until - reader->from;
+    uint32_t most = at->scans.messages_left;
+    const struct read_selection selection = {reader->filter, left < most ? (uint32_t)left : most};
     struct run_list *candidates = pool_take(&at->run_lists);
-    enum error error = commit_log_select(pull->shard->log, queue, &limits, &selection, candidates);
+    enum error error =
+        commit_log_select(reader->shard->log, queue, &limits, &selection, candidates);
     if (error != OK) {
         pool_give(&at->run_lists, candidates);
         return error;
     }
-    struct sieve sieve = {.call = call, .at = at, .wanted = pool_take(&at->run_lists)};
+    struct sieve sieve = {.reader = reader, .at = at, .wanted = pool_take(&at->run_lists)};
     sieve.wanted->count = 0;
     sieve.wanted->messages = 0;
     sieve.wanted->bytes = 0;
@@ -225,41 +225,18 @@ enum error pull_filter_scan(struct call *call, struct core *at, struct queue *qu
     pool_give(&at->run_lists, candidates);
     conclude(&sieve, next);
     /* What is in order before something broken is delivered first. */
-    return pull->runs == NULL ? error : OK;
+    return reader->runs == NULL ? error : OK;
 }
 
 /* --------------------------------------------------------------- the rest */
 
-void pull_scans_begin(struct pull_scans *scans)
+void filter_scans_begin(struct filter_scans *scans)
 {
-    scans->messages_left = PULL_SCAN_MESSAGES_MAX;
+    scans->messages_left = FILTER_SCAN_MESSAGES_MAX;
     scans->until_ns = 0;
 }
 
-void pull_scans_deinit(struct pull_scans *scans)
+void filter_scans_deinit(struct filter_scans *scans)
 {
     free(scans->window);
-}
-
-uint64_t pull_filter_until_ns(const struct call *call)
-{
-    uint64_t until_ns = call->arrived_ns + PULL_SCAN_MS_MAX * NS_PER_MS;
-    until_ns = until_ns > call->pull.wait_until_ns ? until_ns : call->pull.wait_until_ns;
-    return until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
-}
-
-enum error pull_filter_read(struct call *call, const struct arguments *arguments,
-                            struct refusal *refusal)
-{
-    if (!arguments_has(arguments, ARGUMENT_FILTER)) {
-        return OK;
-    }
-    struct filter *filter = NULL;
-    enum error error = filter_create(arguments_bytes(arguments, ARGUMENT_FILTER), &filter, refusal);
-    if (error == OK && filter_wants_all(filter)) {
-        filter_destroy(filter);
-        filter = NULL;
-    }
-    call->pull.filter = filter;
-    return error;
 }
