@@ -41,7 +41,7 @@ struct core;
 struct directory;
 struct queue_choices;
 struct shard;
-struct topic_changes;
+struct catalogue_changes;
 
 /* Message lists of big produce calls come in these sizes; smaller ones lie in the call. */
 enum { SPAN_CLASSES = 4 };
@@ -104,7 +104,7 @@ struct cores {
     uint32_t shard_count;
     struct shard *shard[SHARDS_MAX];
     struct core_mesh *mesh;
-    struct topic_changes *changes; /* core 0's: topics being put or deleted */
+    struct catalogue_changes *changes; /* core 0's: topics and groups being changed */
 
     /* Who we are: set by who starts the broker, before the cores run. */
     char name[BROKER_NAME_BYTES_MAX + 1];

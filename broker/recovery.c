@@ -5,6 +5,7 @@
 #include "broker/recovery.h"
 
 #include "broker/catalogue.h"
+#include "broker/groups.h"
 #include "broker/repair.h"
 #include "broker/shard.h"
 #include "proto/base/log.h"
@@ -423,6 +424,19 @@ static void found_topic(void *context, struct topic *topic)
     options->topic(options->context, topic);
 }
 
+static void found_group(void *context, struct group *group)
+{
+    const struct recovery_options *options = context;
+    options->group(options->context, group);
+}
+
+static void group_was_put(void *context, uint32_t shard, const struct group *group,
+                          const struct group *old)
+{
+    const struct recovery_options *options = context;
+    groups_put(options->cores->shard[shard], group, old);
+}
+
 static bool repair(const struct recovery_options *options, uint64_t read_only, char *error,
                    size_t error_bytes)
 {
@@ -434,6 +448,8 @@ static bool repair(const struct recovery_options *options, uint64_t read_only, c
         .read_only = read_only,
         .append = append_repair,
         .topic = found_topic,
+        .group = found_group,
+        .group_put = group_was_put,
         .context = (void *)options,
     };
     for (uint32_t i = 0; i < cores->shard_count; i++) {
@@ -445,9 +461,10 @@ static bool repair(const struct recovery_options *options, uint64_t read_only, c
         return false;
     }
     if (appended > 0) {
-        log_info("the catalogue was repaired: %u records of topics written again where a crash had "
-                 "cut them off",
-                 appended);
+        log_info(
+            "the catalogue was repaired: %u records of topics and groups written again where a crash had "
+            "cut them off",
+            appended);
     }
     if ((read_only & 1) == 0) {
         record_settings(options);
