@@ -462,8 +462,8 @@ static bool repair(const struct recovery_options *options, uint64_t read_only, c
     }
     if (appended > 0) {
         log_info(
-            "the catalogue was repaired: %u records of topics and groups written again where a crash had "
-            "cut them off",
+            "the catalogue was repaired: %u records of topics and groups written where they were "
+            "missing, as after a crash or in new shards",
             appended);
     }
     if ((read_only & 1) == 0) {
