@@ -23,6 +23,10 @@ void hello_run(struct call *call, const struct arguments *arguments)
     if (arguments_has(arguments, ARGUMENT_ERRORS)) {
         call->session->error_form = (enum error_form)arguments_number(arguments, ARGUMENT_ERRORS);
     }
+    if (arguments_has(arguments, ARGUMENT_RELEASE_ON_CLOSE)) {
+        call->session->release_on_close =
+            arguments_number(arguments, ARGUMENT_RELEASE_ON_CLOSE) != 0;
+    }
     uint8_t buffer[HELLO_BYTES_MAX];
     struct writer writer = writer_over(buffer, sizeof(buffer));
     writer_put_map(&writer, 7);
@@ -45,8 +49,15 @@ void cancel_run(struct call *call, const struct arguments *arguments)
     uint64_t msgid = arguments_number(arguments, ARGUMENT_MSGID);
     LIST_FOREACH (link, &call->session->calls) {
         struct call *other = CONTAINER_OF(link, struct call, link);
-        if (other->method == METHOD_PULL && other->msgid == msgid && !other->one_way) {
+        if (other->msgid != msgid || other->one_way) {
+            continue;
+        }
+        if (other->method == METHOD_PULL) {
             pull_cancel(other);
+            break;
+        }
+        if (other->method == METHOD_RECEIVE) {
+            receive_cancel(other);
             break;
         }
     }

@@ -7,20 +7,22 @@
  *     1. accepting is cancelled, the listeners closed
  *     2. every core drains: what was asked is answered, then its connections close; after DRAIN_MS
  *        they are closed as they are
- *     3. changes of topics that nobody waits for end, leases are released
+ *     3. changes of the catalogue that nobody waits for end, leases are released
  *     4. every log is written, synced and closed, on its core
  *     5. `stopped`
  */
 #include "broker/broker.h"
 
 #include "broker/catalogue.h"
+#include "broker/catalogue_change.h"
 #include "broker/core.h"
+#include "broker/dead_letter.h"
 #include "broker/directory.h"
+#include "broker/groups.h"
 #include "broker/lease.h"
 #include "broker/limits.h"
 #include "broker/recovery.h"
 #include "broker/shard.h"
-#include "broker/topic_change.h"
 #include "net/reactor.h"
 #include "proto/base/log.h"
 #include "storage/commit_log.h"
@@ -50,7 +52,7 @@ struct broker {
     struct cores *cores;
     struct directory *directories; /* one a core */
     struct leases *leases;
-    struct topic_changes *changes;
+    struct catalogue_changes *changes;
     uint32_t epoch;
     uint64_t recovery_ms;
     struct broker_listener listeners[LISTENERS_MAX];
@@ -91,6 +93,20 @@ static void found_topic(void *context, struct topic *topic)
     }
 }
 
+/* The same of a group. */
+static void found_group(void *context, struct group *group)
+{
+    struct broker *broker = context;
+    for (uint32_t i = 0; i < broker->cores->count; i++) {
+        struct directory *directory = &broker->directories[i];
+        const struct group *namesake = directory_find_group(directory, group->name);
+        if (namesake != NULL && namesake->id != group->id) {
+            directory_remove_group(directory, namesake->id);
+        }
+        directory_put_group(directory, group);
+    }
+}
+
 static void make_cores(struct broker *broker)
 {
     const struct broker_options *options = &broker->options;
@@ -118,6 +134,7 @@ static bool recover(struct broker *broker, struct recovery_result *result, char 
         .log_failed = failed,
         .log_owner = broker,
         .topic = found_topic,
+        .group = found_group,
         .context = broker,
     };
     return recovery_run(&options, result, error, error_bytes);
@@ -152,6 +169,9 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
     broker->epoch = result.epoch;
     broker->recovery_ms = result.took_ns / NS_PER_MS;
     broker->cores->epoch = result.epoch;
+    for (uint32_t i = 0; i < options->shard_count; i++) {
+        groups_attach(broker->cores->shard[i]->groups);
+    }
     const struct leases_options leases = {
         .reactor = options->reactors[0],
         .directory = &broker->directories[0],
@@ -163,11 +183,11 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
         .owner = broker,
     };
     broker->leases = leases_create(&leases);
-    const struct topic_rules rules = {
+    const struct catalogue_rules rules = {
         .shard_count = options->shard_count,
         .read_only = result.read_only,
     };
-    broker->changes = topic_changes_create(broker->cores->core[0], broker->leases, &rules);
+    broker->changes = catalogue_changes_create(broker->cores->core[0], broker->leases, &rules);
     broker->cores->changes = broker->changes;
     *broker_out = broker;
     return true;
@@ -179,7 +199,7 @@ void broker_destroy(struct broker *broker)
         return;
     }
     ASSERT(broker->listening == 0);
-    topic_changes_destroy(broker->changes);
+    catalogue_changes_destroy(broker->changes);
     leases_destroy(broker->leases);
     recovery_close(broker->cores);
     cores_destroy(broker->cores);
@@ -352,6 +372,8 @@ static void deliver_close_log(const struct core_message *message, void *core)
 {
     (void)core;
     struct log_closing *closing = message->object;
+    groups_stop(closing->shard->groups);
+    dead_letters_stop(closing->shard->groups);
     commit_log_close(closing->shard->log, log_closed, closing);
 }
 
@@ -383,7 +405,7 @@ static void deliver_drained(const struct core_message *message, void *core)
         return;
     }
     timer_stop(broker->options.reactors[0], &broker->drain_timer);
-    topic_changes_stop(broker->changes, changes_stopped, broker);
+    catalogue_changes_stop(broker->changes, changes_stopped, broker);
 }
 
 static void drained(struct core *core, void *owner)

@@ -182,6 +182,13 @@ void call_end(struct call *call)
         if (!pull_release(call)) {
             return;
         }
+    } else if (call->method == METHOD_RECEIVE) {
+        if (!receive_release(call)) {
+            return;
+        }
+    } else if (call->method == METHOD_ACK || call->method == METHOD_NACK ||
+               call->method == METHOD_EXTEND) {
+        settle_release(call);
     }
     list_remove(&call->link);
     pool_give(&call->home->calls, call);

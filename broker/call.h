@@ -26,6 +26,8 @@
 
 #include "broker/produce.h"
 #include "broker/pull.h"
+#include "broker/receive.h"
+#include "broker/settle.h"
 #include "proto/arguments.h"
 #include "proto/base/bytes.h"
 #include "proto/base/list.h"
@@ -63,7 +65,9 @@ struct call {
     union {
         struct produce_call produce;
         struct pull_call pull;
-        void *own; /* any other method's; freed by the method before the call ends */
+        struct receive_call receive;
+        struct settling settling; /* ack, nack, extend */
+        void *own;                /* any other method's; freed by the method before the call ends */
     };
 };
 

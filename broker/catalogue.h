@@ -51,6 +51,12 @@ struct commit_log;
 /* Longest name and value of a setting. */
 #define CATALOGUE_SETTING_BYTES_MAX EVENT_SETTING_TEXT_BYTES_MAX
 
+/* What the shards of this broker are, for who decides on changes. */
+struct catalogue_rules {
+    uint32_t shard_count;
+    uint64_t read_only; /* bit 1 << shard: it takes no writes */
+};
+
 struct catalogue_deleted {
     uint32_t id;
     uint64_t version;

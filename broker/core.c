@@ -3,9 +3,13 @@
 #include "broker/core.h"
 
 #include "broker/call.h"
+#include "broker/groups.h"
+#include "broker/home.h"
 #include "broker/pull.h"
 #include "broker/queue_choice.h"
+#include "broker/receive.h"
 #include "broker/session.h"
+#include "broker/settle.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
 
@@ -27,13 +31,20 @@ uint32_t span_class_messages(uint32_t span_class)
 
 static void woken_hook_run(struct turn_hook *hook)
 {
-    pull_serve_woken(CONTAINER_OF(hook, struct core, woken_hook));
+    struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
+    settle_written(core);
+    receive_written(core);
+    pull_serve_woken(core);
+    receive_serve_woken(core);
+    groups_tell_homes(core);
 }
 
 static bool woken_hook_pending(struct turn_hook *hook)
 {
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
-    return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning);
+    return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
+           !list_is_empty(&core->written) || !list_is_empty(&core->leased) ||
+           !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
 }
 
 static struct core *core_create(struct cores *cores, uint32_t number, struct reactor *reactor)
@@ -46,9 +57,16 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
     list_init(&core->sessions);
     list_init(&core->woken);
     list_init(&core->scanning);
+    list_init(&core->written);
+    list_init(&core->leased);
+    list_init(&core->receives);
+    list_init(&core->woken_groups);
+    const struct map_seed seed = {reactor_random(reactor), reactor_random(reactor)};
+    number_map_init(&core->homes, seed);
     core->woken_hook = (struct turn_hook){.run = woken_hook_run, .pending = woken_hook_pending};
     pool_init(&core->calls, sizeof(struct call), IDLE_CALLS_MAX);
     pool_init(&core->run_lists, sizeof(struct run_list), IDLE_RUN_LISTS_MAX);
+    pool_init(&core->receive_ranges, sizeof(struct receive_ranges), IDLE_RUN_LISTS_MAX);
     for (uint32_t i = 0; i < SPAN_CLASSES; i++) {
         pool_init(&core->spans[i], span_classes[i].messages * sizeof(struct append_message),
                   span_classes[i].idle_max);
@@ -60,12 +78,14 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
 static void core_destroy(struct core *core)
 {
     ASSERT(list_is_empty(&core->sessions));
-    ASSERT(list_is_empty(&core->woken) && list_is_empty(&core->scanning));
+    ASSERT(!woken_hook_pending(&core->woken_hook));
+    homes_deinit(core);
     if (core->hooked) {
         reactor_hook_remove(core->reactor, &core->woken_hook);
     }
     pool_deinit(&core->calls);
     pool_deinit(&core->run_lists);
+    pool_deinit(&core->receive_ranges);
     filter_scans_deinit(&core->scans);
     for (uint32_t i = 0; i < SPAN_CLASSES; i++) {
         pool_deinit(&core->spans[i]);

@@ -30,6 +30,7 @@
 #include "net/reactor.h"
 #include "proto/base/list.h"
 #include "proto/base/log.h"
+#include "proto/base/map.h"
 #include "proto/error.h"
 #include "proto/limits.h"
 
@@ -41,7 +42,7 @@ struct core;
 struct directory;
 struct queue_choices;
 struct shard;
-struct topic_changes;
+struct catalogue_changes;
 
 /* Message lists of big produce calls come in these sizes; smaller ones lie in the call. */
 enum { SPAN_CLASSES = 4 };
@@ -63,12 +64,16 @@ struct core_counters {
     uint64_t pulled_bytes;      /* of records */
     uint64_t filtered_messages; /* looked at for a filter and not delivered */
     uint64_t pulls_held;        /* waited for the socket to take what was unsent */
-    uint64_t forwarded;         /* calls sent to another core */
-    uint64_t parked;            /* now: polls of this core's sessions that wait */
-    uint64_t reading_stopped;   /* times a connection's limits stopped its reading */
-    uint64_t too_many_waiting;  /* polls refused for PARKED_MAX */
-    uint64_t deadlines;         /* calls refused with DEADLINE */
-    uint64_t not_yet_durable;   /* produces that timed out */
+    uint64_t receives;          /* answered */
+    uint64_t received_messages;
+    uint64_t received_bytes;   /* of records */
+    uint64_t receives_held;    /* as pulls_held */
+    uint64_t forwarded;        /* calls sent to another core */
+    uint64_t parked;           /* now: polls of this core's sessions that wait */
+    uint64_t reading_stopped;  /* times a connection's limits stopped its reading */
+    uint64_t too_many_waiting; /* polls refused for PARKED_MAX */
+    uint64_t deadlines;        /* calls refused with DEADLINE */
+    uint64_t not_yet_durable;  /* produces that timed out */
 };
 
 struct core {
@@ -81,6 +86,7 @@ struct core {
     struct pool calls;               /* struct call */
     struct pool spans[SPAN_CLASSES]; /* arrays of struct append_message */
     struct pool run_lists;           /* struct run_list */
+    struct pool receive_ranges;      /* struct receive_ranges */
     struct queue_choices *choices;   /* which own queue produces without a queue go to now */
     struct core_counters counters;
     struct log_limit log_malformed; /* one line a second per kind that peers can cause */
@@ -89,6 +95,12 @@ struct core {
     struct list woken;           /* struct call.pull.woken: pulls to be served this turn */
     struct list scanning;        /* the same: they go on in the next turn */
     struct filter_scans scans;   /* what filters may still cost this turn */
+    struct list written;         /* struct settling.written: go on when the logs have written */
+    struct list leased;          /* struct receive_call.woken: likewise, home */
+    struct list receives;        /* the same: are served again next turn */
+    struct list woken_groups;    /* struct shard_group.woken: their homes are told this turn */
+    struct number_map homes;     /* struct home: of groups whose home this core is */
+    uint64_t session_serial;     /* of the last session */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
     bool hooked;                 /* woken_hook is in the loop */
     bool draining;
@@ -104,7 +116,7 @@ struct cores {
     uint32_t shard_count;
     struct shard *shard[SHARDS_MAX];
     struct core_mesh *mesh;
-    struct topic_changes *changes; /* core 0's: topics being put or deleted */
+    struct catalogue_changes *changes; /* core 0's: topics and groups being changed */
 
     /* Who we are: set by who starts the broker, before the cores run. */
     char name[BROKER_NAME_BYTES_MAX + 1];

@@ -54,7 +54,7 @@ static void write_extra(struct dead_letters *dead, const struct group *group,
     writer_put_map(&writer, 2);
     writer_put_string(&writer, "dead");
     writer_put_array(&writer, 6);
-    writer_put_str(&writer, group->name);
+    writer_put_str(&writer, name_is_member(group->name) ? name_group_of(group->name) : group->name);
     writer_put_str(&writer, topic->name);
     writer_put_uint(&writer, dead->place.queue);
     writer_put_uint(&writer, dead->offset);
@@ -159,18 +159,15 @@ static void try_later(struct dead_letters *dead, uint32_t after_ms)
 {
     struct reactor *reactor = dead->shard->core->reactor;
     dead->busy = true;
-    timer_start(reactor, &dead->timer,
-                reactor_now_ns(reactor) + after_ms * UINT64_C(1000000));
+    timer_start(reactor, &dead->timer, reactor_now_ns(reactor) + after_ms * UINT64_C(1000000));
 }
 
 /* The range that is dying, if it still is. */
 static struct open_range *find_range(const struct dead_letters *dead)
 {
     struct group_queue *queue = groups_find(dead->shard->groups, &dead->place);
-    struct open_range *range =
-        queue == NULL ? NULL : open_ranges_find(&queue->open, dead->offset);
-    bool is_dying =
-        range != NULL && range->first <= dead->offset && range->state == OPEN_DYING;
+    struct open_range *range = queue == NULL ? NULL : open_ranges_find(&queue->open, dead->offset);
+    bool is_dying = range != NULL && range->first <= dead->offset && range->state == OPEN_DYING;
     return is_dying ? range : NULL;
 }
 
@@ -228,7 +225,8 @@ static void give_up(struct dead_letters *dead, enum error error)
     dead->busy = false;
 }
 
-static void append(struct dead_letters *dead, struct group *group, const struct topic *origin,
+/* False: it is tried again later. */
+static bool append(struct dead_letters *dead, struct group *group, const struct topic *origin,
                    const struct open_range *range)
 {
     struct shard *shard = dead->shard;
@@ -236,7 +234,7 @@ static void append(struct dead_letters *dead, struct group *group, const struct 
     if (topic == NULL) {
         ask_for_topic(dead, group);
         try_later(dead, TOPIC_RETRY_MS);
-        return;
+        return false;
     }
     write_extra(dead, group, origin, range);
     dead->append.done = appended;
@@ -246,14 +244,12 @@ static void append(struct dead_letters *dead, struct group *group, const struct 
     dead->append.wait_durable = false;
     dead->append.relocates = true;
     list_init(&dead->append.link);
-    enum error error = dead->append.queue == NULL
-                           ? ERROR_TOPIC_NOT_FOUND
-                           : commit_log_append(shard->log, &dead->append);
+    enum error error = dead->append.queue == NULL ? ERROR_TOPIC_NOT_FOUND
+                                                  : commit_log_append(shard->log, &dead->append);
     if (error != OK) {
-        free(dead->record);
-        dead->record = NULL;
         try_later(dead, REFUSED_RETRY_MS);
     }
+    return error == OK;
 }
 
 /* The reader has come to an end. */
@@ -289,12 +285,10 @@ static void was_read(struct dead_letters *dead, struct core *at)
         return;
     }
     queue_reader_drop_runs(reader, at);
-    append(dead, group, topic, range);
-    if (!list_is_empty(&dead->append.link)) {
-        return;
+    if (!append(dead, group, topic, range)) {
+        free(dead->record);
+        dead->record = NULL;
     }
-    free(dead->record);
-    dead->record = NULL;
 }
 
 static void read_again(struct queue_reader *reader, struct core *at)
@@ -311,8 +305,7 @@ static void read_again(struct queue_reader *reader, struct core *at)
 static bool begin(struct dead_letters *dead, const struct open_range *range)
 {
     struct core *core = dead->shard->core;
-    const struct group *group =
-        directory_find_group_id(core->directory, range->queue->place.group);
+    const struct group *group = directory_find_group_id(core->directory, range->queue->place.group);
     const struct topic *topic = directory_find_id(core->directory, range->queue->place.topic);
     const struct group_topic *read =
         group == NULL || topic == NULL ? NULL : group_find_topic(group, topic->name);

@@ -82,6 +82,7 @@ static void directory_make_room(struct directory *directory)
 
 void directory_put(struct directory *directory, struct topic *topic)
 {
+    directory->changes++;
     topic_ref(topic); /* first: it may be the very one that is there */
     directory_remove(directory, topic->id);
     ASSERT(directory_find(directory, topic->name) == NULL);
@@ -99,6 +100,7 @@ void directory_put(struct directory *directory, struct topic *topic)
 
 void directory_remove(struct directory *directory, uint32_t id)
 {
+    directory->changes++;
     struct topic *topic = number_map_remove(&directory->by_id, id);
     if (topic == NULL) {
         return;

@@ -36,6 +36,7 @@ struct directory {
     struct group *last_group; /* found last */
     uint32_t group_count;
     uint32_t group_capacity;
+    uint64_t changes; /* how often something was put or removed, and 1 */
 };
 
 /* An empty directory; `seed` is drawn from the core's reactor. */

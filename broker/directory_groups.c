@@ -67,6 +67,7 @@ uint32_t directory_group_place_after(const struct directory *directory, struct b
 
 void directory_put_group(struct directory *directory, struct group *group)
 {
+    directory->changes++;
     group_ref(group); /* first: it may be the very one that is there */
     directory_remove_group(directory, group->id);
     ASSERT(directory_find_group(directory, group->name) == NULL);
@@ -94,6 +95,7 @@ void directory_remove_group(struct directory *directory, uint32_t id)
     if (group == NULL) {
         return;
     }
+    directory->changes++;
     directory->last_group = NULL;
     void *named = map_remove(&directory->groups_by_name, group->name);
     ASSERT(named == group);

@@ -6,6 +6,7 @@
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/find.h"
+#include "broker/group_methods.h"
 #include "broker/produce.h"
 #include "broker/pull.h"
 #include "broker/session.h"
@@ -25,6 +26,13 @@ static method_run_fn *const methods[METHOD_COUNT] = {
     [METHOD_TOPIC_DELETE] = topic_delete_run,
     [METHOD_TOPIC_SHOW] = topic_show_run,
     [METHOD_BROKER_TOPIC_LIST] = topic_list_run,
+    [METHOD_GROUP_PUT] = group_put_run,
+    [METHOD_GROUP_DELETE] = group_delete_run,
+    [METHOD_GROUP_LIST] = group_list_run,
+    [METHOD_RECEIVE] = receive_run,
+    [METHOD_ACK] = ack_run,
+    [METHOD_NACK] = nack_run,
+    [METHOD_EXTEND] = extend_run,
     [METHOD_MESSAGE_GET] = message_get_run,
     [METHOD_STATS] = stats_run,
 };

@@ -25,6 +25,16 @@ static void sort_topics(const struct group_settings *settings, struct group_topi
     }
 }
 
+/* At most what write_sorted() writes. */
+static size_t stored_bytes(const struct group_topic_setting *sorted, uint32_t count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += sorted[i].name.length + sorted[i].filter.length + GROUP_TOPIC_HEADER_BYTES;
+    }
+    return bytes;
+}
+
 static void write_sorted(struct writer *writer, const struct group_topic_setting *sorted,
                          uint32_t count)
 {
@@ -67,24 +77,30 @@ static void group_free(struct group *group)
 }
 
 /* The block, with the topics in it: their names and filters are spans of what is stored. */
-static struct group *make_block(const struct group_parts *parts, struct bytes stored)
+static struct group *make_block(const struct group_parts *parts)
 {
     uint32_t count = parts->settings->topic_count;
+    struct group_topic_setting sorted[GROUP_TOPICS_MAX];
+    sort_topics(parts->settings, sorted);
+    size_t most_bytes = stored_bytes(sorted, count);
+    ASSERT(most_bytes <= GROUP_TOPICS_BYTES_MAX);
+
     struct group *group = NULL;
     size_t head_bytes = sizeof(*group) + count * sizeof(group->topics[0]);
-    group = calloc(1, head_bytes + stored.length + parts->name.length);
+    group = calloc(1, head_bytes + parts->name.length + most_bytes);
     ASSERT(group != NULL);
-    char *tail = (char *)group + head_bytes;
-    memcpy(tail, stored.data, stored.length);
-    memcpy(tail + stored.length, parts->name.data, parts->name.length);
+    char *name = (char *)group + head_bytes;
+    memcpy(name, parts->name.data, parts->name.length);
+    struct writer writer = writer_over(name + parts->name.length, most_bytes);
+    write_sorted(&writer, sorted, count);
 
     atomic_init(&group->references, 1);
     group->id = parts->id;
     group->version = parts->version;
-    group->name = bytes_make(tail + stored.length, parts->name.length);
+    group->name = bytes_make(name, parts->name.length);
     group->settings = *parts->settings;
-    group->settings.topics = cursor_over(bytes_make(tail, stored.length));
-    group->topics_bytes = (uint32_t)stored.length;
+    group->settings.topics = cursor_over(writer_bytes(&writer));
+    group->topics_bytes = (uint32_t)writer_length(&writer);
     group->topic_count = count;
     struct cursor topics = group->settings.topics;
     for (uint32_t i = 0; i < count; i++) {
@@ -99,16 +115,10 @@ enum error group_create(const struct group_parts *parts, struct group **group_ou
 {
     ASSERT(parts->id > 0);
     ASSERT(name_is_any_group(parts->name));
-    uint32_t count = parts->settings->topic_count;
-    ASSERT(count > 0 && count <= GROUP_TOPICS_MAX);
+    ASSERT(parts->settings->topic_count > 0 && parts->settings->topic_count <= GROUP_TOPICS_MAX);
 
-    struct group_topic_setting sorted[GROUP_TOPICS_MAX];
-    uint8_t stored[GROUP_TOPICS_BYTES_MAX];
-    struct writer writer = writer_over(stored, sizeof(stored));
-    sort_topics(parts->settings, sorted);
-    write_sorted(&writer, sorted, count);
-    struct group *group = make_block(parts, writer_bytes(&writer));
-    for (uint32_t i = 0; i < count; i++) {
+    struct group *group = make_block(parts);
+    for (uint32_t i = 0; i < group->topic_count; i++) {
         enum error error = compile(&group->topics[i], refusal);
         if (error != OK) {
             group_free(group);

@@ -5,9 +5,9 @@
 #include "broker/group_queue.h"
 
 #include "broker/group_key.h"
-#include "broker/member.h"
 #include "broker/groups.h"
 #include "broker/limits.h"
+#include "broker/member.h"
 #include "broker/reason.h"
 
 #include <stdlib.h>
@@ -152,8 +152,7 @@ struct open_range *group_queue_split(struct group_queue *queue, struct open_rang
                                      uint32_t count)
 {
     ASSERT(count > 0 && count < range->count && range->key == 0);
-    struct open_range *second =
-        range_create(queue, range->first + count, range->count - count);
+    struct open_range *second = range_create(queue, range->first + count, range->count - count);
     range_resize(queue, range, range->first, count);
     second->reason = reason_ref(range->reason);
     second->serial = range->serial;
@@ -287,8 +286,7 @@ void group_queue_retry(struct group_queue *queue, const struct event_retry *retr
     const struct offset_range *told = &retry->range;
     begin_to(queue, told->first);
     struct open_range *before = open_ranges_find(&queue->open, told->first);
-    struct reason *reason =
-        reason_make(retry->reason, before == NULL ? NULL : before->reason);
+    struct reason *reason = reason_make(retry->reason, before == NULL ? NULL : before->reason);
     cut(queue, told->first, end_of(told));
     uint64_t first = told->first;
     while (first < end_of(told)) {

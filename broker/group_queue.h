@@ -54,11 +54,11 @@ struct group_queue {
     struct groups *groups;
     struct shard_group *group;
     struct group_place place;
-    uint64_t serial; /* in the order in which they were made, for the snapshot */
-    struct list all; /* groups->queues */
-    struct list of_group; /* group->queues */
-    struct list dirty;    /* groups->dirty: something of this turn is not in the log yet */
-    struct list in_ready; /* group->ready: there may be something to give out */
+    uint64_t serial;            /* in the order in which they were made, for the snapshot */
+    struct list all;            /* groups->queues */
+    struct list of_group;       /* group->queues */
+    struct list dirty;          /* groups->dirty: something of this turn is not in the log yet */
+    struct list in_ready;       /* group->ready: there may be something to give out */
     struct queue_waiter waiter; /* while there is not */
 
     enum group_queue_order order;
@@ -68,10 +68,10 @@ struct group_queue {
     uint64_t skipped; /* offsets that retention took before anybody had them */
 
     struct open_ranges open;
-    uint64_t in_state[5]; /* open offsets by enum open_state */
-    uint64_t retrying;    /* of those not LEASED, that have failed before */
-    struct list ready;    /* READY ranges, who became so first */
-    struct list unknown;  /* in the order of keys: READY ranges whose keys are not looked at */
+    uint64_t in_state[5];   /* open offsets by enum open_state */
+    uint64_t retrying;      /* of those not LEASED, that have failed before */
+    struct list ready;      /* READY ranges, who became so first */
+    struct list unknown;    /* in the order of keys: READY ranges whose keys are not looked at */
     struct number_map keys; /* in the order of keys: of open offsets */
 
     struct offset_range *settled; /* of this turn, not in the log yet; in order, disjoint */

@@ -362,8 +362,7 @@ static bool flush_queue(struct group_queue *queue, struct log_operation *waiting
     const struct event_progress progress = {.place = queue->place, .range = queue->settled[0]};
     event_put_progress(&writer, &progress, queue->settled + 1, queue->settled_count - 1);
     ASSERT(!writer.overflowed);
-    bool is_accepted =
-        commit_log_operate(groups->shard->log, writer_bytes(&writer), waiting) == OK;
+    bool is_accepted = commit_log_operate(groups->shard->log, writer_bytes(&writer), waiting) == OK;
     if (is_accepted) {
         queue->settled_count = 0;
         list_remove(&queue->dirty);
@@ -398,8 +397,7 @@ bool groups_flush_waiting(struct groups *groups, struct log_operation *waiting)
 enum error groups_settle(struct group_queue *queue, const struct offset_range *range)
 {
     struct groups *groups = queue->groups;
-    uint32_t bytes = EVENT_PROGRESS_BYTES +
-                     (queue->settled_count + 1) * EVENT_PROGRESS_MORE_BYTES;
+    uint32_t bytes = EVENT_PROGRESS_BYTES + (queue->settled_count + 1) * EVENT_PROGRESS_MORE_BYTES;
     enum error error = commit_log_may_operate(groups->shard->log, bytes);
     if (error != OK) {
         return error;
@@ -416,8 +414,7 @@ enum error groups_settle(struct group_queue *queue, const struct offset_range *r
     return OK;
 }
 
-enum error groups_skip(struct group_queue *queue, const struct offset_range *range,
-                       uint64_t undone)
+enum error groups_skip(struct group_queue *queue, const struct offset_range *range, uint64_t undone)
 {
     uint8_t bytes[EVENT_PROGRESS_BYTES];
     struct writer writer = writer_over(bytes, sizeof(bytes));
@@ -522,8 +519,7 @@ static bool expire(struct groups *groups, struct open_range *range, uint64_t now
     struct group_queue *queue = range->queue;
     struct shard_group *group = queue->group;
     uint64_t offsets = range->count;
-    const struct group *settings =
-        catalogue_find_group_id(groups->catalogue, queue->place.group);
+    const struct group *settings = catalogue_find_group_id(groups->catalogue, queue->place.group);
     struct event_retry retry = {
         .place = queue->place,
         .range = {range->first, range->count},
@@ -566,7 +562,7 @@ static void become_due(struct groups *groups, struct open_range *range, uint64_t
     groups_changed(queue);
 }
 
-void groups_fire(struct groups *groups)
+static void fire(struct groups *groups)
 {
     uint64_t now_ms = reactor_wall_ms(groups->shard->core->reactor);
     uint32_t count = 0;
@@ -581,7 +577,7 @@ void groups_fire(struct groups *groups)
 
 static void timer_fired(struct timer *timer)
 {
-    groups_fire(CONTAINER_OF(timer, struct groups, timer));
+    fire(CONTAINER_OF(timer, struct groups, timer));
 }
 
 void groups_set_timer(struct groups *groups)

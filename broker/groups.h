@@ -49,8 +49,8 @@ struct shard;
 struct shard_group {
     struct groups *groups;
     uint32_t id;
-    struct group *group;      /* the version that was met last, a reference; NULL: none yet */
-    uint64_t opened_version;  /* of the core's directory when its queues were looked for; 0: never */
+    struct group *group;     /* the version that was met last, a reference; NULL: none yet */
+    uint64_t opened_version; /* of the core's directory when its queues were looked for; 0: never */
     struct number_map places; /* topic << 16 | queue -> struct group_queue */
     struct list queues;       /* struct group_queue.of_group */
     struct list ready;        /* struct group_queue.in_ready */
@@ -84,13 +84,12 @@ struct groups {
     struct heap moments;  /* struct open_range.moment, ms since 1970 */
     struct timer timer;   /* at the first of them, which is */
     uint64_t timer_ms;
-    struct list dying;    /* struct open_range.link */
-    struct list dirty;    /* struct group_queue.dirty */
+    struct list dying;           /* struct open_range.link */
+    struct list dirty;           /* struct group_queue.dirty */
     struct turn_hook flush_hook; /* TURN_WRITE, before the log's */
     uint64_t lease_serial;
     struct number_map sessions; /* struct session_leases */
-    uint8_t flush_room[EVENT_PROGRESS_BYTES +
-                       (GROUPS_SETTLED_MAX + 1) * EVENT_PROGRESS_MORE_BYTES];
+    uint8_t flush_room[EVENT_PROGRESS_BYTES + (GROUPS_SETTLED_MAX + 1) * EVENT_PROGRESS_MORE_BYTES];
 };
 
 /* -------------------------------------------------------------------- life */

@@ -7,6 +7,7 @@
  * operations are, so they may follow their cursor in later chunks: what happened in between is in them.
  */
 #include "broker/catalogue.h"
+#include "broker/dead_letter.h"
 #include "broker/groups.h"
 #include "proto/base/contract.h"
 

@@ -179,8 +179,8 @@ static void place(struct home *home, struct call *call, struct core *at)
         go_to_shard(call, at, shard);
         return;
     }
-    bool may_wait = reactor_now_ns(at->reactor) < receive->wait_until_ns &&
-                    !receive->cancelled && !at->draining && receive->error == OK;
+    bool may_wait = reactor_now_ns(at->reactor) < receive->wait_until_ns && !receive->cancelled &&
+                    !at->draining && receive->error == OK;
     if (may_wait) {
         receive->tried = 0;
         wait_here(home, call, at);

@@ -33,12 +33,12 @@ struct core;
 /* What a group's home knows of it. */
 struct home {
     uint32_t group;
-    uint64_t ready;       /* bit 1 << shard */
-    uint32_t next_shard;  /* where to look for one first */
-    struct list waiting;  /* struct call.receive.waiting */
-    struct map members;   /* struct group_member by name */
-    struct list by_seen;  /* struct group_member.link */
-    uint64_t used_ms;     /* wall clock: when somebody asked last */
+    uint64_t ready;      /* bit 1 << shard */
+    uint32_t next_shard; /* where to look for one first */
+    struct list waiting; /* struct call.receive.waiting */
+    struct map members;  /* struct group_member by name */
+    struct list by_seen; /* struct group_member.link */
+    uint64_t used_ms;    /* wall clock: when somebody asked last */
 };
 
 /* How long a member that holds nothing is remembered. */

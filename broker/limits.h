@@ -32,6 +32,9 @@
  * compiled to is at most eight times as much in each shard. */
 #define GROUPS_BYTES_MAX (16U << 20)
 
+/* How long a member of a broadcast group may be away, unless the group says otherwise: a night. */
+#define BROADCAST_IDLE_EXPIRE_MS 86400000
+
 /* Deleted topics and groups that a shard remembers. They are needed only for changes that a crash cut in the
  * middle, of which there are at most CATALOGUE_CHANGES_MAX. */
 #define DELETED_MAX 1024

@@ -149,6 +149,10 @@ bool queue_reader_read(struct queue_reader *reader, struct core *at)
     reader->end = state.visible;
     reader->error = read_part(reader, at, queue, &cold);
     reader->detail = error_detail(reader, &state);
+    if (cold.segment != NULL && reader->at_hand_only) {
+        reader->put_off = true;
+        return true;
+    }
     if (cold.segment != NULL) {
         queue_reader_warm(reader, &cold);
         return false;

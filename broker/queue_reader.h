@@ -48,7 +48,8 @@ struct queue_reader {
     uint32_t messages_max; /* at least 1 */
     uint32_t topic_id;
     uint16_t queue;
-    bool cancelled; /* it need not wait for the disk any more */
+    bool cancelled;    /* it need not wait for the disk any more */
+    bool at_hand_only; /* what is cold is put off instead of being brought */
 
     /* What was read. */
     struct run_list *runs; /* NULL: nothing */

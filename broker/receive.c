@@ -122,8 +122,7 @@ void receive_home(struct call *call, struct core *at)
 void receive_resume_held(struct session *session)
 {
     struct list *link;
-    while (!session_is_full(session) &&
-           (link = list_take_first(&session->held_receives)) != NULL) {
+    while (!session_is_full(session) && (link = list_take_first(&session->held_receives)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, receive.held);
         call->receive.tried = 0;
         go(call);
@@ -180,13 +179,11 @@ static enum error read_member(struct call *call, const struct arguments *argumen
 {
     struct receive_call *receive = &call->receive;
     struct bytes member = arguments_bytes(arguments, ARGUMENT_MEMBER);
-    char text[MEMBER_BYTES_MAX];
-    if (group->settings.broadcast &&
-        (!name_is_member_part(member) ||
-         group->name.length + 1 + member.length > GROUP_NAME_BYTES_MAX)) {
-        return arguments_refuse(refusal, ARGUMENT_MEMBER,
-                                "the name of a member: of letters, digits, . _ -, so that GROUP@MEMBER "
-                                "is at most 120 bytes");
+    char text[MEMBER_NAME_BYTES_MAX];
+    if (group->settings.broadcast && !name_is_member_part(member)) {
+        return arguments_refuse(
+            refusal, ARGUMENT_MEMBER,
+            "a member of a broadcast group, by a name of letters, digits, . _ -");
     }
     if (member.length == 0) {
         int length = snprintf(text, sizeof(text), "connection-%u-%llu", call->home->number,
@@ -231,7 +228,7 @@ static void init(struct call *call, struct group *group, const struct arguments 
     receive->session = call->session->id;
     receive->messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
     receive->bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
-    receive->lease_ms = (uint32_t)arguments_number(arguments, ARGUMENT_LEASE_MS);
+    receive->lease_ms = (uint32_t)arguments_number(arguments, ARGUMENT_LEASE);
     uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
     if (wait_ms > 0 && !call->one_way) {
         uint64_t until_ns = call->arrived_ns + wait_ms * NS_PER_MS;
@@ -295,7 +292,7 @@ static void go(struct call *call)
 static void member_is_there(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    uint8_t name[GROUP_NAME_BYTES_MAX];
+    uint8_t name[GROUP_ANY_NAME_BYTES_MAX];
     struct bytes base = receive->group->name;
     memcpy(name, base.data, base.length);
     name[base.length] = '@';

@@ -45,7 +45,6 @@ struct session;
 struct shard;
 
 enum {
-    MEMBER_BYTES_MAX = 120, /* as a group's name, for it becomes a part of one */
     /* Ranges of an answer: one a run at the most. */
     RECEIVE_RANGES_MAX = LOG_RUNS_MAX
 };
@@ -57,7 +56,7 @@ struct receive_range {
     uint64_t span;
     uint32_t generation;
     uint32_t messages;
-    uint32_t key;   /* of an order of keys, to tell whether ranges may be joined */
+    uint32_t key; /* of an order of keys, to tell whether ranges may be joined */
     uint16_t queue;
     uint16_t attempt;      /* this one, from 1 */
     struct reason *reason; /* a reference; NULL: none */
@@ -85,8 +84,8 @@ struct receive_call {
     uint64_t tried; /* bit 1 << shard: had nothing for it */
 
     /* Whose the call is. */
-    struct settling settling;  /* of `ack` */
-    struct group *group;       /* a reference: the version that it is served with */
+    struct settling settling; /* of `ack` */
+    struct group *group;      /* a reference: the version that it is served with */
     struct core *group_home;
     struct group_member *member; /* a reference */
     struct shard *shard;
@@ -109,7 +108,7 @@ struct receive_call {
     enum error error;
     struct group_bound bound; /* where is_full */
     uint8_t member_bytes;
-    uint8_t member_name[MEMBER_BYTES_MAX];
+    uint8_t member_name[MEMBER_NAME_BYTES_MAX];
 };
 
 /* The method. */

@@ -9,6 +9,7 @@
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/groups.h"
+#include "broker/limits.h"
 #include "broker/receive_take.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
@@ -73,8 +74,8 @@ static struct offset_range find_unknown(const struct take *take)
         const struct open_range *range = CONTAINER_OF(link, struct open_range, link);
         return (struct offset_range){range->first, range->count};
     }
-    return (struct offset_range){
-        queue->next, take->visible > queue->next ? take->visible - queue->next : 0};
+    return (struct offset_range){queue->next,
+                                 take->visible > queue->next ? take->visible - queue->next : 0};
 }
 
 /* Notes messages whose key is another's, then collects those that are free, up to the next that is not. */
@@ -157,8 +158,7 @@ static enum take_result take_new(struct take *take)
         free_keys.keys[0] = 0;
     }
     take->key = free_keys.keys[0];
-    enum take_result result =
-        take_read(take, free_keys.first, free_keys.first + free_keys.count);
+    enum take_result result = take_read(take, free_keys.first, free_keys.first + free_keys.count);
     if (result != TAKE_SOME || receive->reader.runs == NULL) {
         return result;
     }

@@ -7,6 +7,7 @@
 #include "broker/groups.h"
 #include "broker/home.h"
 #include "broker/receive.h"
+#include "broker/receive_answer.h"
 #include "broker/receive_take.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
@@ -72,16 +73,15 @@ static enum take_result begin_topic(struct call *call, const struct group *group
 }
 
 /* Begins what is new since the directory was looked at last. */
-static enum take_result begin_queues(struct call *call, struct core *at,
-                                     struct shard_group *here, const struct group *group)
+static enum take_result begin_queues(struct call *call, struct core *at, struct shard_group *here,
+                                     const struct group *group)
 {
     if (here->opened_version == at->directory->changes) {
         return TAKE_SOME;
     }
     for (uint32_t i = 0; i < group->topic_count; i++) {
         const struct topic *topic = directory_find(at->directory, group->topics[i].name);
-        enum take_result result =
-            topic == NULL ? TAKE_SOME : begin_topic(call, group, topic);
+        enum take_result result = topic == NULL ? TAKE_SOME : begin_topic(call, group, topic);
         if (result != TAKE_SOME) {
             return result;
         }

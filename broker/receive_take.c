@@ -5,7 +5,9 @@
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/delivery.h"
+#include "broker/group.h"
 #include "broker/groups.h"
+#include "broker/limits.h"
 #include "broker/shard.h"
 #include "proto/base/contract.h"
 #include "storage/segment.h"
@@ -244,13 +246,12 @@ static bool find_next(const struct take *take, struct open_range **range_out)
     struct group_queue *queue = take->queue;
     struct receive_call *receive = &take->call->receive;
     if (!group_queue_has_work(queue, take->visible)) {
-        receive->is_full = queue->next < take->visible &&
-                           group_queue_is_full(queue, &receive->bound);
+        receive->is_full =
+            queue->next < take->visible && group_queue_is_full(queue, &receive->bound);
         return false;
     }
     struct list *link = list_first(&queue->ready);
-    struct open_range *range =
-        link == NULL ? NULL : CONTAINER_OF(link, struct open_range, link);
+    struct open_range *range = link == NULL ? NULL : CONTAINER_OF(link, struct open_range, link);
     *range_out = queue->order == IN_QUEUE_ORDER ? open_ranges_first(&queue->open) : range;
     return true;
 }

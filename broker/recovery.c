@@ -5,6 +5,8 @@
 #include "broker/recovery.h"
 
 #include "broker/catalogue.h"
+#include "broker/dead_letter.h"
+#include "broker/groups.h"
 #include "broker/repair.h"
 #include "broker/shard.h"
 #include "proto/base/log.h"
@@ -101,7 +103,9 @@ static void open_shard(struct opening *opening)
 {
     const struct broker_options *broker = opening->options->broker;
     struct shard *shard = opening->shard;
-    struct view *views[] = {&shard->catalogue->view};
+    shard->groups = groups_create(shard);
+    shard->dead = dead_letters_create(shard);
+    struct view *views[] = {&shard->catalogue->view, &shard->groups->view};
     struct commit_log_options options = {
         .disk = broker->disk,
         .reactor = shard->core->reactor,
@@ -112,7 +116,7 @@ static void open_shard(struct opening *opening)
         .segment_bytes_most = broker->segment_bytes,
         .retain_bytes = broker->retain_bytes,
         .views = views,
-        .view_count = 1,
+        .view_count = 2,
         .failed = opening->options->log_failed,
         .owner = opening->options->log_owner,
     };
@@ -423,6 +427,19 @@ static void found_topic(void *context, struct topic *topic)
     options->topic(options->context, topic);
 }
 
+static void found_group(void *context, struct group *group)
+{
+    const struct recovery_options *options = context;
+    options->group(options->context, group);
+}
+
+static void group_was_put(void *context, uint32_t shard, const struct group *group,
+                          const struct group *old)
+{
+    const struct recovery_options *options = context;
+    groups_put(options->cores->shard[shard], group, old);
+}
+
 static bool repair(const struct recovery_options *options, uint64_t read_only, char *error,
                    size_t error_bytes)
 {
@@ -434,6 +451,8 @@ static bool repair(const struct recovery_options *options, uint64_t read_only, c
         .read_only = read_only,
         .append = append_repair,
         .topic = found_topic,
+        .group = found_group,
+        .group_put = group_was_put,
         .context = (void *)options,
     };
     for (uint32_t i = 0; i < cores->shard_count; i++) {
@@ -445,9 +464,10 @@ static bool repair(const struct recovery_options *options, uint64_t read_only, c
         return false;
     }
     if (appended > 0) {
-        log_info("the catalogue was repaired: %u records of topics written again where a crash had "
-                 "cut them off",
-                 appended);
+        log_info(
+            "the catalogue was repaired: %u records of topics and groups written where they were "
+            "missing, as after a crash or in new shards",
+            appended);
     }
     if ((read_only & 1) == 0) {
         record_settings(options);
@@ -492,12 +512,18 @@ void recovery_close(struct cores *cores)
     for (uint32_t i = 0; i < cores->shard_count; i++) {
         struct shard *shard = cores->shard[i];
         if (shard->log != NULL) {
+            groups_stop(shard->groups);
+            dead_letters_stop(shard->groups);
             commit_log_close(shard->log, log_closed, shard);
             while (shard->log != NULL) {
                 reactor_run_once(shard->core->reactor, 100);
             }
         }
+        dead_letters_destroy(shard->dead);
+        groups_destroy(shard->groups);
         catalogue_destroy(shard->catalogue);
+        shard->dead = NULL;
+        shard->groups = NULL;
         shard->catalogue = NULL;
     }
 }

@@ -20,6 +20,7 @@
 
 #include "broker/broker.h"
 #include "broker/core.h"
+#include "broker/group.h"
 #include "broker/topic.h"
 
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct recovery_options {
 
     /* A topic that exists, for the directories; borrowed. */
     void (*topic)(void *context, struct topic *topic);
+    void (*group)(void *context, struct group *group); /* a group, likewise */
     void *context;
 };
 

@@ -7,17 +7,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What became of one topic, as one of the catalogues has it. */
+/* What became of one topic or group, as one of the catalogues has it. */
 struct finding {
     uint32_t id;
     uint64_t version;
-    struct topic *topic; /* NULL: deleted */
+    struct topic *topic;
+    struct group *group; /* both NULL: deleted */
 };
 
 struct findings {
     struct finding *at;
     uint32_t count;
 };
+
+static bool is_deleted(const struct finding *finding)
+{
+    return finding->topic == NULL && finding->group == NULL;
+}
 
 /* By id, the newest first; a deletion is final and goes before everything. */
 static int compare_by_id(const void *a, const void *b)
@@ -27,8 +33,8 @@ static int compare_by_id(const void *a, const void *b)
     if (left->id != right->id) {
         return left->id < right->id ? -1 : 1;
     }
-    if ((left->topic == NULL) != (right->topic == NULL)) {
-        return left->topic == NULL ? -1 : 1;
+    if (is_deleted(left) != is_deleted(right)) {
+        return is_deleted(left) ? -1 : 1;
     }
     return (left->version < right->version) - (left->version > right->version);
 }
@@ -41,28 +47,45 @@ static int compare_by_version(const void *a, const void *b)
     return (left->version > right->version) - (left->version < right->version);
 }
 
+/* With references: an append below replaces what the catalogue has. */
+static void gather_from(const struct catalogue *catalogue, struct findings *found)
+{
+    for (uint32_t i = 0; i < catalogue->topic_count; i++) {
+        struct topic *topic = topic_ref(catalogue->topics[i]);
+        found->at[found->count++] =
+            (struct finding){.id = topic->id, .version = topic->version, .topic = topic};
+    }
+    for (uint32_t i = 0; i < catalogue->group_count; i++) {
+        struct group *group = group_ref(catalogue->groups[i]);
+        found->at[found->count++] =
+            (struct finding){.id = group->id, .version = group->version, .group = group};
+    }
+    for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
+        const struct catalogue_deleted *deleted = &catalogue->deleted[i];
+        found->at[found->count++] =
+            (struct finding){.id = deleted->id, .version = deleted->version};
+    }
+}
+
 static struct findings gather(const struct repair_options *options)
 {
     uint32_t most = 0;
     for (uint32_t shard = 0; shard < options->shard_count; shard++) {
         const struct catalogue *catalogue = options->catalogues[shard];
-        most += catalogue->topic_count + catalogue->deleted_count;
+        most += catalogue->topic_count + catalogue->group_count + catalogue->deleted_count;
     }
     struct findings found = {.at = calloc(most + 1, sizeof(struct finding)), .count = 0};
     ASSERT(found.at != NULL);
     for (uint32_t shard = 0; shard < options->shard_count; shard++) {
-        const struct catalogue *catalogue = options->catalogues[shard];
-        for (uint32_t i = 0; i < catalogue->topic_count; i++) {
-            /* A reference: an append below replaces what the catalogue has. */
-            struct topic *topic = topic_ref(catalogue->topics[i]);
-            found.at[found.count++] = (struct finding){topic->id, topic->version, topic};
-        }
-        for (uint32_t i = 0; i < catalogue->deleted_count; i++) {
-            const struct catalogue_deleted *deleted = &catalogue->deleted[i];
-            found.at[found.count++] = (struct finding){deleted->id, deleted->version, NULL};
-        }
+        gather_from(options->catalogues[shard], &found);
     }
     return found;
+}
+
+static void finding_give_back(struct finding *finding)
+{
+    topic_unref(finding->topic);
+    group_unref(finding->group);
 }
 
 static void keep_newest(struct findings *found)
@@ -71,7 +94,7 @@ static void keep_newest(struct findings *found)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < found->count; i++) {
         if (kept > 0 && found->at[kept - 1].id == found->at[i].id) {
-            topic_unref(found->at[i].topic);
+            finding_give_back(&found->at[i]);
             continue;
         }
         found->at[kept++] = found->at[i];
@@ -85,37 +108,69 @@ static bool is_missing(const struct repair_options *options, uint32_t shard,
                        const struct finding *finding)
 {
     const struct catalogue *catalogue = options->catalogues[shard];
-    const struct topic *there = catalogue_find_id(catalogue, finding->id);
+    const struct topic *topic = catalogue_find_id(catalogue, finding->id);
+    const struct group *group = catalogue_find_group_id(catalogue, finding->id);
     if (finding->topic != NULL) {
         bool concerns = (topic_shards(finding->topic) >> shard & 1) != 0;
-        return concerns && (there == NULL || there->version < finding->version);
+        return concerns && (topic == NULL || topic->version < finding->version);
+    }
+    if (finding->group != NULL) {
+        return group == NULL || group->version < finding->version;
     }
     /* Shard 0 gives the next id and version, so it must have heard of this one at least once. */
     bool unheard =
         shard == 0 && (finding->id >= catalogue->next_id || finding->version > catalogue->version);
-    return there != NULL || unheard;
+    return topic != NULL || group != NULL || unheard;
+}
+
+/* A deletion is of what the catalogue still has under this id. */
+static void write_finding(const struct finding *finding, const struct catalogue *catalogue,
+                          struct writer *writer)
+{
+    if (finding->topic != NULL) {
+        catalogue_write_put(writer, finding->topic);
+    } else if (finding->group != NULL) {
+        catalogue_write_put_group(writer, finding->group);
+    } else if (catalogue_find_group_id(catalogue, finding->id) != NULL) {
+        catalogue_write_delete_group(writer, finding->id, finding->version);
+    } else {
+        catalogue_write_delete(writer, finding->id, finding->version);
+    }
+    ASSERT(!writer->overflowed);
+}
+
+static bool append(const struct repair_options *options, uint32_t shard,
+                   const struct finding *finding)
+{
+    const struct catalogue *catalogue = options->catalogues[shard];
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    write_finding(finding, catalogue, &writer);
+    struct group *old = catalogue_find_group_id(catalogue, finding->id);
+    if (old != NULL) {
+        group_ref(old);
+    }
+    bool appended = options->append(options->context, shard, writer_bytes(&writer));
+    const struct group *group = catalogue_find_group_id(catalogue, finding->id);
+    if (appended && group != NULL) {
+        options->group_put(options->context, shard, group, old);
+    }
+    group_unref(old);
+    return appended;
 }
 
 static bool tell(const struct repair_options *options, const struct finding *finding,
                  uint32_t *appended, char *error, size_t error_bytes)
 {
-    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
-    struct writer writer = writer_over(bytes, sizeof(bytes));
-    if (finding->topic != NULL) {
-        catalogue_write_put(&writer, finding->topic);
-    } else {
-        catalogue_write_delete(&writer, finding->id, finding->version);
-    }
-    ASSERT(!writer.overflowed);
     for (uint32_t shard = 0; shard < options->shard_count; shard++) {
         bool is_writable = (options->read_only >> shard & 1) == 0;
         if (!is_writable || !is_missing(options, shard, finding)) {
             continue;
         }
-        if (!options->append(options->context, shard, writer_bytes(&writer))) {
+        if (!append(options, shard, finding)) {
             (void)snprintf(error, error_bytes,
-                           "shard %u cannot record the topics it has missed: the disk is full; "
-                           "make room",
+                           "shard %u cannot record the topics and groups it has missed: the disk "
+                           "is full; make room",
                            shard);
             return false;
         }
@@ -198,7 +253,10 @@ bool catalogues_repair(const struct repair_options *options, uint32_t *appended_
         if (found.at[i].topic != NULL && repaired) {
             options->topic(options->context, found.at[i].topic);
         }
-        topic_unref(found.at[i].topic);
+        if (found.at[i].group != NULL && repaired) {
+            options->group(options->context, found.at[i].group);
+        }
+        finding_give_back(&found.at[i]);
     }
     free(found.at);
     if (repaired) {

@@ -2,9 +2,10 @@
 /*
  * repair.h - makes the catalogues of all shards agree again after a crash.
  *
- * A change of a topic is recorded in several logs, one after the other, so a crash can leave it in
- * some of them only. The highest version of each topic, in whichever log, is what was decided; it
- * is recorded again where it is missing. Example, of two shards, topic 3 with queues in both:
+ * A change of a topic or group is recorded in several logs, one after the other, so a crash can leave
+ * it in some of them only. The highest version of each, in whichever log, is what was decided; it is
+ * recorded again where it is missing: of a topic in shard 0 and where its queues are, of a group in all
+ * shards, those that are new included. Example, of two shards, topic 3 with queues in both:
  *
  *     shard 0: topic.put 3, version 7    topic.put 3, version 9       (9: a third queue, in shard 0)
  *     shard 1: topic.put 3, version 7    -- crash --
@@ -36,6 +37,13 @@ struct repair_options {
 
     /* A topic that exists, with its newest version; borrowed. */
     void (*topic)(void *context, struct topic *topic);
+
+    /* A group that exists, likewise. */
+    void (*group)(void *context, struct group *group);
+
+    /* A shard has recorded a group that it had missed, in the place of `old` (NULL: of none). */
+    void (*group_put)(void *context, uint32_t shard, const struct group *group,
+                      const struct group *old);
     void *context;
 };
 
@@ -49,7 +57,7 @@ struct repair_options {
 NODISCARD bool catalogues_check_lost(const struct repair_options *options, uint64_t logs,
                                      char *error, size_t error_bytes);
 
-/* Repairs, then calls `topic` for every topic. False and one line in `error`: an append was
+/* Repairs, then calls `topic` for every topic and `group` for every group. False and one line in `error`: an append was
  * refused. */
 NODISCARD bool catalogues_repair(const struct repair_options *options, uint32_t *appended_out,
                                  char *error, size_t error_bytes);

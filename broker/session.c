@@ -5,6 +5,7 @@
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/dispatch.h"
+#include "broker/receive.h"
 #include "proto/base/contract.h"
 #include "proto/limits.h"
 
@@ -92,6 +93,8 @@ static void session_cancel_polls(struct session *session)
         struct call *call = CONTAINER_OF(link, struct call, link);
         if (call->method == METHOD_PULL) {
             pull_cancel(call);
+        } else if (call->method == METHOD_RECEIVE) {
+            receive_cancel(call);
         }
         link = next;
     }
@@ -173,6 +176,7 @@ static void session_drained(struct connection *connection)
 {
     struct session *session = session_of(connection);
     pull_resume_held(session);
+    receive_resume_held(session);
     session_check_limits(session);
 }
 
@@ -185,6 +189,7 @@ static void session_closed(struct connection *connection, enum connection_end en
                     "a connection ended: %s", strerror(error));
     }
     session->closed = true;
+    receive_session_closed(session);
     if (list_is_empty(&session->calls)) {
         session_destroy(session);
         return;
@@ -207,6 +212,9 @@ void session_start(struct core *core, int socket)
     list_init(&session->calls);
     list_init(&session->produces);
     list_init(&session->held);
+    list_init(&session->held_receives);
+    list_init(&session->given);
+    session->id = (uint64_t)core->number << 48 | ++core->session_serial;
     list_append(&core->sessions, &session->link);
     session->connection.events = &session_events;
     session->connection.frame_bytes_max = FRAME_BYTES_MAX;

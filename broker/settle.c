@@ -4,6 +4,7 @@
 
 #include "broker/call.h"
 #include "broker/core.h"
+#include "broker/dead_letter.h"
 #include "broker/directory.h"
 #include "broker/groups.h"
 #include "broker/settle_receipt.h"
@@ -258,8 +259,8 @@ static bool begin(struct call *call, const struct arguments *arguments, enum set
     enum method_id method = call->method;
     call->method = METHOD_COUNT; /* until there is something to release */
     struct group *group = find_group(call, arguments, &refusal);
-    if (group == NULL || settling_read(call, &call->settling, group, arguments, ARGUMENT_RECEIPTS,
-                                       &refusal) != OK) {
+    if (group == NULL ||
+        settling_read(call, &call->settling, group, arguments, ARGUMENT_RECEIPTS, &refusal) != OK) {
         call_refuse(call, &refusal);
         return false;
     }
@@ -308,8 +309,8 @@ void extend_run(struct call *call, const struct arguments *arguments)
         return;
     }
     struct settling *settling = &call->settling;
-    settling->lease_ms = arguments_has(arguments, ARGUMENT_LEASE_MS)
-                             ? arguments_number(arguments, ARGUMENT_LEASE_MS)
+    settling->lease_ms = arguments_has(arguments, ARGUMENT_LEASE)
+                             ? arguments_number(arguments, ARGUMENT_LEASE)
                              : settling->group->settings.lease_ms;
     call_drop_buffer(call);
     settling_begin(call, settling, answer);

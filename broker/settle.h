@@ -67,10 +67,10 @@ struct settling {
     uint32_t count;
     struct receipt *receipts; /* inline_receipts, or memory of its own */
     struct receipt inline_receipts[SETTLE_RECEIPTS_INLINE];
-    uint64_t shards; /* bit 1 << shard: still to visit */
-    struct group *group; /* a reference */
+    uint64_t shards;                                  /* bit 1 << shard: still to visit */
+    struct group *group;                              /* a reference */
     void (*done)(struct call *call, struct core *at); /* at home */
-    struct shard *shard;            /* that it is in */
+    struct shard *shard;                              /* that it is in */
     struct list written;            /* core->written: goes on when the logs have written */
     struct log_operation operation; /* where it waits for the disk */
     bool durable;

@@ -71,8 +71,8 @@ static uint64_t due_ms(struct judging *judging, uint32_t attempts)
     if (settling->has_delay) {
         delay_ms = settling->delay_ms;
     } else if (settling->counts) {
-        delay_ms = jitter(judging,
-                          group_settings_backoff_ms(&judging->group->settings, attempts + 1));
+        delay_ms =
+            jitter(judging, group_settings_backoff_ms(&judging->group->settings, attempts + 1));
     }
     uint64_t due = judging->now_ms + delay_ms;
     return settling->counts ? groups_due_ms(judging->group, attempts, due, judging->now_ms) : due;
@@ -207,8 +207,7 @@ enum error settle_receipt(struct groups *groups, const struct settling *settling
                           const struct receipt *receipt)
 {
     const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
-    struct queue *log_queue =
-        commit_log_queue_find(groups->shard->log, place.topic, place.queue);
+    struct queue *log_queue = commit_log_queue_find(groups->shard->log, place.topic, place.queue);
     if (log_queue == NULL) {
         return ERROR_TOPIC_NOT_FOUND;
     }
@@ -236,8 +235,8 @@ enum error settle_receipt(struct groups *groups, const struct settling *settling
         .now_ms = reactor_wall_ms(groups->shard->core->reactor),
         .all_count = true,
     };
-    bool is_known = receipt->generation == queue->generation &&
-                    receipt->first + receipt->span <= state.visible;
+    bool is_known =
+        receipt->generation == queue->generation && receipt->first + receipt->span <= state.visible;
     enum error error = !receipt->has_lease ? settle_cursor(&judging, state.visible)
                        : is_known          ? settle_leased(&judging)
                                            : ERROR_LEASE_LOST;

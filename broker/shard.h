@@ -6,7 +6,7 @@
  * reads its queues and applies operations to its views; bytes of it are sent by whichever core has
  * the connection, through references to segments.
  *
- * Who starts the broker opens `log` over the views and sets `catalogue`; both are NULL before.
+ * Who starts the broker opens `log` over the views and sets the others; all are NULL before.
  *
  * Memory:  what the log and its views own; the waiting calls belong to their sessions.
  * Threads: its core's.
@@ -22,12 +22,16 @@
 struct catalogue;
 struct commit_log;
 struct core;
+struct dead_letters;
+struct groups;
 
 struct shard {
     uint32_t number;
     struct core *core;
     struct commit_log *log;
     struct catalogue *catalogue;
+    struct groups *groups;
+    struct dead_letters *dead;
 
     /* Produces written and waiting for the disk, oldest first: struct produce_call.waiting. One
      * timer for all of them, at the moment the first may be due. */

@@ -3,7 +3,8 @@
  * topic_delete.c - the method topic.delete: its arguments, and the decision.
  */
 #include "broker/call.h"
-#include "broker/topic_change.h"
+#include "broker/catalogue_change.h"
+#include "broker/topic_decision.h"
 #include "broker/topic_methods.h"
 
 void topic_delete_run(struct call *call, const struct arguments *arguments)
@@ -13,10 +14,11 @@ void topic_delete_run(struct call *call, const struct arguments *arguments)
         .has_version = arguments_has(arguments, ARGUMENT_VERSION),
         .version = arguments_number(arguments, ARGUMENT_VERSION),
     };
-    topic_change_delete(call, &delete);
+    catalogue_change_delete_topic(call, &delete);
 }
 
-enum error topic_delete_decide(const struct catalogue *catalogue, const struct topic_rules *rules,
+enum error topic_delete_decide(const struct catalogue *catalogue,
+                               const struct catalogue_rules *rules,
                                const struct topic_delete *delete, struct topic **topic_out,
                                struct catalogue_deleted *deleted_out, struct refusal *refusal)
 {
@@ -40,7 +42,7 @@ enum error topic_delete_decide(const struct catalogue *catalogue, const struct t
     return OK;
 }
 
-enum error topic_check_writable(const struct topic *topic, const struct topic_rules *rules,
+enum error topic_check_writable(const struct topic *topic, const struct catalogue_rules *rules,
                                 struct refusal *refusal)
 {
     uint64_t blocked = topic_shards(topic) & rules->read_only;

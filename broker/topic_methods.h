@@ -2,7 +2,7 @@
 /*
  * topic_methods.h - the methods topic.put, topic.delete, topic.show and topic.list.
  *
- * Put and delete travel to core 0, which decides (broker/topic_change.h); show asks the cores of the
+ * Put and delete travel to core 0, which decides (broker/catalogue_change.h); show asks the cores of the
  * topic's shards where its queues stand; list reads the home core's directory.
  *
  * Threads: as the call.

@@ -3,7 +3,8 @@
  * topic_put.c - the method topic.put: its arguments, and the decision.
  */
 #include "broker/call.h"
-#include "broker/topic_change.h"
+#include "broker/catalogue_change.h"
+#include "broker/topic_decision.h"
 #include "broker/topic_methods.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ void topic_put_run(struct call *call, const struct arguments *arguments)
             return;
         }
     }
-    topic_change_put(call, &put);
+    catalogue_change_put_topic(call, &put);
 }
 
 /* -------------------------------------------------------------- decision */
@@ -96,9 +97,9 @@ static bool settings_equal(const struct topic_settings *a, const struct topic_se
 
 /* Gives queues from `first` to `count` a shard each: round robin among those that take writes, from
  * a start of the topic's own, so that topics of one queue spread too. */
-static enum error place_queues(const struct catalogue *catalogue, const struct topic_rules *rules,
-                               struct topic_parts *parts, uint32_t first, uint16_t *shards,
-                               struct refusal *refusal)
+static enum error place_queues(const struct catalogue *catalogue,
+                               const struct catalogue_rules *rules, struct topic_parts *parts,
+                               uint32_t first, uint16_t *shards, struct refusal *refusal)
 {
     uint32_t added[SHARDS_MAX] = {0};
     uint32_t shard = (parts->id + first) % rules->shard_count;
@@ -128,7 +129,7 @@ static enum error place_queues(const struct catalogue *catalogue, const struct t
     return OK;
 }
 
-static enum error check_topic_count(const struct catalogue *catalogue, struct refusal *refusal)
+enum error topic_check_count(const struct catalogue *catalogue, struct refusal *refusal)
 {
     if (catalogue->topic_count < TOPICS_MAX) {
         return OK;
@@ -142,7 +143,7 @@ static enum error check_topic_count(const struct catalogue *catalogue, struct re
     return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
 }
 
-static enum error make_topic(const struct catalogue *catalogue, const struct topic_rules *rules,
+static enum error make_topic(const struct catalogue *catalogue, const struct catalogue_rules *rules,
                              const struct topic *old, const struct topic_put *put,
                              struct topic **topic_out, struct refusal *refusal)
 {
@@ -174,7 +175,7 @@ static enum error make_topic(const struct catalogue *catalogue, const struct top
     return OK;
 }
 
-enum error topic_put_decide(const struct catalogue *catalogue, const struct topic_rules *rules,
+enum error topic_put_decide(const struct catalogue *catalogue, const struct catalogue_rules *rules,
                             const struct topic_put *put, struct topic **topic_out,
                             struct refusal *refusal)
 {
@@ -182,7 +183,7 @@ enum error topic_put_decide(const struct catalogue *catalogue, const struct topi
     enum error error = check_version(old, put, refusal);
     if (error == OK) {
         error =
-            old == NULL ? check_topic_count(catalogue, refusal) : check_change(old, put, refusal);
+            old == NULL ? topic_check_count(catalogue, refusal) : check_change(old, put, refusal);
     }
     if (error != OK) {
         return error;

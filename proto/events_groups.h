@@ -29,13 +29,11 @@
 #include "proto/base/contract.h"
 #include "proto/cursor.h"
 #include "proto/events.h"
+#include "proto/limits.h"
 #include "proto/writer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* Longest reason of a nack: so that a dead letter's extra has room for it and two names. */
-#define REASON_BYTES_MAX 120
 
 /* One group in one queue. */
 struct group_place {

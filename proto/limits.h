@@ -42,6 +42,7 @@
 /* Consumer groups. */
 #define GROUPS_MAX                 16384 /* a broker's, as many as topics; members are groups, too */
 #define GROUP_ANY_NAME_BYTES_MAX   241   /* a group's name, an @, the name of its member */
+#define REASON_BYTES_MAX           120   /* of a nack: a dead letter's extra has it and two names */
 #define GROUP_TOPICS_MAX           64    /* a receive looks at all of them */
 #define GROUP_TOPICS_BYTES_MAX     (14U << 10) /* 64 of the longest names and 6 KiB of filters */
 #define GROUP_ATTEMPTS_MAX         1000        /* with one a minute most of a day */

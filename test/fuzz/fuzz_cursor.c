@@ -131,6 +131,34 @@ static void read_topic_settings(const struct arguments *arguments)
     }
 }
 
+/* What was read is written, and that is read as the same. */
+static void check_group_settings(const struct group_settings *settings)
+{
+    static uint8_t room[GROUP_SETTINGS_BYTES_MAX];
+    struct group_settings again;
+    struct refusal refusal;
+    struct writer writer = writer_over(room, sizeof(room));
+    group_settings_write_given(settings, &writer);
+    ASSERT(!writer.overflowed);
+    struct cursor pairs = cursor_over(writer_bytes(&writer));
+    uint32_t count = 0;
+    ASSERT(cursor_take_map(&pairs, &count));
+    ASSERT(group_settings_read(pairs, count, GROUP_SETTINGS_REFUSE, &again, &refusal) == OK);
+    ASSERT(group_settings_equal(settings, &again));
+}
+
+static void read_group_settings(const struct arguments *arguments)
+{
+    struct group_settings settings;
+    struct refusal refusal;
+    if (arguments_has(arguments, ARGUMENT_SETTINGS) &&
+        group_settings_read(arguments_cursor(arguments, ARGUMENT_SETTINGS),
+                            (uint32_t)arguments_number(arguments, ARGUMENT_SETTINGS),
+                            GROUP_SETTINGS_REFUSE, &settings, &refusal) == OK) {
+        check_group_settings(&settings);
+    }
+}
+
 /* What was accepted keeps the rules that methods rely on. */
 static void check_arguments(struct bytes input, const struct arguments *arguments)
 {
@@ -150,6 +178,9 @@ static void check_arguments(struct bytes input, const struct arguments *argument
     }
     if (method->id == METHOD_TOPIC_PUT) {
         read_topic_settings(arguments);
+    }
+    if (method->id == METHOD_GROUP_PUT) {
+        read_group_settings(arguments);
     }
     if (method->id == METHOD_PRODUCE) {
         read_messages(arguments_bytes(arguments, ARGUMENT_MESSAGES));
@@ -211,6 +242,7 @@ static void read_entry(uint64_t number, struct cursor fields)
     union {
         struct event_epoch epoch;
         struct event_topic topic;
+        struct event_group group;
         struct event_deleted deleted;
         struct event_queue queue;
         struct event_segment segment;
@@ -242,7 +274,14 @@ static void read_entry(uint64_t number, struct cursor fields)
     case EVENT_DURABLE:
         note(event_read_durable(fields, &entry.position));
         break;
+    case EVENT_GROUP_PUT:
+    case ROW_GROUP:
+        if (event_read_group(fields, &entry.group)) {
+            check_group_settings(&entry.group.settings);
+        }
+        break;
     case EVENT_TOPIC_DELETE:
+    case EVENT_GROUP_DELETE:
     case ROW_DELETED:
         note(event_read_deleted(fields, &entry.deleted));
         break;

@@ -28,14 +28,19 @@ _ternmq() {
         ;;
     esac
     case "${words[*]}" in
-    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume filter broker route ping stats inspect help version" -- "$word") ;;
+    "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume group filter broker route ping stats inspect help version" -- "$word") ;;
     topic) mapfile -t COMPREPLY < <(compgen -W "create set list show delete" -- "$word") ;;
+    group) mapfile -t COMPREPLY < <(compgen -W "create set list delete" -- "$word") ;;
     broker) mapfile -t COMPREPLY < <(compgen -W "list show" -- "$word") ;;
     filter) mapfile -t COMPREPLY < <(compgen -W "test" -- "$word") ;;
     "inspect "*) mapfile -t COMPREPLY < <(compgen -W "verify records" -- "$word") ;;
     produce | consume | route | "filter test" | "topic set" | "topic show" | "topic delete")
         mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq topic list "${cluster[@]}" --json 2>/dev/null |
             sed -n 's/.*"name":"\([^"]*\)".*/\1/p')" -- "$word")
+        ;;
+    "group set" | "group delete")
+        mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq group list "${cluster[@]}" --json 2>/dev/null |
+            sed -n 's/.*"name":"\([^"]*\)".*/\1/p' | sort -u)" -- "$word")
         ;;
     "broker show")
         mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq broker list "${cluster[@]}" --json 2>/dev/null |

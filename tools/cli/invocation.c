@@ -115,6 +115,8 @@ static const char *advice_for(const struct ternmq_error *error)
     case TERNMQ_TOPIC_NOT_FOUND:
         return "'ternmq topic list' shows what there is, 'ternmq broker list' whether its broker is "
                "up, 'ternmq topic create NAME' makes one";
+    case TERNMQ_GROUP_NOT_FOUND:
+        return "'ternmq group list' shows what there is, 'ternmq group create NAME --topic TOPIC' makes one";
     case TERNMQ_UNREACHABLE:
         return "is it running there? -n, -b or TERNMQ_NAMESERVER say where to look";
     case TERNMQ_BAD_FILTER:

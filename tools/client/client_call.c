@@ -206,6 +206,11 @@ static void deadline_over(struct timer *timer)
 
 /* -------------------------------------------------------------------------- answers */
 
+static bool is_not_found(const struct ternmq_error *error)
+{
+    return error->code == TERNMQ_TOPIC_NOT_FOUND || error->code == TERNMQ_GROUP_NOT_FOUND;
+}
+
 /* An error of a server: whether it changes where to look. */
 static void call_refused(struct client_call *call, const struct ternmq_error *error)
 {
@@ -223,9 +228,11 @@ static void call_refused(struct client_call *call, const struct ternmq_error *er
         }
     } else if (client->direct || call->to == TERNMQ_TO_ADDRESS) {
         /* There is nobody else to ask. */
-        if (error->code == TERNMQ_TOPIC_NOT_FOUND || error->code == TERNMQ_GROUP_NOT_FOUND) {
+        if (is_not_found(error)) {
             call->error.retryable = false;
         }
+    } else if (call->to == TERNMQ_TO_BROKER && is_not_found(error)) {
+        call->error.retryable = false; /* This one was meant. */
     } else if (moved && call->route != NULL) {
         if (error->code == TERNMQ_TOPIC_NOT_FOUND) {
             call->route->denied = true;

@@ -616,6 +616,74 @@ TERNMQ_API int ternmq_topic_put(struct ternmq *client, const struct ternmq_topic
 TERNMQ_API int ternmq_topic_delete(struct ternmq *client, const char *name,
                                    struct ternmq_error *error_out);
 
+/* Where a group begins in a queue. */
+enum ternmq_from {
+    TERNMQ_FROM_DEFAULT = 0, /* `last` for a new group */
+    TERNMQ_FROM_FIRST,       /* the first message that is kept */
+    TERNMQ_FROM_LAST,        /* only what comes later */
+    TERNMQ_FROM_TIME         /* the first message stored at `from_ms` or later */
+};
+
+/* What of a group is never delivered in parallel. */
+enum ternmq_order {
+    TERNMQ_ORDER_DEFAULT = 0, /* none, for a new group */
+    TERNMQ_ORDER_NONE,
+    TERNMQ_ORDER_QUEUE,
+    TERNMQ_ORDER_KEY /* of topics that are routed by key */
+};
+
+/* What becomes of a message after its last attempt. */
+enum ternmq_exhausted {
+    TERNMQ_EXHAUSTED_DEFAULT = 0, /* dead, for a new group */
+    TERNMQ_EXHAUSTED_DEAD,        /* it is a dead letter of the group, and the group goes on */
+    TERNMQ_EXHAUSTED_STAY         /* it is tried again and again, with the last backoff */
+};
+
+/* A topic that a group reads. */
+struct ternmq_group_topic {
+    const char *name;
+    const char *filter; /* which messages; NULL: all */
+};
+
+/* What a consumer group shall be; zeroes leave an existing group as it is and give a new one the
+ * defaults. `order` and `broadcast` are chosen when a group is made. */
+struct ternmq_group_options {
+    const char *name; /* 1 to 120 of [A-Za-z0-9._-] */
+
+    /* 1 to 64, in the place of those that the group had; needed for a new one. */
+    const struct ternmq_group_topic *topics;
+    size_t topic_count;
+
+    enum ternmq_from from;
+    uint64_t from_ms;
+    enum ternmq_order order;
+    bool broadcast;             /* every member gets every message */
+    uint32_t lease_ms;          /* how long a message is somebody's; default 30,000 */
+    uint32_t attempts;          /* deliveries of a message, 1 to 1,000; default 17 */
+    const uint32_t *backoff_ms; /* before each retry, 1 to 32; the last one repeats */
+    size_t backoff_count;       /* default: 16 steps from 10 s to 2 h */
+    bool has_jitter;
+    uint32_t jitter_percent; /* by which a backoff varies; default 0 */
+    enum ternmq_exhausted exhausted;
+    bool has_idle_expire;
+    uint64_t
+        idle_expire_ms; /* the group goes when nobody asked for so long; 0: never, the default */
+};
+
+/*
+ * Makes a group or changes one, on every broker that has one of its topics; without topics, on every
+ * broker that has the group. Blocks. Asking for what is there already changes nothing and is no
+ * error. Where one broker refuses, others may have done it: ask again. TOPIC_NOT_FOUND;
+ * BAD_FILTER (the message names the column); GROUP_NOT_FOUND without topics.
+ */
+TERNMQ_API int ternmq_group_put(struct ternmq *client, const struct ternmq_group_options *options,
+                                struct ternmq_error *error_out);
+
+/* Deletes a group, and where it stands, on every broker that can be reached. Blocks.
+ * GROUP_NOT_FOUND where none has it. */
+TERNMQ_API int ternmq_group_delete(struct ternmq *client, const char *name,
+                                   struct ternmq_error *error_out);
+
 /* A run of a topic's queues and the broker that has them. */
 struct ternmq_route_span {
     uint32_t queue_first;

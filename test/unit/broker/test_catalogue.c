@@ -103,6 +103,41 @@ static void put(struct catalogue *catalogue, struct history *history, struct top
     history_add(history, &writer, false);
 }
 
+/* A group of topic `topic` with this filter (NULL: none). */
+static struct group *make_group(uint32_t id, uint64_t version, const char *name, const char *topic,
+                                const char *filter)
+{
+    uint8_t pair[512];
+    struct writer writer = writer_over(pair, sizeof(pair));
+    writer_put_string(&writer, topic);
+    if (filter == NULL) {
+        writer_put_nil(&writer);
+    } else {
+        writer_put_string(&writer, filter);
+    }
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ATTEMPTS;
+    settings.topic_count = 1;
+    settings.topics = cursor_over(writer_bytes(&writer));
+    settings.attempts = 1 + (uint32_t)version % 100;
+    const struct group_parts parts = {
+        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
+    struct group *group;
+    struct refusal refusal;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    return group;
+}
+
+static void put_group(struct catalogue *catalogue, struct history *history, struct group *group)
+{
+    struct writer writer = history_writer(history);
+    catalogue_write_put_group(&writer, group);
+    group_unref(group);
+    ck_assert(give(catalogue, writer_bytes(&writer), false));
+    history_add(history, &writer, false);
+}
+
 static void put_deleted(struct catalogue *catalogue, struct history *history, uint32_t id,
                         uint64_t version)
 {
@@ -209,6 +244,152 @@ START_TEST(the_newest_deletions_are_remembered)
 }
 END_TEST
 
+START_TEST(a_group_that_was_put_is_found)
+{
+    struct catalogue *catalogue = catalogue_create(3, DURABILITY_DISK);
+    struct history *history = history_create();
+    put(catalogue, history, make_topic(1, 1, "same", 3));
+    put_group(catalogue, history, make_group(2, 2, "same", "orders", "paid"));
+    put_group(catalogue, history, make_group(3, 3, "%DLQ%same", "%DLQ%same", NULL));
+    put_group(catalogue, history, make_group(4, 4, "same@one", "orders", "*"));
+    const struct group *group = catalogue_find_group(catalogue, BYTES_OF("same"));
+    ck_assert_uint_eq(group->id, 2);
+    ck_assert_uint_eq(catalogue_find(catalogue, BYTES_OF("same"))->id, 1);
+    ck_assert_ptr_eq(catalogue_find_group_id(catalogue, 2), group);
+    ck_assert_ptr_null(catalogue_find_group_id(catalogue, 1));
+    ck_assert_ptr_null(catalogue_find_id(catalogue, 2));
+    ck_assert_ptr_nonnull(group->topics[0].filter);
+    ck_assert_uint_eq(group->settings.attempts, 3);
+    ck_assert_uint_eq(group->settings.lease_ms, GROUP_LEASE_MS_DEFAULT);
+    /* A filter that wants everything is none, and stays as it was given. */
+    group = catalogue_find_group(catalogue, BYTES_OF("same@one"));
+    ck_assert_ptr_null(group->topics[0].filter);
+    ck_assert(bytes_equal(group->topics[0].filter_text, BYTES_OF("*")));
+    ck_assert_uint_eq(catalogue->group_count, 3);
+    ck_assert_uint_eq(catalogue->next_id, 5);
+    ck_assert_uint_eq(catalogue->version, 4);
+    history_destroy(history);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
+START_TEST(of_a_group_the_highest_version_stays)
+{
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    struct history *history = history_create();
+    put_group(catalogue, history, make_group(1, 5, "g", "orders", "paid"));
+    uint64_t hash = hash_of(catalogue);
+    uint64_t bytes = catalogue->group_bytes;
+    put_group(catalogue, history, make_group(1, 4, "g", "orders", "paid || sent"));
+    ck_assert_uint_eq(hash_of(catalogue), hash);
+    put_group(catalogue, history, make_group(1, 5, "g", "orders", "paid"));
+    ck_assert_uint_eq(hash_of(catalogue), hash);
+    ck_assert_uint_eq(catalogue->group_bytes, bytes);
+    put_group(catalogue, history, make_group(1, 6, "g", "orders", "paid || sent"));
+    ck_assert_uint_ne(hash_of(catalogue), hash);
+    ck_assert_uint_gt(catalogue->group_bytes, bytes);
+    /* Another of its name, which was made when this one was gone. */
+    put_group(catalogue, history, make_group(2, 9, "g", "orders", NULL));
+    ck_assert_uint_eq(catalogue_find_group(catalogue, BYTES_OF("g"))->id, 2);
+    put_group(catalogue, history, make_group(1, 8, "g", "orders", NULL));
+    ck_assert_uint_eq(catalogue_find_group(catalogue, BYTES_OF("g"))->id, 2);
+    ck_assert_uint_eq(catalogue->group_count, 1);
+    history_destroy(history);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
+START_TEST(a_deleted_group_never_comes_again)
+{
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    struct history *history = history_create();
+    put_group(catalogue, history, make_group(1, 1, "g", "orders", NULL));
+    uint8_t bytes[64];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_delete_group(&writer, 1, 2);
+    ck_assert(give(catalogue, writer_bytes(&writer), false));
+    ck_assert_ptr_null(catalogue_find_group(catalogue, BYTES_OF("g")));
+    ck_assert_uint_eq(catalogue->group_bytes, 0);
+    ck_assert_uint_eq(catalogue_find_deleted(catalogue, 1)->version, 2);
+    put_group(catalogue, history, make_group(1, 9, "g", "orders", NULL));
+    ck_assert_uint_eq(catalogue->group_count, 0);
+    history_destroy(history);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
+START_TEST(a_filter_that_cannot_be_compiled_is_no_entry_of_ours)
+{
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    struct group *group = make_group(1, 1, "g", "orders", "a = 1");
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_put_group(&writer, group);
+    group_unref(group);
+    uint8_t *one = memmem(bytes, writer_length(&writer), "a = 1", 5);
+    ck_assert_ptr_nonnull(one);
+    one[4] = '=';
+    ck_assert(!give(catalogue, writer_bytes(&writer), false));
+    ck_assert_uint_eq(catalogue->group_count, 0);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
+START_TEST(the_largest_group_fits_an_operation_and_the_smallest_chunk)
+{
+    enum { CHUNK_BYTES = 16 * 1024 };
+    static uint8_t pairs[GROUP_TOPICS_BYTES_MAX];
+    char name[GROUP_ANY_NAME_BYTES_MAX + 1];
+    memset(name, 'n', sizeof(name));
+    name[GROUP_NAME_BYTES_MAX] = '@';
+    struct writer writer = writer_over(pairs, sizeof(pairs));
+    static char filter[FILTER_BYTES_MAX];
+    memset(filter, 'f', sizeof(filter));
+    for (size_t i = 250; i < sizeof(filter); i += 251) {
+        filter[i] = ' ';
+        filter[i - 1] = filter[i - 2] = '|';
+        filter[i - 3] = ' ';
+    }
+    uint32_t count = 0;
+    while (writer_left(&writer) > FILTER_BYTES_MAX + 16) {
+        char topic[16];
+        (void)snprintf(topic, sizeof(topic), "topic-%u", count++);
+        writer_put_string(&writer, topic);
+        writer_put_str(&writer, bytes_make(filter, sizeof(filter)));
+    }
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.given = (1U << GROUP_SETTING_COUNT) - 1;
+    settings.topic_count = count;
+    settings.topics = cursor_over(writer_bytes(&writer));
+    settings.backoff_count = GROUP_BACKOFF_MAX;
+    for (uint32_t i = 0; i < GROUP_BACKOFF_MAX; i++) {
+        settings.backoff_ms[i] = DURATION_MS_MAX;
+    }
+    const struct group_parts parts = {.id = UINT32_MAX - 1,
+                                      .version = INTEGER_LIMIT - 1,
+                                      .name = bytes_make(name, GROUP_ANY_NAME_BYTES_MAX),
+                                      .settings = &settings};
+    struct group *group;
+    struct refusal refusal;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    struct history *history = history_create();
+    put_group(catalogue, history, group);
+    uint8_t *chunk = malloc(CHUNK_BYTES);
+    writer = writer_over(chunk, CHUNK_BYTES);
+    events_begin(&writer);
+    struct view_place place = {{0}};
+    uint32_t rows = 0;
+    (void)catalogue->view.operations->save(&catalogue->view, &place, &writer, &rows);
+    ck_assert(!writer.overflowed);
+    ck_assert_uint_ge(rows, 1);
+    free(chunk);
+    history_destroy(history);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
 START_TEST(settings_keep_their_newest_value)
 {
     struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
@@ -230,17 +411,39 @@ START_TEST(a_reset_catalogue_is_as_new)
     struct catalogue *fresh = catalogue_create(2, DURABILITY_MEMORY);
     struct history *history = history_create();
     put(catalogue, history, make_topic(4, 1, "orders", 3));
+    put_group(catalogue, history, make_group(5, 2, "g", "orders", "paid"));
     put_deleted(catalogue, history, 3, 2);
     set(catalogue, history, "name", "broker-a", 3);
     catalogue->view.operations->reset(&catalogue->view);
     ck_assert_uint_eq(hash_of(catalogue), hash_of(fresh));
     ck_assert_uint_eq(catalogue->next_id, 1);
     ck_assert_uint_eq(catalogue->version, 0);
+    ck_assert_ptr_null(catalogue_find_group(catalogue, BYTES_OF("g")));
     history_destroy(history);
     catalogue_destroy(catalogue);
     catalogue_destroy(fresh);
 }
 END_TEST
+
+/* Whatever byte is wrong: understood or refused, and nothing is read beyond the end. */
+static void give_damaged(struct catalogue *catalogue, struct bytes entry)
+{
+    for (size_t i = 2; i < entry.length; i++) {
+        for (unsigned flip = 1; flip < 256; flip += 2) {
+            uint8_t *copy = malloc(entry.length);
+            memcpy(copy, entry.data, entry.length);
+            copy[i] = (uint8_t)(copy[i] ^ flip);
+            (void)give(catalogue, bytes_make(copy, entry.length), false);
+            free(copy);
+        }
+    }
+    for (size_t cut = 12; cut < entry.length; cut++) {
+        uint8_t *copy = malloc(cut);
+        memcpy(copy, entry.data, cut);
+        ck_assert(!give(catalogue, bytes_make(copy, cut), false));
+        free(copy);
+    }
+}
 
 START_TEST(entries_that_do_not_parse_are_refused)
 {
@@ -249,24 +452,13 @@ START_TEST(entries_that_do_not_parse_are_refused)
     struct topic *topic = make_topic(1, 1, "orders", 5);
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put(&writer, topic);
-    size_t length = writer_length(&writer);
-    /* Whatever byte is wrong: understood or refused, and nothing is read beyond the end. */
-    for (size_t i = 2; i < length; i++) {
-        for (unsigned flip = 1; flip < 256; flip += 2) {
-            uint8_t *copy = malloc(length);
-            memcpy(copy, bytes, length);
-            copy[i] = (uint8_t)(copy[i] ^ flip);
-            (void)give(catalogue, bytes_make(copy, length), false);
-            free(copy);
-        }
-    }
-    for (size_t cut = 12; cut < length; cut++) {
-        uint8_t *copy = malloc(cut);
-        memcpy(copy, bytes, cut);
-        ck_assert(!give(catalogue, bytes_make(copy, cut), false));
-        free(copy);
-    }
+    give_damaged(catalogue, writer_bytes(&writer));
     topic_unref(topic);
+    struct group *group = make_group(2, 2, "billing", "orders", "paid || sent");
+    writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_put_group(&writer, group);
+    give_damaged(catalogue, writer_bytes(&writer));
+    group_unref(group);
     catalogue_destroy(catalogue);
 }
 END_TEST
@@ -283,13 +475,38 @@ START_TEST(numbers_of_others_are_left_to_them)
 }
 END_TEST
 
+/* One random change of a group that a broker could have decided. */
+static void change_group(struct catalogue *catalogue, struct history *history,
+                         struct random *random)
+{
+    static const char *const filters[] = {NULL, "paid", "*", "weight > 2.5"};
+    const char *filter = filters[random_below(random, 4)];
+    uint64_t version = catalogue->version + 1;
+    char name[32];
+    if (catalogue->group_count == 0 || random_below(random, 3) > 0) {
+        (void)snprintf(name, sizeof(name), "group-%u", catalogue->next_id);
+        put_group(catalogue, history, make_group(catalogue->next_id, version, name, "t", filter));
+        return;
+    }
+    const struct group *group = catalogue->groups[random_below(random, catalogue->group_count)];
+    if (random_below(random, 2) == 0) {
+        (void)snprintf(name, sizeof(name), "%.*s", (int)group->name.length,
+                       (const char *)group->name.data);
+        put_group(catalogue, history, make_group(group->id, version, name, "t", filter));
+    } else {
+        put_deleted(catalogue, history, group->id, version);
+    }
+}
+
 /* One random change that a broker could have decided. */
 static void change(struct catalogue *catalogue, struct history *history, struct random *random)
 {
     uint64_t version = catalogue->version + 1;
-    uint64_t dice = random_below(random, 10);
+    uint64_t dice = random_below(random, 14);
     char name[32];
-    if (dice < 5 || catalogue->topic_count == 0) {
+    if (dice >= 10) {
+        change_group(catalogue, history, random);
+    } else if (dice < 5 || catalogue->topic_count == 0) {
         (void)snprintf(name, sizeof(name), "topic-%u", catalogue->next_id);
         uint32_t queues = 1 + (uint32_t)random_below(random, 20);
         put(catalogue, history, make_topic(catalogue->next_id, version, name, queues));
@@ -343,7 +560,7 @@ START_TEST(a_replay_from_a_snapshot_gives_what_a_replay_of_everything_gives)
     }
     uint32_t begin = history->count;
     struct view_place place = {0};
-    while (!save_chunk(live, history, &place, 1024 + random_below(&random, 4096))) {
+    while (!save_chunk(live, history, &place, 16384 + random_below(&random, 4096))) {
         for (uint64_t i = random_below(&random, 20); i > 0; i--) {
             change(live, history, &random);
         }
@@ -357,6 +574,8 @@ START_TEST(a_replay_from_a_snapshot_gives_what_a_replay_of_everything_gives)
     ck_assert_uint_eq(loaded->version, live->version);
     ck_assert_uint_eq(loaded->next_id, live->next_id);
     ck_assert_uint_eq(loaded->topic_count, live->topic_count);
+    ck_assert_uint_eq(loaded->group_count, live->group_count);
+    ck_assert_uint_eq(loaded->group_bytes, live->group_bytes);
     ck_assert_mem_eq(loaded->queue_count, live->queue_count, sizeof(live->queue_count));
     catalogue_destroy(loaded);
     catalogue_destroy(live);
@@ -387,6 +606,11 @@ static Suite *catalogue_suite(void)
     tcase_add_test(cases, a_deletion_is_final_and_its_id_never_comes_again);
     tcase_add_test(cases, of_two_topics_of_one_name_the_newer_stays);
     tcase_add_test(cases, the_newest_deletions_are_remembered);
+    tcase_add_test(cases, a_group_that_was_put_is_found);
+    tcase_add_test(cases, of_a_group_the_highest_version_stays);
+    tcase_add_test(cases, a_deleted_group_never_comes_again);
+    tcase_add_test(cases, a_filter_that_cannot_be_compiled_is_no_entry_of_ours);
+    tcase_add_test(cases, the_largest_group_fits_an_operation_and_the_smallest_chunk);
     tcase_add_test(cases, settings_keep_their_newest_value);
     tcase_add_test(cases, a_reset_catalogue_is_as_new);
     tcase_add_test(cases, entries_that_do_not_parse_are_refused);

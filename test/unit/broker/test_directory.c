@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_directory.c - topics, and the directory in which a core finds them.
+ * test_directory.c - topics and groups, and the directory in which a core finds them.
  */
 #include "broker/directory.h"
 #include "proto/limits.h"
@@ -155,6 +155,134 @@ START_TEST(the_digest_says_which_versions_are_there_and_not_in_what_order_they_c
 }
 END_TEST
 
+START_TEST(nameservers_are_not_told_of_the_systems_topics)
+{
+    struct directory directory;
+    directory_init(&directory, seed);
+    put(&directory, 1, 1, "orders");
+    uint64_t digest = directory_digest(&directory);
+    put(&directory, 2, 2, "%DLQ%billing");
+    ck_assert_uint_eq(directory_digest(&directory), digest);
+    ck_assert(directory_announces(directory_find(&directory, BYTES_OF("orders"))));
+    ck_assert(!directory_announces(directory_find(&directory, BYTES_OF("%DLQ%billing"))));
+    directory_deinit(&directory);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- groups */
+
+/* A group of the topics in `pairs`, with one reference. */
+static struct group *make_group(uint32_t id, uint64_t version, const char *name, struct bytes pairs,
+                                uint32_t topic_count)
+{
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.given = 1U << GROUP_SETTING_TOPICS;
+    settings.topic_count = topic_count;
+    settings.topics = cursor_over(pairs);
+    const struct group_parts parts = {
+        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
+    struct group *group;
+    struct refusal refusal;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    return group;
+}
+
+static void put_group(struct directory *directory, uint32_t id, uint64_t version, const char *name)
+{
+    struct group *group = make_group(id, version, name, BYTES_OF("\xa1t\xc0"), 1);
+    directory_put_group(directory, group);
+    group_unref(group);
+}
+
+START_TEST(a_groups_topics_are_found_by_name_with_their_filters)
+{
+    /* {c: nil, a: "paid", b: "*"} */
+    struct bytes pairs = BYTES_OF("\xa1"
+                                  "c\xc0\xa1"
+                                  "a\xa4paid\xa1"
+                                  "b\xa1*");
+    struct group *group = make_group(1, 1, "g", pairs, 3);
+    ck_assert_uint_eq(group->topic_count, 3);
+    ck_assert(bytes_equal(group->topics[0].name, BYTES_OF("a")));
+    ck_assert_ptr_nonnull(group_find_topic(group, BYTES_OF("a"))->filter);
+    ck_assert_ptr_null(group_find_topic(group, BYTES_OF("b"))->filter);
+    ck_assert_uint_eq(group_find_topic(group, BYTES_OF("c"))->filter_text.length, 0);
+    ck_assert_ptr_null(group_find_topic(group, BYTES_OF("d")));
+    ck_assert_ptr_null(group_find_topic(group, BYTES_OF("")));
+    group_unref(group);
+}
+END_TEST
+
+START_TEST(a_filter_that_cannot_be_read_names_its_topic)
+{
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.topic_count = 2;
+    /* {a: "paid", b: "x >"} */
+    settings.topics = cursor_over(BYTES_OF("\xa1"
+                                           "a\xa4paid\xa1"
+                                           "b\xa3x >"));
+    const struct group_parts parts = {
+        .id = 1, .version = 1, .name = BYTES_OF("g"), .settings = &settings};
+    struct group *group = NULL;
+    struct refusal refusal;
+    uint64_t column = 0;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), ERROR_BAD_FILTER);
+    ck_assert_ptr_null(group);
+    ck_assert_str_eq(refusal.key, "b");
+    ck_assert(refusal_get(&refusal, REFUSAL_COLUMN, &column));
+}
+END_TEST
+
+START_TEST(groups_are_found_beside_topics_of_the_same_name)
+{
+    struct directory directory;
+    directory_init(&directory, seed);
+    put(&directory, 1, 1, "same");
+    put_group(&directory, 2, 2, "same");
+    ck_assert_uint_eq(directory_find(&directory, BYTES_OF("same"))->id, 1);
+    ck_assert_uint_eq(directory_find_group(&directory, BYTES_OF("same"))->id, 2);
+    ck_assert_ptr_null(directory_find_group_id(&directory, 1));
+    struct group *held = group_ref(directory_find_group_id(&directory, 2));
+    put_group(&directory, 2, 5, "same");
+    ck_assert_uint_eq(directory_find_group(&directory, BYTES_OF("same"))->version, 5);
+    ck_assert_uint_eq(held->version, 2);
+    group_unref(held);
+    directory_remove_group(&directory, 2);
+    directory_remove_group(&directory, 2);
+    ck_assert_ptr_null(directory_find_group(&directory, BYTES_OF("same")));
+    ck_assert_uint_eq(directory.group_count, 0);
+    ck_assert_ptr_nonnull(directory_find(&directory, BYTES_OF("same")));
+    directory_deinit(&directory);
+}
+END_TEST
+
+START_TEST(groups_are_kept_in_the_order_of_their_names)
+{
+    struct directory directory;
+    directory_init(&directory, seed);
+    for (uint32_t i = 0; i < 500; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "g%u", (i * 7919) % 500);
+        put_group(&directory, i + 1, i + 1, name);
+    }
+    for (uint32_t id = 3; id <= 500; id += 5) {
+        directory_remove_group(&directory, id);
+    }
+    ck_assert_uint_eq(directory.group_count, 400);
+    for (uint32_t i = 0; i < directory.group_count; i++) {
+        struct bytes name = directory.groups[i]->name;
+        ck_assert(i == 0 || bytes_compare(directory.groups[i - 1]->name, name) < 0);
+        ck_assert_uint_eq(directory_group_place(&directory, name), i);
+        ck_assert_uint_eq(directory_group_place_after(&directory, name), i + 1);
+        ck_assert_ptr_eq(directory_find_group(&directory, name), directory.groups[i]);
+    }
+    ck_assert_uint_eq(directory_group_place(&directory, BYTES_OF("z")), 400);
+    directory_deinit(&directory);
+}
+END_TEST
+
 static Suite *directory_suite(void)
 {
     Suite *suite = suite_create("directory");
@@ -166,6 +294,11 @@ static Suite *directory_suite(void)
     tcase_add_test(cases, a_removed_topic_is_gone_and_its_name_free);
     tcase_add_test(cases, topics_are_kept_in_the_order_of_their_names);
     tcase_add_test(cases, the_digest_says_which_versions_are_there_and_not_in_what_order_they_came);
+    tcase_add_test(cases, nameservers_are_not_told_of_the_systems_topics);
+    tcase_add_test(cases, a_groups_topics_are_found_by_name_with_their_filters);
+    tcase_add_test(cases, a_filter_that_cannot_be_read_names_its_topic);
+    tcase_add_test(cases, groups_are_found_beside_topics_of_the_same_name);
+    tcase_add_test(cases, groups_are_kept_in_the_order_of_their_names);
     suite_add_tcase(suite, cases);
     return suite;
 }

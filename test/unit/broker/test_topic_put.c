@@ -2,19 +2,19 @@
 /*
  * test_topic_put.c - what topic.put and topic.delete decide, on a catalogue alone.
  */
-#include "broker/topic_change.h"
+#include "broker/topic_decision.h"
 #include "test/lib/check_main.h"
 
 #include <stdio.h>
 
 static struct catalogue *catalogue;
-static struct topic_rules rules;
+static struct catalogue_rules rules;
 static struct refusal refusal;
 
 static void set_up(void)
 {
     catalogue = catalogue_create(0, DURABILITY_DISK);
-    rules = (struct topic_rules){.shard_count = 3};
+    rules = (struct catalogue_rules){.shard_count = 3};
 }
 
 static void tear_down(void)

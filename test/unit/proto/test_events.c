@@ -53,6 +53,9 @@ START_TEST(numbers_are_those_of_the_table)
     ck_assert_uint_eq(EVENT_DURABLE, 2);
     ck_assert_uint_eq(EVENT_TOPIC_PUT, 3);
     ck_assert_uint_eq(EVENT_TOPIC_DELETE, 4);
+    ck_assert_uint_eq(EVENT_GROUP_PUT, 5);
+    ck_assert_uint_eq(EVENT_GROUP_DELETE, 6);
+    ck_assert_uint_eq(ROW_GROUP, 39);
     ck_assert_uint_eq(EVENT_QUEUE_FIRST, 14);
     ck_assert_str_eq(event_name(3), "topic.put");
     ck_assert_str_eq(event_name(ROW_EPOCHS), "epochs");
@@ -146,6 +149,76 @@ START_TEST(the_largest_topic_stays_within_its_bound)
     event_put_topic(&writer, ROW_TOPIC, &topic, &placement, queues);
     ck_assert_uint_le(writer_length(&writer), EVENT_TOPIC_BYTES(1, QUEUES_PER_TOPIC_MAX));
     ck_assert(event_read_topic(only_entry(ROW_TOPIC), &back));
+}
+END_TEST
+
+/* Puts a group with these settings, a map, as `number`; `name` is 1 to 255 bytes. */
+static struct cursor put_group(enum event_number number, const char *name, struct bytes map)
+{
+    struct refusal refusal;
+    struct event_group group = {.id = 7, .version = 9, .name = bytes_from_string(name)};
+    struct cursor pairs = cursor_over(map);
+    uint32_t count;
+    ck_assert(cursor_take_map(&pairs, &count));
+    ck_assert_int_eq(
+        group_settings_read(pairs, count, GROUP_SETTINGS_REFUSE, &group.settings, &refusal), OK);
+    set_up();
+    event_put_group(&writer, number, &group);
+    ck_assert_uint_le(writer_length(&writer), EVENT_GROUP_BYTES_MAX);
+    return only_entry(number);
+}
+
+/* {topics: {orders: nil}, attempts: 5} */
+#define GROUP_SETTINGS_HEX \
+    "82 a6 74 6f 70 69 63 73 81 a6 6f 72 64 65 72 73 c0 a8 61 74 74 65 6d 70 74 73 05"
+
+START_TEST(a_group_survives_with_what_was_given)
+{
+    static const enum event_number numbers[] = {EVENT_GROUP_PUT, ROW_GROUP};
+    for (size_t i = 0; i < 2; i++) {
+        struct event_group back;
+        struct cursor fields = put_group(numbers[i], "billing", hex(GROUP_SETTINGS_HEX));
+        ck_assert(event_read_group(fields, &back));
+        ck_assert_uint_eq(back.id, 7);
+        ck_assert_uint_eq(back.version, 9);
+        ck_assert_bytes_eq(back.name, BYTES_OF("billing"));
+        ck_assert_uint_eq(back.settings.attempts, 5);
+        ck_assert_uint_eq(back.settings.given,
+                          1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ATTEMPTS);
+        struct group_topic_setting topic = group_settings_take_topic(&back.settings.topics);
+        ck_assert_bytes_eq(topic.name, BYTES_OF("orders"));
+        REFUSES_EVERY_CUT(fields, event_read_group(cut_fields, &back));
+    }
+}
+END_TEST
+
+START_TEST(a_group_of_a_newer_version_is_read_without_what_is_new)
+{
+    /* [7, 9, "g", {colour: [1, 2], topics: {orders: nil}}, "more"] */
+    static const char newer[] =
+        "07 09 a1 67 82 a6 63 6f 6c 6f 75 72 92 01 02 a6 74 6f 70 69 63 73 81 a6"
+        "6f 72 64 65 72 73 c0 a4 6d 6f 72 65";
+    struct event_group back;
+    ck_assert(event_read_group(cursor_over(hex(newer)), &back));
+    ck_assert_uint_eq(back.settings.topic_count, 1);
+    ck_assert_uint_eq(back.settings.given, 1U << GROUP_SETTING_TOPICS);
+}
+END_TEST
+
+START_TEST(groups_that_nobody_could_have_put_are_refused)
+{
+    static const char *const texts[] = {
+        "00 09 a1 67 81 a6 74 6f 70 69 63 73 81 a1 74 c0", /* id 0 */
+        "07 09 a1 25 81 a6 74 6f 70 69 63 73 81 a1 74 c0", /* the name % */
+        "07 09 a1 67 80",                                  /* no topics */
+        "07 09 a1 67 81 a6 74 6f 70 69 63 73 80",          /* none of them */
+        "07 09 a1 67 81 a8 61 74 74 65 6d 70 74 73 05",    /* attempts alone */
+        "07 09 a1 67 82 a6 74 6f 70 69 63 73 81 a1 74 c0 a8 61 74 74 65 6d 70 74 73 00", /* attempts 0 */
+    };
+    struct event_group back;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        ck_assert_msg(!event_read_group(cursor_over(hex(texts[i])), &back), "%s", texts[i]);
+    }
 }
 END_TEST
 
@@ -293,6 +366,9 @@ static Suite *events_suite(void)
     tcase_add_test(cases, an_epoch_survives);
     tcase_add_test(cases, a_topic_survives_with_its_placement_and_queues);
     tcase_add_test(cases, the_largest_topic_stays_within_its_bound);
+    tcase_add_test(cases, a_group_survives_with_what_was_given);
+    tcase_add_test(cases, a_group_of_a_newer_version_is_read_without_what_is_new);
+    tcase_add_test(cases, groups_that_nobody_could_have_put_are_refused);
     tcase_add_test(cases, the_small_entries_survive);
     tcase_add_test(cases, a_setting_is_a_name_and_a_value);
     tcase_add_test(cases, a_segment_names_its_store_and_its_predecessor);

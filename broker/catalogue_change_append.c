@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * topic_change_append.c - a change's records: to shard 0, then to the others, and again to one that was full.
+ * catalogue_change_append.c - a change's records: to shard 0, then to the others, and again to one that was full.
  */
 #include "broker/call.h"
+#include "broker/catalogue_change_state.h"
 #include "broker/core.h"
+#include "broker/groups.h"
 #include "broker/shard.h"
-#include "broker/topic_change_state.h"
 #include "proto/base/log.h"
 
 #include <inttypes.h>
@@ -18,7 +19,7 @@ static void send_part(struct change_part *part);
 
 static void retry_fired(struct timer *timer)
 {
-    struct topic_change *change = CONTAINER_OF(timer, struct topic_change, retry);
+    struct catalogue_change *change = CONTAINER_OF(timer, struct catalogue_change, retry);
     change->state = CHANGE_APPENDING;
     for (uint32_t i = 0; i < change->part_count; i++) {
         if (!change->parts[i].appended) {
@@ -30,42 +31,45 @@ static void retry_fired(struct timer *timer)
 
 /* A shard had no room. The change is decided and goes on by itself; who asked for it, and who
  * waits behind it, hears why it takes so long. */
-static void owe(struct topic_change *change)
+static void owe(struct catalogue_change *change)
 {
-    struct topic_changes *changes = change->changes;
+    struct catalogue_changes *changes = change->changes;
     change->state = CHANGE_OWING;
     change->retry.fired = retry_fired;
     uint64_t now_ns = reactor_now_ns(changes->core0->reactor);
     timer_start(changes->core0->reactor, &change->retry, now_ns + OWING_RETRY_NS);
     LIST_FOREACH (link, &changes->changes) {
-        struct topic_change *waiting = CONTAINER_OF(link, struct topic_change, link);
-        if (waiting->state != CHANGE_WAITING ||
-            !bytes_equal(topic_change_name(waiting), topic_change_name(change))) {
+        struct catalogue_change *waiting = CONTAINER_OF(link, struct catalogue_change, link);
+        if (waiting->state != CHANGE_WAITING || !catalogue_change_meets(waiting, change)) {
             continue;
         }
         list_remove(&waiting->link);
         changes->listed--;
         waiting->refused = true;
         waiting->refusal = change->refusal;
-        topic_change_go_home(waiting);
+        catalogue_change_go_home(waiting);
     }
-    if (change->call != NULL) {
-        struct topic_change *answer = calloc(1, sizeof(*answer));
+    if (change->call != NULL || change->waiter != NULL) {
+        struct catalogue_change *answer = calloc(1, sizeof(*answer));
         ASSERT(answer != NULL);
         list_init(&answer->link);
         answer->changes = changes;
         changes->under_way++;
         answer->call = change->call;
-        answer->call->own = answer;
+        answer->waiter = change->waiter;
+        if (answer->call != NULL) {
+            answer->call->own = answer;
+        }
         answer->refused = true;
         answer->refusal = change->refusal;
         change->call = NULL;
-        topic_change_go_home(answer);
+        change->waiter = NULL;
+        catalogue_change_go_home(answer);
     }
-    topic_changes_stop_check(changes);
+    catalogue_changes_stop_check(changes);
 }
 
-static void part_is_home(struct topic_change *change)
+static void part_is_home(struct catalogue_change *change)
 {
     ASSERT(change->away > 0);
     if (--change->away > 0) {
@@ -77,7 +81,7 @@ static void part_is_home(struct topic_change *change)
             return;
         }
     }
-    topic_change_publish(change);
+    catalogue_change_publish(change);
 }
 
 static void deliver_part_home(const struct core_message *message, void *core)
@@ -111,12 +115,32 @@ static void part_durable(struct log_operation *operation)
     send_part_home(CONTAINER_OF(operation, struct change_part, operation), OK);
 }
 
-static enum error part_append(struct change_part *part)
+static enum error operate(struct change_part *part)
 {
-    struct topic_change *change = part->change;
+    struct catalogue_change *change = part->change;
     part->operation = (struct log_operation){.done = part_durable};
     struct bytes bytes = {change->operation, change->operation_bytes};
     return commit_log_operate(part->shard->log, bytes, &part->operation);
+}
+
+/* On the shard's core. Where its groups stand follows its catalogue, which knows the group from here. */
+static enum error part_append(struct change_part *part)
+{
+    const struct catalogue *catalogue = part->shard->catalogue;
+    const struct catalogue_change *change = part->change;
+    if (change->kind != CHANGE_PUT_GROUP && change->kind != CHANGE_MEMBER) {
+        return operate(part);
+    }
+    struct group *old = catalogue_find_group_id(catalogue, change->id);
+    if (old != NULL) {
+        group_ref(old);
+    }
+    enum error error = operate(part);
+    if (error == OK) {
+        groups_put(part->shard, catalogue_find_group_id(catalogue, change->id), old);
+    }
+    group_unref(old);
+    return error;
 }
 
 static void deliver_part(const struct core_message *message, void *core)
@@ -136,19 +160,19 @@ static void send_part(struct change_part *part)
 }
 
 /* Who lost what, and when, is found in the broker's log. */
-static void say_decided(const struct topic_change *change)
+static void say_decided(const struct catalogue_change *change)
 {
-    const struct topic *topic = change->topic;
-    const char *what = change->kind == CHANGE_DELETE ? "deleted"
-                       : change->is_new              ? "created"
-                                                     : "changed";
-    log_info("topic '%.*s' was %s: id %u, version %" PRIu64 ", %u queue%s", (int)topic->name.length,
-             (const char *)topic->name.data, what, change->id, change->version, topic->queue_count,
-             topic->queue_count == 1 ? "" : "s");
+    bool is_deleted = change->kind == CHANGE_DELETE_TOPIC || change->kind == CHANGE_DELETE_GROUP;
+    bool is_topic = change->topic != NULL;
+    const char *what = is_deleted ? "deleted" : change->is_new ? "created" : "changed";
+    uint32_t count = is_topic ? change->topic->queue_count : change->group->topic_count;
+    log_info("%s '%.*s' was %s: id %u, version %" PRIu64 ", %u %s%s", is_topic ? "topic" : "group",
+             (int)change->name.length, (const char *)change->name.data, what, change->id,
+             change->version, count, is_topic ? "queue" : "topic", count == 1 ? "" : "s");
 }
 
 /* To shard 0 first, which decides: nothing has happened if it refuses. */
-void topic_change_append(struct topic_change *change, uint64_t shards)
+void catalogue_change_append(struct catalogue_change *change, uint64_t shards)
 {
     struct cores *cores = change->changes->core0->cores;
     change->part_count = 0;
@@ -165,7 +189,7 @@ void topic_change_append(struct topic_change *change, uint64_t shards)
         if (error_is_overload(error)) {
             refusal_add(&change->refusal, REFUSAL_RETRY_AFTER_MS, 1000);
         }
-        topic_change_refuse(change);
+        catalogue_change_refuse(change);
         return;
     }
     say_decided(change);

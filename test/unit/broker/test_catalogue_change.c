@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_topic_change.c - changes of topics in a whole broker: several shards, full disks, power cuts.
+ * test_catalogue_change.c - changes of topics in a whole broker: several shards, full disks, power cuts.
  */
 #include "test/lib/check_main.h"
 #include "test/unit/broker/broker_world.h"
@@ -454,10 +454,10 @@ START_TEST(a_power_cut_leaves_every_change_whole_or_none_of_it)
 }
 END_TEST
 
-static Suite *topic_change_suite(void)
+static Suite *catalogue_change_suite(void)
 {
-    Suite *suite = suite_create("topic_change");
-    TCase *cases = tcase_create("topic_change");
+    Suite *suite = suite_create("catalogue_change");
+    TCase *cases = tcase_create("catalogue_change");
     tcase_add_test(cases, every_shard_that_has_a_queue_records_the_topic);
     tcase_add_test(cases, changes_of_one_name_are_decided_one_after_the_other);
     tcase_add_test(cases, more_changes_than_may_be_under_way_are_refused);
@@ -471,4 +471,4 @@ static Suite *topic_change_suite(void)
     return suite;
 }
 
-TEST_MAIN(topic_change_suite)
+TEST_MAIN(catalogue_change_suite)

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* group.c - the commands `group create`, `set` and `delete`. */
+#include "tools/cli/group.h"
+
+#include "tools/cli/json.h"
+#include "tools/cli/show.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Says that it is done: what is as asked now, whether it was so before or not. */
+static int say_done(struct invocation *invocation, const char *name, const char *done)
+{
+    if (invocation->json) {
+        struct json_object object = json_open(stdout);
+        json_pair_text(&object, "name", name);
+        json_key(&object, done);
+        (void)fputs("true", stdout);
+        json_close(&object);
+    } else {
+        (void)printf("group %s %s\n", name, done);
+    }
+    return EXIT_DONE;
+}
+
+static int put(struct invocation *invocation, const struct group_wish *wish, const char *done)
+{
+    int status = EXIT_FAILED;
+    struct ternmq *client = invocation_client(invocation, &status);
+    if (client == NULL) {
+        return status;
+    }
+    struct ternmq_error error;
+    if (ternmq_group_put(client, &wish->options, &error) != TERNMQ_OK) {
+        return invocation_fail_with(invocation, &error, "group %s", wish->options.name);
+    }
+    return say_done(invocation, wish->options.name, done);
+}
+
+/* ---------------------------------------------------------------- create */
+
+/* What is found of the group. */
+struct existing {
+    const struct group_wish *wish;
+    bool is_there;
+    bool is_other; /* not as wished, on one broker at least */
+};
+
+static bool note_existing(void *context, const char *broker, struct bytes row)
+{
+    struct existing *existing = context;
+    struct bytes name;
+    (void)broker;
+    if (!result_find_text(row, "name", &name)) {
+        return false;
+    }
+    if (bytes_equal(name, bytes_from_string(existing->wish->options.name))) {
+        existing->is_there = true;
+        existing->is_other = existing->is_other || !group_wish_is_met(existing->wish, row);
+    }
+    return true;
+}
+
+static int run_create(struct invocation *invocation)
+{
+    int status = EXIT_FAILED;
+    struct group_wish wish;
+    const char *name = invocation->words[0];
+    if (!group_wish_read(invocation, name, &wish, &status)) {
+        return status;
+    }
+    if (wish.options.topic_count == 0) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "a group reads topics: add --topic TOPIC");
+    }
+    struct existing existing = {.wish = &wish};
+    status = group_each(invocation, name, note_existing, &existing);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    if (existing.is_other) {
+        return invocation_fail(
+            invocation, EXIT_FAILED,
+            "group %s exists, and is not as asked: 'ternmq group list' shows it, "
+            "'ternmq group set %s' changes it",
+            name, name);
+    }
+    if (existing.is_there && !invocation->json) {
+        invocation_say(invocation, "group %s was there before", name);
+    }
+    /* A broker that has one of the topics may lack it still. */
+    return put(invocation, &wish, "created");
+}
+
+const struct command GROUP_CREATE_COMMAND = {
+    .group = "group",
+    .name = "create",
+    .arguments = "NAME --topic TOPIC[=FILTER].. [--from first|last|TIME] [--order none|queue|key] "
+                 "[--broadcast] ..",
+    .summary = "Make a consumer group: what it reads, and how",
+    .help =
+        "  ternmq group create billing --topic orders                  what comes from now on\n"
+        "  ternmq group create billing --topic orders --from first     all that is kept, too\n"
+        "  ternmq group create audit --topic orders='paid || sent' --topic refunds\n"
+        "  ternmq group create users --topic users --order key         a key's messages in order\n"
+        "  ternmq group create caches --topic changes --broadcast      every member gets all\n"
+        "  ternmq group create mail --topic mail --attempts 4 --backoff 10s,30s,1m --jitter 20%\n"
+        "\n"
+        "The members of a group share its messages: who asks gets, and has a message until it is\n"
+        "acknowledged, given back, or the lease is over. Then it is tried again, after a backoff, and\n"
+        "after the last attempt it is a dead letter.\n"
+        "A filter is tags ('paid || sent') or SQL on properties; 'ternmq filter test' tries one.\n"
+        "A group that is there already as asked is no error; one that is not as asked is.\n",
+    .rows = GROUP_ROWS,
+    .row_count = GROUP_CREATE_ROWS,
+    .words_least = 1,
+    .words_most = 1,
+    .run = run_create,
+};
+
+/* ------------------------------------------------------------------- set */
+
+static int run_set(struct invocation *invocation)
+{
+    int status = EXIT_FAILED;
+    struct group_wish wish;
+    const char *name = invocation->words[0];
+    bool is_anything_set = false;
+    for (uint32_t row = 0; row < GROUP_SET_ROWS; row++) {
+        is_anything_set = is_anything_set || invocation_option(invocation, row)->given;
+    }
+    if (!is_anything_set) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "nothing to set: 'ternmq group set --help' shows what can be");
+    }
+    if (!group_wish_read(invocation, name, &wish, &status)) {
+        return status;
+    }
+    /* A group.put of what is not there would make it. */
+    struct existing existing = {.wish = &wish};
+    status = group_each(invocation, name, note_existing, &existing);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    if (!existing.is_there) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
+                               "what there is",
+                               name);
+    }
+    return put(invocation, &wish, "set");
+}
+
+const struct command GROUP_SET_COMMAND = {
+    .group = "group",
+    .name = "set",
+    .arguments = "NAME [--topic TOPIC[=FILTER]..] [--attempts N] [--backoff TIME,TIME..] ..",
+    .summary = "Change a consumer group",
+    .help =
+        "  ternmq group set billing --attempts 5                       5 deliveries at most\n"
+        "  ternmq group set audit --topic orders=paid --topic refunds  in the place of all before\n"
+        "  ternmq group set mail --backoff 1s,10s,1m --jitter 50%\n"
+        "\n"
+        "What is not given stays as it is. Where the group stands does not change; what is leased\n"
+        "goes on as it began. --order and --broadcast are chosen when a group is made.\n",
+    .rows = GROUP_ROWS,
+    .row_count = GROUP_SET_ROWS,
+    .words_least = 1,
+    .words_most = 1,
+    .run = run_set,
+};
+
+/* ---------------------------------------------------------------- delete */
+
+static const struct setting DELETE_ROWS[] = {
+    {.name = "yes", .alias = 'y', .type = SETTING_FLAG, .help = "Do not ask"},
+};
+
+/* Whether whoever sits there types the group's name. */
+static bool is_confirmed(const char *name)
+{
+    char line[GROUP_NAME_BYTES_MAX + 2];
+    (void)fprintf(stderr,
+                  "This deletes group %s and where it stands. Type its name to go on: ", name);
+    if (fgets(line, sizeof(line), stdin) == NULL) {
+        return false;
+    }
+    line[strcspn(line, "\n")] = '\0';
+    return strcmp(line, name) == 0;
+}
+
+static int run_delete(struct invocation *invocation)
+{
+    int status = EXIT_FAILED;
+    const char *name = invocation->words[0];
+    if (!invocation_option(invocation, 0)->given) {
+        if (isatty(STDIN_FILENO) == 0) {
+            return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                                   "group %s and where it stands would be deleted: add --yes",
+                                   name);
+        }
+        if (!is_confirmed(name)) {
+            return invocation_fail(invocation, EXIT_FAILED, "group %s was not deleted", name);
+        }
+    }
+    struct ternmq *client = invocation_client(invocation, &status);
+    if (client == NULL) {
+        return status;
+    }
+    struct ternmq_error error;
+    if (ternmq_group_delete(client, name, &error) != TERNMQ_OK) {
+        return invocation_fail_with(invocation, &error, "group %s", name);
+    }
+    return say_done(invocation, name, "deleted");
+}
+
+const struct command GROUP_DELETE_COMMAND = {
+    .group = "group",
+    .name = "delete",
+    .arguments = "NAME [--yes]",
+    .summary = "Delete a consumer group and where it stands",
+    .help = "  ternmq group delete billing                     asks first\n"
+            "  ternmq group delete billing --yes               for scripts\n\n"
+            "A group that is made again under this name begins anew. Dead letters stay: the topic\n"
+            "%DLQ%NAME on its broker has them.\n",
+    .rows = DELETE_ROWS,
+    .row_count = 1,
+    .words_least = 1,
+    .words_most = 1,
+    .run = run_delete,
+};

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * group.h - what commands about one consumer group have in common.
+ *
+ * Threads: one.
+ */
+#ifndef TOOLS_CLI_GROUP_H
+#define TOOLS_CLI_GROUP_H
+
+#include "proto/base/bytes.h"
+#include "proto/limits.h"
+#include "tools/cli/command.h"
+
+#include <stdbool.h>
+
+/* The options of `group create` and `group set`; the last two are of `create` alone. */
+enum {
+    GROUP_TOPIC,
+    GROUP_FROM,
+    GROUP_ATTEMPTS,
+    GROUP_BACKOFF,
+    GROUP_JITTER,
+    GROUP_EXHAUSTED,
+    GROUP_LEASE,
+    GROUP_IDLE_EXPIRE,
+    GROUP_SET_ROWS,
+    GROUP_ORDER = GROUP_SET_ROWS,
+    GROUP_BROADCAST,
+    GROUP_CREATE_ROWS,
+};
+extern const struct setting GROUP_ROWS[GROUP_CREATE_ROWS];
+
+/* The options as the library takes them, with the memory for it. */
+struct group_wish {
+    struct ternmq_group_options options;
+    struct ternmq_group_topic topics[GROUP_TOPICS_MAX];
+    char names[GROUP_TOPICS_MAX][TOPIC_NAME_BYTES_MAX + 1];
+    uint32_t backoff_ms[GROUP_BACKOFF_MAX];
+};
+
+/* Reads what the command line says of the group `name`. False: it was said what is wrong, and
+ * `*status_out` is the exit status. */
+bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
+                     int *status_out);
+
+/* Whether a group whose row of group.list this is is as wished, in all that was said. */
+bool group_wish_is_met(const struct group_wish *wish, struct bytes row);
+
+/*
+ * Calls `row` for every group of every broker (one, with -b) whose name begins with `prefix`; `broker` is
+ * "" with -b. False from it ends with EXIT_FAILED: the answer could not be read. The exit status.
+ */
+int group_each(struct invocation *invocation, const char *prefix,
+               bool (*row)(void *context, const char *broker, struct bytes row), void *context);
+
+#endif

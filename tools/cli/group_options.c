@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* group_options.c - what the command line says of a consumer group. */
+#include "proto/group_settings.h"
+#include "proto/names.h"
+#include "tools/cli/group.h"
+#include "tools/cli/show.h"
+#include "tools/cli/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
+    [GROUP_TOPIC] = {.name = "topic",
+                     .metavar = "TOPIC[=FILTER]",
+                     .type = SETTING_LIST,
+                     .help = "What it reads, and of that what the filter wants; may be repeated"},
+    [GROUP_FROM] = {.name = "from",
+                    .metavar = "first|last|TIME",
+                    .type = SETTING_TEXT,
+                    .help = "Where it begins: what is kept, only what is new, or from a time on, "
+                            "2026-01-31T12:00 or -1h (new groups: last)"},
+    [GROUP_ATTEMPTS] = {.name = "attempts",
+                        .type = SETTING_INTEGER,
+                        .least = 1,
+                        .most = GROUP_ATTEMPTS_MAX,
+                        .help = "How often a message is delivered at most (new groups: 17)"},
+    [GROUP_BACKOFF] = {.name = "backoff",
+                       .metavar = "TIME,TIME..",
+                       .type = SETTING_TEXT,
+                       .help = "How long before each retry; the last one repeats (new groups: 10s, "
+                               "30s, 1m to 10m, 20m, 30m, 1h, 2h)"},
+    [GROUP_JITTER] = {.name = "jitter",
+                      .metavar = "PERCENT",
+                      .type = SETTING_TEXT,
+                      .help = "By how much a backoff varies, 20% (new groups: 0)"},
+    [GROUP_EXHAUSTED] = {.name = "exhausted",
+                         .type = SETTING_CHOICE,
+                         .choices = GROUP_EXHAUSTED_CHOICES,
+                         .help = "What becomes of a message after its last attempt: a dead letter, "
+                                 "or it stays and is tried on (new groups: dead)"},
+    [GROUP_LEASE] = {.name = "lease",
+                     .type = SETTING_DURATION,
+                     .least = GROUP_LEASE_MS_LEAST,
+                     .most = GROUP_LEASE_MS_MOST,
+                     .help = "How long a message is somebody's who does not ask for more (new "
+                             "groups: 30s)"},
+    [GROUP_IDLE_EXPIRE] = {.name = "idle-expire",
+                           .type = SETTING_DURATION,
+                           .most = INTEGER_LIMIT - 1,
+                           .help = "The group goes when nobody asked for so long; 0ms: never (new "
+                                   "groups: never)"},
+    [GROUP_ORDER] = {.name = "order",
+                     .type = SETTING_CHOICE,
+                     .choices = GROUP_ORDER_CHOICES,
+                     .help =
+                         "What is never delivered in parallel: the messages of a queue, or of a "
+                         "key (none)"},
+    [GROUP_BROADCAST] = {.name = "broadcast",
+                         .type = SETTING_FLAG,
+                         .help = "Every member gets every message"},
+};
+
+static bool refuse(struct invocation *invocation, int *status_out, const char *option,
+                   const char *text, const char *wanted)
+{
+    *status_out = invocation_fail(invocation, EXIT_WRONG_USAGE, "--%s '%s': has to be %s", option,
+                                  text, wanted);
+    return false;
+}
+
+/* TOPIC or TOPIC=FILTER: what stands behind the first = is the filter. */
+static bool read_topic(struct invocation *invocation, const char *text, struct group_wish *wish,
+                       int *status_out)
+{
+    struct ternmq_group_options *options = &wish->options;
+    size_t length = strcspn(text, "=");
+    if (!name_is_topic(bytes_make(text, length))) {
+        return refuse(invocation, status_out, "topic", text,
+                      "TOPIC or TOPIC=FILTER, the topic of A-Z a-z 0-9 . _ -");
+    }
+    if (options->topic_count == GROUP_TOPICS_MAX) {
+        return refuse(invocation, status_out, "topic", text, "one of at most 64");
+    }
+    char *name = wish->names[options->topic_count];
+    memcpy(name, text, length);
+    name[length] = '\0';
+    wish->topics[options->topic_count++] = (struct ternmq_group_topic){
+        .name = name,
+        .filter = text[length] == '\0' ? NULL : text + length + 1,
+    };
+    return true;
+}
+
+static bool read_topics(struct invocation *invocation, struct group_wish *wish, int *status_out)
+{
+    uint32_t index = 0;
+    const char *text;
+    while ((text = invocation_list_next(invocation, GROUP_TOPIC, &index)) != NULL) {
+        if (!read_topic(invocation, text, wish, status_out)) {
+            return false;
+        }
+    }
+    wish->options.topics = wish->topics;
+    return true;
+}
+
+static bool read_from(struct invocation *invocation, struct group_wish *wish, int *status_out)
+{
+    const struct setting_value *from = invocation_option(invocation, GROUP_FROM);
+    if (!from->given) {
+        return true;
+    }
+    if (strcmp(from->text, "first") == 0) {
+        wish->options.from = TERNMQ_FROM_FIRST;
+    } else if (strcmp(from->text, "last") == 0) {
+        wish->options.from = TERNMQ_FROM_LAST;
+    } else if (text_read_time(from->text, clock_wall_ms(), &wish->options.from_ms)) {
+        wish->options.from = TERNMQ_FROM_TIME;
+    } else {
+        return refuse(invocation, status_out, "from", from->text,
+                      "first, last, a time like 2026-01-31T12:00, or -1h");
+    }
+    return true;
+}
+
+static bool read_backoff(struct invocation *invocation, struct group_wish *wish, int *status_out)
+{
+    static const struct setting step = {
+        .name = "backoff", .type = SETTING_DURATION, .most = DURATION_MS_MAX};
+    const char *text = invocation_option(invocation, GROUP_BACKOFF)->text;
+    for (const char *at = text; at != NULL;) {
+        char one[32];
+        char error[SETTINGS_ERROR_BYTES_MAX];
+        uint64_t ms;
+        size_t length = strcspn(at, ",");
+        (void)snprintf(one, sizeof(one), "%.*s", (int)length, at);
+        if (length >= sizeof(one) || wish->options.backoff_count == GROUP_BACKOFF_MAX ||
+            !settings_read_value(&step, one, &ms, error, sizeof(error))) {
+            return refuse(invocation, status_out, "backoff", text,
+                          "1 to 32 durations of at most a day, like 10s,1m,1h");
+        }
+        wish->backoff_ms[wish->options.backoff_count++] = (uint32_t)ms;
+        at = at[length] == '\0' ? NULL : at + length + 1;
+    }
+    wish->options.backoff_ms = wish->backoff_ms;
+    return true;
+}
+
+/* A number of percent, with or without its sign. */
+static bool read_jitter(struct invocation *invocation, struct group_wish *wish, int *status_out)
+{
+    static const struct setting percent = {.name = "jitter", .type = SETTING_INTEGER, .most = 100};
+    const char *text = invocation_option(invocation, GROUP_JITTER)->text;
+    if (text == NULL) {
+        return true;
+    }
+    char number[16];
+    char error[SETTINGS_ERROR_BYTES_MAX];
+    uint64_t value;
+    size_t length = strlen(text);
+    length -= length > 0 && text[length - 1] == '%';
+    (void)snprintf(number, sizeof(number), "%.*s", (int)length, text);
+    if (length >= sizeof(number) ||
+        !settings_read_value(&percent, number, &value, error, sizeof(error))) {
+        return refuse(invocation, status_out, "jitter", text, "0% to 100%");
+    }
+    wish->options.has_jitter = true;
+    wish->options.jitter_percent = (uint32_t)value;
+    return true;
+}
+
+/* Those that the parser has checked. */
+static void take_plain(const struct invocation *invocation, struct group_wish *wish)
+{
+    struct ternmq_group_options *options = &wish->options;
+    const struct setting_value *exhausted = invocation_option(invocation, GROUP_EXHAUSTED);
+    const struct setting_value *idle = invocation_option(invocation, GROUP_IDLE_EXPIRE);
+    options->attempts = (uint32_t)invocation_option(invocation, GROUP_ATTEMPTS)->number;
+    options->lease_ms = (uint32_t)invocation_option(invocation, GROUP_LEASE)->number;
+    options->exhausted = exhausted->given
+                             ? (enum ternmq_exhausted)(TERNMQ_EXHAUSTED_DEAD + exhausted->number)
+                             : TERNMQ_EXHAUSTED_DEFAULT;
+    options->has_idle_expire = idle->given;
+    options->idle_expire_ms = idle->number;
+    if (invocation->command->row_count == GROUP_CREATE_ROWS) {
+        const struct setting_value *order = invocation_option(invocation, GROUP_ORDER);
+        options->order = order->given ? (enum ternmq_order)(TERNMQ_ORDER_NONE + order->number)
+                                      : TERNMQ_ORDER_DEFAULT;
+        options->broadcast = invocation_option(invocation, GROUP_BROADCAST)->given;
+    }
+}
+
+bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
+                     int *status_out)
+{
+    memset(wish_out, 0, sizeof(*wish_out));
+    wish_out->options.name = name;
+    if (!name_is_group(bytes_from_string(name))) {
+        *status_out = invocation_fail(invocation, EXIT_WRONG_USAGE,
+                                      "'%s' is no name of a group: 1 to %d of A-Z a-z 0-9 . _ -",
+                                      name, GROUP_NAME_BYTES_MAX);
+        return false;
+    }
+    take_plain(invocation, wish_out);
+    if (wish_out->options.has_idle_expire && wish_out->options.idle_expire_ms > 0 &&
+        wish_out->options.idle_expire_ms < GROUP_IDLE_EXPIRE_MS_LEAST) {
+        return refuse(invocation, status_out, "idle-expire",
+                      invocation_option(invocation, GROUP_IDLE_EXPIRE)->text,
+                      "0ms for never, or at least 1s");
+    }
+    return read_topics(invocation, wish_out, status_out) &&
+           read_from(invocation, wish_out, status_out) &&
+           read_backoff(invocation, wish_out, status_out) &&
+           read_jitter(invocation, wish_out, status_out);
+}
+
+/* ------------------------------------------------------------------ compare */
+
+static bool topic_is_wished(const struct group_wish *wish, struct group_topic_setting topic)
+{
+    for (size_t i = 0; i < wish->options.topic_count; i++) {
+        const struct ternmq_group_topic *wished = &wish->topics[i];
+        const char *filter = wished->filter == NULL ? "" : wished->filter;
+        if (bytes_equal(bytes_from_string(wished->name), topic.name)) {
+            return bytes_equal(bytes_from_string(filter), topic.filter);
+        }
+    }
+    return false;
+}
+
+/* All topics that the broker's group has are wished. With several brokers a group has on each the topics
+ * that are there. */
+static bool topics_are_met(const struct group_wish *wish, const struct group_settings *settings)
+{
+    struct cursor topics = settings->topics;
+    for (uint32_t i = 0; i < settings->topic_count; i++) {
+        if (!topic_is_wished(wish, group_settings_take_topic(&topics))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool from_is_met(const struct ternmq_group_options *options,
+                        const struct group_settings *settings)
+{
+    switch (options->from) {
+    case TERNMQ_FROM_FIRST:
+        return settings->from == GROUP_FROM_FIRST;
+    case TERNMQ_FROM_LAST:
+        return settings->from == GROUP_FROM_LAST;
+    case TERNMQ_FROM_TIME:
+        return settings->from == GROUP_FROM_TIME && settings->from_ms == options->from_ms;
+    case TERNMQ_FROM_DEFAULT:
+        break;
+    }
+    return true;
+}
+
+static bool retries_are_met(const struct ternmq_group_options *options,
+                            const struct group_settings *settings)
+{
+    bool same_backoff = options->backoff_count == 0 ||
+                        (options->backoff_count == settings->backoff_count &&
+                         memcmp(options->backoff_ms, settings->backoff_ms,
+                                options->backoff_count * sizeof(options->backoff_ms[0])) == 0);
+    return same_backoff && (options->attempts == 0 || options->attempts == settings->attempts) &&
+           (!options->has_jitter || options->jitter_percent == settings->jitter_percent) &&
+           (options->exhausted == TERNMQ_EXHAUSTED_DEFAULT ||
+            (options->exhausted == TERNMQ_EXHAUSTED_STAY) ==
+                (settings->exhausted == GROUP_EXHAUSTED_STAY));
+}
+
+bool group_wish_is_met(const struct group_wish *wish, struct bytes row)
+{
+    const struct ternmq_group_options *options = &wish->options;
+    struct group_settings settings;
+    struct refusal refusal;
+    struct cursor cursor;
+    uint32_t pairs;
+    if (!result_find(row, "settings", &cursor) || !cursor_take_map(&cursor, &pairs) ||
+        group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, &settings, &refusal) != OK) {
+        return false;
+    }
+    bool same_order = options->order == TERNMQ_ORDER_DEFAULT ||
+                      (uint32_t)options->order - TERNMQ_ORDER_NONE == (uint32_t)settings.order;
+    return same_order && (!options->broadcast || settings.broadcast) &&
+           (options->lease_ms == 0 || options->lease_ms == settings.lease_ms) &&
+           (!options->has_idle_expire || options->idle_expire_ms == settings.idle_expire_ms) &&
+           topics_are_met(wish, &settings) && from_is_met(options, &settings) &&
+           retries_are_met(options, &settings);
+}
