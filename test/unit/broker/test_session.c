@@ -71,7 +71,7 @@ END_TEST
 START_TEST(what_is_not_built_is_refused)
 {
     struct client_simulated *client = begin(_i);
-    struct writer request = ask("receive", 0);
+    struct writer request = ask("replicate", 0);
     struct answer answer = call(client, &request);
     ck_refused(answer, "UNKNOWN_METHOD");
     request = ask("stats", 1);

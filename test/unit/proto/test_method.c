@@ -21,7 +21,7 @@ START_TEST(a_method_of_the_other_side_or_of_nobody_is_not_found)
 {
     ck_assert_ptr_null(method_find(METHOD_SIDE_NAMESERVER, BYTES_OF("produce")));
     ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("route.get")));
-    ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("receive")));
+    ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("replicate")));
     ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("produc")));
     ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("produce ")));
     ck_assert_ptr_null(method_find(METHOD_SIDE_BROKER, BYTES_OF("produce\0")));
