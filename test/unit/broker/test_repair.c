@@ -11,7 +11,9 @@ enum { SHARDS = 3 };
 
 static struct catalogue *catalogues[SHARDS];
 static struct repair_options options;
-static char found[256]; /* the topics that the repair names, as "name:version " each */
+static char
+    found[256]; /* the topics, then the groups, that the repair names: "name:version " each */
+static char told[256]; /* the groups that were put in a shard: "shard:version<before " each */
 static char error[256];
 
 static void give(struct catalogue *catalogue, struct bytes operation)
@@ -47,6 +49,23 @@ static void note_topic(void *context, struct topic *topic)
                    (const char *)topic->name.data, (unsigned)topic->version);
 }
 
+static void note_group(void *context, struct group *group)
+{
+    (void)context;
+    size_t used = strlen(found);
+    (void)snprintf(found + used, sizeof(found) - used, "%.*s:%u ", (int)group->name.length,
+                   (const char *)group->name.data, (unsigned)group->version);
+}
+
+static void note_put(void *context, uint32_t shard, const struct group *group,
+                     const struct group *old)
+{
+    (void)context;
+    size_t used = strlen(told);
+    (void)snprintf(told + used, sizeof(told) - used, "%u:%u<%u ", shard, (unsigned)group->version,
+                   old == NULL ? 0 : (unsigned)old->version);
+}
+
 static void set_up(void)
 {
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -57,8 +76,11 @@ static void set_up(void)
         .shard_count = SHARDS,
         .append = append,
         .topic = note_topic,
+        .group = note_group,
+        .group_put = note_put,
     };
     found[0] = '\0';
+    told[0] = '\0';
 }
 
 static void tear_down(void)
@@ -103,10 +125,35 @@ static void put_deleted(uint32_t id, uint64_t version, unsigned where)
     }
 }
 
+/* A group of the topic "t", recorded in the shards of `where` (bits). */
+static void put_group(uint32_t id, uint64_t version, const char *name, unsigned where)
+{
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.given = 1U << GROUP_SETTING_TOPICS;
+    settings.topic_count = 1;
+    settings.topics = cursor_over(BYTES_OF("\xa1t\xc0"));
+    const struct group_parts parts = {
+        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
+    struct group *group;
+    struct refusal refusal;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    catalogue_write_put_group(&writer, group);
+    group_unref(group);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        if ((where >> i & 1) != 0) {
+            give(catalogues[i], writer_bytes(&writer));
+        }
+    }
+}
+
 static uint32_t repair(void)
 {
     uint32_t appended = UINT32_MAX;
     found[0] = '\0';
+    told[0] = '\0';
     ck_assert_msg(catalogues_repair(&options, &appended, error, sizeof(error)), "%s", error);
     return appended;
 }
@@ -268,6 +315,69 @@ START_TEST(a_repair_that_finds_no_room_fails)
 }
 END_TEST
 
+START_TEST(groups_are_in_all_shards)
+{
+    put(1, 1, "a", 1, 1);
+    put_group(2, 2, "g", 7);
+    ck_assert_uint_eq(repair(), 0);
+    ck_assert_str_eq(found, "a:1 g:2 ");
+    ck_assert_str_eq(told, "");
+    put_group(3, 3, "h", 1);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_str_eq(told, "1:3<0 2:3<0 ");
+    ck_assert_uint_eq(catalogue_find_group(catalogues[2], BYTES_OF("h"))->version, 3);
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+START_TEST(the_highest_version_of_a_group_wins)
+{
+    put_group(1, 1, "g", 7);
+    put_group(1, 4, "g", 2);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_str_eq(found, "g:4 ");
+    ck_assert_str_eq(told, "0:4<1 2:4<1 ");
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+START_TEST(a_deletion_of_a_group_goes_on)
+{
+    put_group(1, 1, "g", 7);
+    put_deleted(1, 2, 2);
+    put_group(3, 3, "g", 2);
+    ck_assert_uint_eq(repair(), 4);
+    ck_assert_str_eq(found, "g:3 ");
+    ck_assert_str_eq(told, "0:3<0 2:3<0 ");
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        ck_assert_uint_eq(catalogue_find_group(catalogues[shard], BYTES_OF("g"))->id, 3);
+        ck_assert_uint_eq(catalogue_find_deleted(catalogues[shard], 1)->version, 2);
+    }
+    ck_assert_uint_eq(repair(), 0);
+}
+END_TEST
+
+/* What shard 2 is told of a group that it still has and that was deleted. */
+static bool append_deletion(void *context, uint32_t shard, struct bytes operation)
+{
+    struct cursor cursor = cursor_over(operation);
+    uint32_t fields;
+    uint64_t number;
+    ck_assert(cursor_take_array(&cursor, &fields) && cursor_take_uint(&cursor, &number));
+    ck_assert_uint_eq(number, shard == 2 ? EVENT_GROUP_DELETE : EVENT_TOPIC_DELETE);
+    return append(context, shard, operation);
+}
+
+START_TEST(a_deletion_says_what_it_is_of_where_that_is_known)
+{
+    options.append = append_deletion;
+    put_group(1, 1, "g", 4);
+    put_deleted(1, 2, 2);
+    ck_assert_uint_eq(repair(), 2);
+    ck_assert_uint_eq(catalogues[2]->group_count, 0);
+}
+END_TEST
+
 static Suite *repair_suite(void)
 {
     Suite *suite = suite_create("repair");
@@ -286,6 +396,10 @@ static Suite *repair_suite(void)
     tcase_add_test(cases, a_shard_that_is_gone_is_missed_though_no_topic_was_in_it);
     tcase_add_test(cases, a_shard_without_a_log_before_one_that_has_a_log_is_gone);
     tcase_add_test(cases, a_repair_that_finds_no_room_fails);
+    tcase_add_test(cases, groups_are_in_all_shards);
+    tcase_add_test(cases, the_highest_version_of_a_group_wins);
+    tcase_add_test(cases, a_deletion_of_a_group_goes_on);
+    tcase_add_test(cases, a_deletion_says_what_it_is_of_where_that_is_known);
     suite_add_tcase(suite, cases);
     return suite;
 }
