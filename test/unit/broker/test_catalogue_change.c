@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_catalogue_change.c - changes of topics in a whole broker: several shards, full disks, power cuts.
+ * test_catalogue_change.c - changes of topics and groups in a whole broker: several shards, full disks,
+ * power cuts.
  */
 #include "test/lib/check_main.h"
 #include "test/unit/broker/broker_world.h"
@@ -77,15 +78,22 @@ static void store_stop(struct store *store)
     simulation_destroy(store->simulation);
 }
 
-/* All topics as topic.list answers them, as bytes. */
-static size_t list_topics(struct store *store, uint8_t *bytes)
+/* Appends what `method` lists; the bytes it took. */
+static size_t list(struct store *store, const char *method, uint8_t *bytes, size_t room)
 {
-    struct writer request = ask("topic.list", 0);
+    struct writer request = ask(method, 0);
     struct answer answer = call(store->client, &request);
     ck_answered(answer);
-    ck_assert_uint_le(answer.result.length, ANSWER_BYTES_MAX);
+    ck_assert_uint_le(answer.result.length, room);
     memcpy(bytes, answer.result.data, answer.result.length);
     return answer.result.length;
+}
+
+/* All topics as topic.list answers them, then all groups, as bytes. */
+static size_t list_all(struct store *store, uint8_t *bytes)
+{
+    size_t length = list(store, "topic.list", bytes, ANSWER_BYTES_MAX);
+    return length + list(store, "group.list", bytes + length, ANSWER_BYTES_MAX - length);
 }
 
 static struct writer ask_put(const char *name, uint32_t queues)
@@ -101,6 +109,32 @@ static struct writer ask_delete(const char *name)
     struct writer request = ask("topic.delete", 1);
     writer_put_key_string(&request, "name", name);
     return request;
+}
+
+/* A group of `topic`, with so many attempts. */
+static struct writer ask_put_group(const char *name, const char *topic, uint32_t attempts)
+{
+    struct writer request = ask("group.put", 2);
+    writer_put_key_string(&request, "name", name);
+    writer_put_string(&request, "settings");
+    writer_put_map(&request, 2);
+    writer_put_key_uint(&request, "attempts", attempts);
+    writer_put_string(&request, "topics");
+    writer_put_map(&request, 1);
+    writer_put_key_string(&request, topic, "paid || sent");
+    return request;
+}
+
+static struct writer ask_delete_group(const char *name)
+{
+    struct writer request = ask("group.delete", 1);
+    writer_put_key_string(&request, "name", name);
+    return request;
+}
+
+static void post(struct store *store, struct writer request)
+{
+    (void)tell(store->client, &request);
 }
 
 static struct answer put(struct store *store, const char *name, uint32_t queues)
@@ -232,6 +266,36 @@ START_TEST(more_changes_than_may_be_under_way_are_refused)
 }
 END_TEST
 
+START_TEST(changes_of_one_group_wait_for_each_other_and_not_for_a_topic_of_its_name)
+{
+    struct store store;
+    struct disk_image *image = disk_image_create(false);
+    store_start(&store, image, 11);
+    struct answer answer = put(&store, "same", 3);
+    ck_answered(answer);
+    uint32_t first = request_msgid + 1;
+    post(&store, ask_put_group("same", "same", 1));
+    post(&store, ask_put_group("same", "same", 2));
+    post(&store, ask_delete_group("same"));
+    post(&store, ask_delete_group("same"));
+    post(&store, ask_put("same", 4));
+    static const char *const expected[] = {"", "", "", "GROUP_NOT_FOUND", ""};
+    uint64_t versions[5] = {0};
+    for (int i = 0; i < 5; i++) {
+        answer = take(store.client);
+        uint32_t place = answer.msgid - first;
+        ck_assert_uint_lt(place, 5);
+        ck_refused(answer, expected[place]);
+        versions[place] = answer.failed ? UINT64_MAX : number_of(answer.result, "version");
+    }
+    ck_assert_uint_lt(versions[0], versions[1]);
+    ck_assert_uint_lt(versions[1], versions[2]);
+    check_shown(&store, BYTES_OF("same"), 4);
+    store_stop(&store);
+    disk_image_destroy(image);
+}
+END_TEST
+
 /* Fills the shard of queue `queue` of topic "filler" up. */
 static void fill_shard(struct store *store, uint32_t queue)
 {
@@ -309,6 +373,44 @@ START_TEST(a_shard_without_room_records_the_change_when_it_has_some)
 }
 END_TEST
 
+START_TEST(a_group_waits_for_a_shard_without_room)
+{
+    struct store store;
+    struct disk_image *image = disk_image_create(false);
+    store_start(&store, image, 12);
+    owe_a_topic(&store);
+    uint8_t before[ANSWER_BYTES_MAX];
+    uint8_t after[ANSWER_BYTES_MAX];
+    size_t length = list(&store, "group.list", before, sizeof(before));
+    /* The log has kept some room for operations: whatever is left of it is used up. */
+    struct answer answer = {.failed = false};
+    uint32_t groups = 0;
+    while (!answer.failed) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "g%u", groups++);
+        struct writer request = ask_put_group(name, "filler", 1);
+        answer = call(store.client, &request);
+        ck_assert_uint_lt(groups, 10000);
+    }
+    ck_refused(answer, "DISK_FULL");
+    store.is_full = false;
+    (void)simulation_run(store.simulation, 5000, NULL, NULL);
+    ck_assert_uint_ne(list(&store, "group.list", after, sizeof(after)), length);
+    store_stop(&store);
+    store_start(&store, image, 13);
+    struct writer request = ask("group.list", 1);
+    writer_put_key_uint(&request, "limit", 10000);
+    answer = call(store.client, &request);
+    ck_answered(answer);
+    struct cursor rows = value_of(answer.result, "rows");
+    uint32_t count = 0;
+    ck_assert(cursor_take_array(&rows, &count));
+    ck_assert_uint_eq(count, groups);
+    store_stop(&store);
+    disk_image_destroy(image);
+}
+END_TEST
+
 START_TEST(what_a_full_shard_has_missed_is_repaired_at_the_next_start)
 {
     struct store store;
@@ -373,7 +475,7 @@ static void note(struct past *past, struct store *store)
 {
     ck_assert_uint_lt(past->count, CHANGES_MAX);
     past->events[past->count] = disk_image_events(store->image);
-    past->lengths[past->count] = list_topics(store, past->lists[past->count]);
+    past->lengths[past->count] = list_all(store, past->lists[past->count]);
     past->count++;
 }
 
@@ -398,6 +500,11 @@ static void make_past(struct past *past, struct disk_image *image)
     change(past, &store, ask_delete("a"));
     change(past, &store, ask_put("a", 2));
     change(past, &store, ask_put("c", 9));
+    change(past, &store, ask_put_group("g", "a", 3));
+    change(past, &store, ask_put_group("g", "c", 4));
+    change(past, &store, ask_put_group("h", "a", 1));
+    change(past, &store, ask_delete_group("g"));
+    change(past, &store, ask_put_group("g", "a", 5));
     change(past, &store, ask_delete("c"));
     store_stop(&store);
 }
@@ -415,17 +522,18 @@ static void check_cut(const struct past *past, struct disk_image *image, const s
     uint8_t again[ANSWER_BYTES_MAX];
     struct store store;
     store_start(&store, left, 9);
-    size_t length = list_topics(&store, list);
+    size_t length = list_all(&store, list);
     bool found = false;
     for (uint32_t i = answered; i < past->count && i <= answered + 1; i++) {
         found = found || (past->lengths[i] == length && memcmp(past->lists[i], list, length) == 0);
     }
-    ck_assert_msg(found, "cut at event %u, keep %d %u: not the topics of change %u or the next",
+    ck_assert_msg(found,
+                  "cut at event %u, keep %d %u: not what there was after change %u or the next",
                   (unsigned)cut->events, (int)cut->keep, (unsigned)cut->number, answered);
     check_all_shown(&store, bytes_make(list, length));
     store_stop(&store);
     store_start(&store, left, 10);
-    ck_assert_uint_eq(list_topics(&store, again), length);
+    ck_assert_uint_eq(list_all(&store, again), length);
     ck_assert_mem_eq(again, list, length);
     struct answer answer = put(&store, "after", 6);
     ck_answered(answer);
@@ -462,6 +570,8 @@ static Suite *catalogue_change_suite(void)
     tcase_add_test(cases, changes_of_one_name_are_decided_one_after_the_other);
     tcase_add_test(cases, more_changes_than_may_be_under_way_are_refused);
     tcase_add_test(cases, a_shard_without_room_records_the_change_when_it_has_some);
+    tcase_add_test(cases, changes_of_one_group_wait_for_each_other_and_not_for_a_topic_of_its_name);
+    tcase_add_test(cases, a_group_waits_for_a_shard_without_room);
     tcase_add_test(cases, what_a_full_shard_has_missed_is_repaired_at_the_next_start);
     tcase_add_test(cases, a_failed_sync_ends_the_broker_and_nothing_more_is_answered);
     tcase_add_loop_test(
