@@ -373,15 +373,24 @@ START_TEST(a_shard_without_room_records_the_change_when_it_has_some)
 }
 END_TEST
 
+static uint32_t count_groups(struct store *store)
+{
+    struct writer request = ask("group.list", 1);
+    writer_put_key_uint(&request, "limit", 10000);
+    struct answer answer = call(store->client, &request);
+    ck_answered(answer);
+    struct cursor rows = value_of(answer.result, "rows");
+    uint32_t count = 0;
+    ck_assert(cursor_take_array(&rows, &count));
+    return count;
+}
+
 START_TEST(a_group_waits_for_a_shard_without_room)
 {
     struct store store;
     struct disk_image *image = disk_image_create(false);
     store_start(&store, image, 12);
     owe_a_topic(&store);
-    uint8_t before[ANSWER_BYTES_MAX];
-    uint8_t after[ANSWER_BYTES_MAX];
-    size_t length = list(&store, "group.list", before, sizeof(before));
     /* The log has kept some room for operations: whatever is left of it is used up. */
     struct answer answer = {.failed = false};
     uint32_t groups = 0;
@@ -390,22 +399,17 @@ START_TEST(a_group_waits_for_a_shard_without_room)
         (void)snprintf(name, sizeof(name), "g%u", groups++);
         struct writer request = ask_put_group(name, "filler", 1);
         answer = call(store.client, &request);
-        ck_assert_uint_lt(groups, 10000);
+        ck_assert_uint_lt(groups, 2000);
     }
     ck_refused(answer, "DISK_FULL");
+    ck_assert_uint_eq(count_groups(&store), groups - 1);
+    /* Shard 0 has it: it goes on by itself, and is there after a start. */
     store.is_full = false;
     (void)simulation_run(store.simulation, 5000, NULL, NULL);
-    ck_assert_uint_ne(list(&store, "group.list", after, sizeof(after)), length);
+    ck_assert_uint_eq(count_groups(&store), groups);
     store_stop(&store);
     store_start(&store, image, 13);
-    struct writer request = ask("group.list", 1);
-    writer_put_key_uint(&request, "limit", 10000);
-    answer = call(store.client, &request);
-    ck_answered(answer);
-    struct cursor rows = value_of(answer.result, "rows");
-    uint32_t count = 0;
-    ck_assert(cursor_take_array(&rows, &count));
-    ck_assert_uint_eq(count, groups);
+    ck_assert_uint_eq(count_groups(&store), groups);
     store_stop(&store);
     disk_image_destroy(image);
 }
