@@ -75,13 +75,15 @@ static uint32_t count_idle(const struct ternmq_member *member)
     return count;
 }
 
-/* Of the polls that wait one ends early, so that its credit is shared anew. */
+/* Of the polls that hold more credit, or hold it longer, than where all take turns one ends early, so
+ * that its credit is shared anew. */
 static void cancel_a_large_poll(struct ternmq_member *member)
 {
     struct member_source *largest = NULL;
     LIST_FOREACH (link, &member->sources) {
         struct member_source *source = CONTAINER_OF(link, struct member_source, link);
-        if (source->state == SOURCE_ASKING && source->asked >= 2 &&
+        bool is_large = source->asked >= 2 || source->wait_ms > RECEIVE_WAIT_MS_SHARED;
+        if (source->state == SOURCE_ASKING && is_large &&
             (largest == NULL || source->asked > largest->asked)) {
             largest = source;
         }
@@ -117,26 +119,21 @@ void member_ask(struct ternmq_member *member)
     }
     uint32_t left = count_idle(member);
     bool starved = false;
-    for (uint32_t turns = left; turns > 0 && left > 0; turns--) {
-        /* The one that had its turn goes to the end. */
-        struct member_source *source = NULL;
-        LIST_FOREACH (link, &member->sources) {
-            struct member_source *one = CONTAINER_OF(link, struct member_source, link);
-            if (source == NULL && member_source_may_ask(one)) {
-                source = one;
-            }
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        if (!member_source_may_ask(source)) {
+            continue;
         }
-        if (source == NULL) {
-            break;
+        if (source->is_clock_known && !ask_source(member, source, left--)) {
+            starved = true; /* and so the first the next time */
+            continue;
+        }
+        if (!source->is_clock_known) {
+            member_source_greet(source);
+            left--;
         }
         list_remove(&source->link);
         list_append(&member->sources, &source->link);
-        if (!source->is_clock_known) {
-            member_source_greet(source);
-        } else if (!ask_source(member, source, left)) {
-            starved = true;
-        }
-        left--;
     }
     if (starved) {
         cancel_a_large_poll(member);

@@ -315,6 +315,7 @@ static void source_answered(struct member_source *source, struct receive_answer 
     uint32_t acked_count = answer->acked_count;
     bool is_too_soon = is_too_early(source, answer);
     bool has_messages = answer->message_count > 0;
+    source->was_full = answer->message_count == source->asked;
     if (source->failing_ns != 0 || source->lacks_group) {
         member->notice.code = TERNMQ_OK; /* it is over */
     }

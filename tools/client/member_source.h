@@ -56,6 +56,7 @@ struct member_source {
     uint32_t asked;   /* what the poll under way may bring */
     uint32_t wait_ms;
     uint64_t asked_ns;
+    bool was_full; /* the last poll brought all that it asked for: there may be more */
     struct settle_batch *riding; /* on the poll under way, or NULL */
     struct list open;            /* verdicts that wait */
     struct list sent;            /* verdicts under way */

@@ -466,8 +466,9 @@ void settle_unwait(struct ternmq_member *member, const struct settle_wait *wait)
 
 static struct settle_batch *find_rideable(const struct member_source *source)
 {
-    if (source->member->durable) {
-        return NULL; /* a poll has no word for that */
+    /* A poll has no word for durable. And where it will wait for messages the word on acks does too. */
+    if (source->member->durable || !source->was_full) {
+        return NULL;
     }
     LIST_FOREACH (link, &source->open) {
         struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
