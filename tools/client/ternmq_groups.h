@@ -203,7 +203,7 @@ TERNMQ_API void ternmq_member_in_hand(const struct ternmq_member *member, size_t
 struct ternmq_push_consumer;
 
 /* Works on a message, which is good until it returns. What it gives is settled; `reason` must be good
- * until the same thread is called again. */
+ * until the same thread is called again, and is cut to 120 bytes. What is no settlement is a RETRY. */
 typedef struct ternmq_settlement ternmq_message_fn(void *context,
                                                    const struct ternmq_received *received);
 
