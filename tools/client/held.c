@@ -79,7 +79,7 @@ static uint64_t lease_left_ms(const struct ternmq_member *member, uint64_t until
     if (left_ms < 0) {
         return 0;
     }
-    return left_ms > LEASE_MS_MOST ? (uint64_t)LEASE_MS_MOST : (uint64_t)left_ms;
+    return left_ms > GROUP_LEASE_MS_MOST ? (uint64_t)GROUP_LEASE_MS_MOST : (uint64_t)left_ms;
 }
 
 static struct grant *grant_create(struct member_source *source, const struct receive_range *range,

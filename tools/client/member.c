@@ -254,7 +254,7 @@ static uint32_t or_default(uint32_t given, uint32_t otherwise)
 static bool check_options(const struct ternmq_member_options *options,
                           struct ternmq_error *error_out)
 {
-    if (options->group == NULL || !text_fits(options->group, MEMBER_GROUP_BYTES_MAX)) {
+    if (options->group == NULL || !text_fits(options->group, GROUP_ANY_NAME_BYTES_MAX)) {
         return usage(error_out, "group: 1 to 241 bytes");
     }
     if (!text_fits(options->topic, TOPIC_NAME_BYTES_MAX) ||
@@ -265,7 +265,7 @@ static bool check_options(const struct ternmq_member_options *options,
         return usage(error_out, "credit, receive_bytes: at most 65,535 and 4 MiB");
     }
     if (options->lease_ms != 0 &&
-        (options->lease_ms < LEASE_MS_LEAST || options->lease_ms > LEASE_MS_MOST)) {
+        (options->lease_ms < GROUP_LEASE_MS_LEAST || options->lease_ms > GROUP_LEASE_MS_MOST)) {
         return usage(error_out, "lease_ms: 100 to 43,200,000");
     }
     if (options->settle_count > SETTLE_COUNT_MAX ||

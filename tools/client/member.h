@@ -35,14 +35,9 @@ struct held;
 struct member_source;
 
 enum {
-    /* A name of the system's own is a group, a sign, and a member: %DLQ%group, group@member. */
-    MEMBER_GROUP_BYTES_MAX = 2 * GROUP_NAME_BYTES_MAX + 1,
-    MEMBER_NAME_BYTES_MAX = 120,
     CREDIT_DEFAULT = 100,
     CREDIT_MAX = MESSAGES_PER_CALL_MAX, /* one poll may ask for all of it */
     HOLD_BYTES_DEFAULT = 8 << 20,
-    LEASE_MS_LEAST = 100,
-    LEASE_MS_MOST = 43200000, /* half a day: what a broker gives at the most */
     SETTLE_COUNT_DEFAULT = 100,
     SETTLE_COUNT_MAX = 1000,
     SETTLE_LINGER_MS_DEFAULT = 5,
@@ -54,7 +49,7 @@ enum {
 struct ternmq_member {
     struct ternmq *client;
     struct list link; /* client->members */
-    char group[MEMBER_GROUP_BYTES_MAX + 1];
+    char group[GROUP_ANY_NAME_BYTES_MAX + 1];
     char topic[TOPIC_NAME_BYTES_MAX + 1]; /* "": all */
     char name[MEMBER_NAME_BYTES_MAX + 1]; /* "": the connection */
     uint32_t credit;

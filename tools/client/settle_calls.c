@@ -143,7 +143,7 @@ TERNMQ_API int ternmq_extend(struct ternmq_member *member, const uint64_t *recei
         return TERNMQ_USAGE;
     }
     if (member->keep_leases ||
-        (lease_ms != 0 && (lease_ms < LEASE_MS_LEAST || lease_ms > LEASE_MS_MOST))) {
+        (lease_ms != 0 && (lease_ms < GROUP_LEASE_MS_LEAST || lease_ms > GROUP_LEASE_MS_MOST))) {
         return fault_set(error_out, TERNMQ_USAGE, TERNMQ_STORED_NO,
                          member->keep_leases ? "keep_leases extends by itself"
                                              : "lease_ms: 100 to 43,200,000");
