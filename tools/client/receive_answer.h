@@ -16,15 +16,14 @@
 #include "proto/base/bytes.h"
 #include "proto/base/contract.h"
 #include "proto/cursor.h"
+#include "proto/limits.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
-    /* Opaque, 12 bytes today: room for another form. */
-    LEASE_BYTES_MAX = 64,
-    /* Why an attempt failed: what `nack` takes. */
-    REASON_BYTES_MAX = 120
+    /* Opaque, 16 bytes today: room for another form. */
+    LEASE_BYTES_MAX = 64
 };
 
 struct receive_answer {

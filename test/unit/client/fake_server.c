@@ -429,9 +429,6 @@ static void frame_came(struct connection *connection, struct bytes frame, struct
         refuse(session, request.msgid, server->refuse_with, server->refuse_detail);
         return;
     }
-    if (server->group != NULL && fake_group_run(server->group, session, &request)) {
-        return;
-    }
     const struct method *method = method_find(METHOD_SIDE_BROKER, request.method);
     if (method == NULL) {
         method = method_find(METHOD_SIDE_NAMESERVER, request.method);
@@ -443,7 +440,9 @@ static void frame_came(struct connection *connection, struct bytes frame, struct
         fprintf(stderr, "fake server: %s\n", refusal.message);
         abort(); /* the client has sent what a broker refuses */
     }
-    run_method(session, &request, &arguments);
+    if (server->group == NULL || !fake_group_run(server->group, session, &request)) {
+        run_method(session, &request, &arguments);
+    }
 }
 
 /* -------------------------------------------------------------------------- connections */
