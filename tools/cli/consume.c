@@ -1,28 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* consume.c - the command `consume`: bodies to standard output, everything else to standard error. */
-#include "proto/base/utf8.h"
+#include "tools/cli/consume.h"
+
 #include "proto/limits.h"
-#include "proto/names.h"
-#include "tools/cli/command.h"
-#include "tools/cli/json.h"
+#include "tools/cli/message_json.h"
+#include "tools/cli/output.h"
 #include "tools/cli/text.h"
+#include "tools/cli/topic.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     DELIVERIES_MAX = 1024,
-    OUTPUT_BYTES = 256 * 1024,
     /* How often one who waits for messages looks whether its reader has gone. */
     WAIT_MS = 500,
     PROGRESS_MS = 200
 };
-
-enum { CONSUME_FROM, CONSUME_QUEUE, CONSUME_COUNT, CONSUME_FILTER, CONSUME_FOLLOW, CONSUME_FORMAT };
 
 static const struct setting CONSUME_ROWS[] = {
     [CONSUME_FROM] = {.name = "from",
@@ -56,6 +52,44 @@ static const struct setting CONSUME_ROWS[] = {
                         .fallback = "body",
                         .choices = "body|json",
                         .help = "A body a line, or an object a line; --json is the same"},
+    [CONSUME_GROUP] = {.name = "group",
+                       .metavar = "GROUP",
+                       .type = SETTING_TEXT,
+                       .least = 1,
+                       .most = GROUP_ANY_NAME_BYTES_MAX,
+                       .help = "As a member of this group, and for as long as messages come; all "
+                               "below is of that alone"},
+    [CONSUME_MEMBER] = {.name = "member",
+                        .metavar = "NAME",
+                        .type = SETTING_TEXT,
+                        .least = 1,
+                        .most = MEMBER_NAME_BYTES_MAX,
+                        .help = "What the group calls it; else HOST-PID"},
+    [CONSUME_LEASE] = {.name = "lease",
+                       .type = SETTING_DURATION,
+                       .least = GROUP_LEASE_MS_LEAST,
+                       .most = GROUP_LEASE_MS_MOST,
+                       .help =
+                           "How long a message is leased at a time; else as the group says. It is "
+                           "extended while it is worked on"},
+    [CONSUME_ACK] = {.name = "ack",
+                     .type = SETTING_CHOICE,
+                     .fallback = "auto",
+                     .choices = "auto|exec",
+                     .help =
+                         "Acked when it is written, or when the command behind exec, which gets it "
+                         "on standard input, ends with 0"},
+    [CONSUME_CREDIT] = {.name = "credit",
+                        .metavar = "N",
+                        .type = SETTING_INTEGER,
+                        .least = 1,
+                        .most = MESSAGES_PER_CALL_MAX,
+                        .help = "Most messages leased to it at a time (auto: 100, exec: 2)"},
+    [CONSUME_IDLE] = {.name = "idle",
+                      .type = SETTING_DURATION,
+                      .least = 1,
+                      .most = DURATION_MS_MAX,
+                      .help = "End when nothing came for so long"},
 };
 
 /* A consume command under way. */
@@ -70,9 +104,7 @@ struct consumption {
     bool follow;
     uint64_t count;
     uint64_t bytes;
-    bool pipe_closed;
-    bool write_failed;
-    int write_error;
+    struct output output;
     int status;
     uint64_t began_ms;
     uint64_t shown_ms;
@@ -83,35 +115,8 @@ struct consumption {
 static void write_json(const struct ternmq_delivery *delivery)
 {
     struct json_object object = json_open(stdout);
-    json_pair_text(&object, "topic", delivery->topic);
-    json_pair_number(&object, "queue", delivery->queue);
-    json_pair_number(&object, "offset", delivery->offset);
-    json_pair_number(&object, "epoch", delivery->epoch);
-    json_pair_number(&object, "stored_at", delivery->stored_at_ms);
-    json_pair_number(&object, "born_at", delivery->born_at_ms);
-    if (delivery->tag.data != NULL) {
-        json_key(&object, "tag");
-        json_put_string(stdout, bytes_make(delivery->tag.data, delivery->tag.length));
-    }
-    struct cursor cursor;
-    if (delivery->keys.data != NULL) {
-        json_key(&object, "keys");
-        cursor = cursor_over(bytes_make(delivery->keys.data, delivery->keys.length));
-        (void)json_put_value(stdout, &cursor);
-    }
-    if (delivery->properties.data != NULL) {
-        json_key(&object, "properties");
-        cursor = cursor_over(bytes_make(delivery->properties.data, delivery->properties.length));
-        (void)json_put_value(stdout, &cursor);
-    }
-    struct bytes body = bytes_make(delivery->body.data, delivery->body.length);
-    if (utf8_is_valid(body)) {
-        json_key(&object, "body");
-        json_put_string(stdout, body);
-    } else {
-        json_key(&object, "body_base64");
-        json_put_base64(stdout, body);
-    }
+    message_json_put_place(&object, delivery);
+    message_json_put_body(&object, delivery);
     json_close(&object);
 }
 
@@ -127,28 +132,6 @@ static void write_delivery(struct consumption *consumption, const struct ternmq_
     }
     consumption->count++;
     consumption->bytes += delivery->body.length;
-}
-
-/* Whether output still goes somewhere; a closed pipe is a clean end. */
-static bool output_is_open(struct consumption *consumption)
-{
-    if (ferror(stdout) == 0) {
-        return true;
-    }
-    consumption->write_error = errno;
-    consumption->pipe_closed = errno == EPIPE;
-    consumption->write_failed = !consumption->pipe_closed;
-    return false;
-}
-
-/* Whether the reader of a pipe has gone, while there is nothing to write that would tell. */
-static bool reader_has_gone(struct consumption *consumption)
-{
-    struct pollfd output = {.fd = STDOUT_FILENO, .events = 0};
-    if (poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0) {
-        consumption->pipe_closed = true;
-    }
-    return consumption->pipe_closed;
 }
 
 /* ------------------------------------------------------------- the options */
@@ -310,8 +293,8 @@ static void consume_all(struct consumption *consumption)
         int code = ternmq_consume(consumption->consumer, 0, deliveries, max, &count, &error);
         if (code == TERNMQ_NOTHING) {
             /* Nobody waits for what is here already. */
-            (void)fflush(stdout);
-            if (!output_is_open(consumption) || reader_has_gone(consumption)) {
+            if (!output_flush(&consumption->output) ||
+                output_reader_has_gone(&consumption->output)) {
                 return;
             }
             code = ternmq_consume(consumption->consumer, WAIT_MS, deliveries, max, &count, &error);
@@ -328,14 +311,30 @@ static void consume_all(struct consumption *consumption)
         if (count > 0) {
             invocation_stop_waiting(consumption->invocation);
         }
-        if (!output_is_open(consumption)) {
+        if (!output_is_open(&consumption->output)) {
             return;
         }
         show_progress(consumption);
     }
 }
 
-static int run_consume(struct invocation *invocation)
+/* Without a group there are none of its options. */
+static int refuse_group_options(struct invocation *invocation)
+{
+    for (uint32_t row = CONSUME_MEMBER; row < CONSUME_ROW_COUNT; row++) {
+        if (invocation_option(invocation, row)->given) {
+            return invocation_fail(invocation, EXIT_WRONG_USAGE, "--%s needs --group",
+                                   CONSUME_ROWS[row].name);
+        }
+    }
+    if (invocation->word_count > 1) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE, "there is an argument too many: '%s'",
+                               invocation->words[1]);
+    }
+    return EXIT_DONE;
+}
+
+static int run_alone(struct invocation *invocation)
 {
     const struct setting_value *count = invocation_option(invocation, CONSUME_COUNT);
     struct consumption consumption = {
@@ -347,42 +346,45 @@ static int run_consume(struct invocation *invocation)
         .status = EXIT_DONE,
         .began_ms = clock_run_ms(),
     };
-    if (!name_is_topic(bytes_from_string(consumption.topic))) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "'%s' is no name of a topic: 1 to %d of A-Z a-z 0-9 . _ -",
-                               consumption.topic, TOPIC_NAME_BYTES_MAX);
+    int status = refuse_group_options(invocation);
+    if (status == EXIT_DONE) {
+        status = open_consumer(&consumption);
     }
-    int status = open_consumer(&consumption);
     if (status != EXIT_DONE) {
         return status;
     }
-    if (isatty(STDOUT_FILENO) == 0) {
-        (void)setvbuf(stdout, NULL, _IOFBF, OUTPUT_BYTES);
-    }
+    output_open();
     consume_all(&consumption);
-    if (!consumption.pipe_closed && !consumption.write_failed && fflush(stdout) != 0) {
-        (void)output_is_open(&consumption);
-    }
+    (void)output_flush(&consumption.output);
     ternmq_consumer_close(consumption.consumer);
-    if (consumption.write_failed) {
-        return invocation_fail(invocation, EXIT_FAILED, "writing to standard output failed: %s",
-                               strerror(consumption.write_error));
+    if (consumption.output.write_failed) {
+        return output_status(invocation, &consumption.output, EXIT_FAILED);
     }
     if (consumption.status != EXIT_DONE && consumption.count == 0) {
         return consumption.status;
     }
     invocation_say(invocation, "%s from %s%s", text_of_count(consumption.count, "message"),
                    consumption.topic,
-                   consumption.pipe_closed ? ", until the reader closed the pipe"
-                   : interrupted           ? ", until interrupted"
-                                           : "");
+                   consumption.output.pipe_closed ? ", until the reader closed the pipe"
+                   : interrupted                  ? ", until interrupted"
+                                                  : "");
     return consumption.status;
+}
+
+static int run_consume(struct invocation *invocation)
+{
+    int status = EXIT_FAILED;
+    if (!topic_check_name(invocation, invocation->words[0], &status)) {
+        return status;
+    }
+    return invocation_option(invocation, CONSUME_GROUP)->given ? consume_group_run(invocation)
+                                                               : run_alone(invocation);
 }
 
 const struct command CONSUME_COMMAND = {
     .name = "consume",
     .arguments = "TOPIC [--from first|last|OFFSET|TIME] [--queue N] [--count N] [--filter EXPR] "
-                 "[--follow] [--format body|json]",
+                 "[--follow] [--format body|json] [--group GROUP ..]",
     .summary = "Write a topic's messages to standard output, a body a line",
     .help =
         "  ternmq consume orders                           everything that is there now\n"
@@ -398,10 +400,22 @@ const struct command CONSUME_COMMAND = {
         "\n"
         "--follow waits out restarts of servers, however long they take, and says so, and again when\n"
         "the first message comes after that; it ends when the topic is deleted. Without it, a server\n"
-        "that is away for --timeout ends it.\n",
+        "that is away for --timeout ends it.\n"
+        "\n"
+        "  ternmq consume orders --group billing           a share of them, acked when written\n"
+        "  ternmq consume orders --group billing --ack exec ./bill\n"
+        "  ternmq consume orders --group billing --ack exec 'jq .total >> totals' --lease 5m\n"
+        "\n"
+        "The members of a group share its messages, and the broker keeps where they are: each message\n"
+        "goes to one of them, until it is acked. A group that is not there is made, from the first\n"
+        "message on, with --filter. It goes on until --count, --idle or Ctrl-C, and gives back what it\n"
+        "has not done. A command has TERNMQ_TOPIC, TERNMQ_QUEUE, TERNMQ_OFFSET, TERNMQ_ATTEMPT,\n"
+        "TERNMQ_TAG, TERNMQ_KEY (the first) and TERNMQ_PROPERTY_name in its environment; one word is for\n"
+        "the shell, more are a program and its arguments (behind -- where they begin with -). Ends it\n"
+        "with another status than 0, the message comes again later, with that as the reason.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),
     .words_least = 1,
-    .words_most = 1,
+    .words_most = WORDS_ANY,
     .run = run_consume,
 };

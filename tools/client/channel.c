@@ -89,6 +89,14 @@ static void write_cancel(struct channel *channel, uint32_t id)
     connection_commit(&channel->connection, writer_length(&writer));
 }
 
+void exchange_cancel(struct exchange *exchange)
+{
+    ASSERT(exchange->channel != NULL && exchange->sent && exchange->parks);
+    if (channel_is_open(exchange->channel)) {
+        write_cancel(exchange->channel, exchange->id);
+    }
+}
+
 void exchange_forget(struct exchange *exchange)
 {
     struct channel *channel = exchange->channel;

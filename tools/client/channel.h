@@ -111,6 +111,9 @@ bool channel_is_open(const struct channel *channel);
 /* Its `ended` does not run any more; an answer that comes is dropped. Nothing if not under way. */
 void exchange_forget(struct exchange *exchange);
 
+/* Asks the server to end a long poll that was sent; its answer ends the exchange as any other does. */
+void exchange_cancel(struct exchange *exchange);
+
 /* Closes all channels of a client whose exchanges are forgotten; each is freed when it is home. */
 void channels_close(struct ternmq *client);
 

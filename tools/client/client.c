@@ -11,6 +11,7 @@
 #include "tools/client/client_route.h"
 #include "tools/client/consumer.h"
 #include "tools/client/fault.h"
+#include "tools/client/member.h"
 #include "tools/client/plain_call.h"
 #include "tools/client/producer.h"
 
@@ -126,6 +127,7 @@ static struct ternmq *client_make(const struct ternmq_options *options,
     list_init(&client->routes);
     list_init(&client->producers);
     list_init(&client->consumers);
+    list_init(&client->members);
     list_init(&client->calls);
     if (!read_options(client, options, &error)) {
         fault_give(&error, error_out);
@@ -186,6 +188,9 @@ static void client_shut(struct ternmq *client)
     client->closing = true;
     while (!list_is_empty(&client->consumers)) {
         ternmq_consumer_close(consumer_of_link(list_first(&client->consumers)));
+    }
+    while (!list_is_empty(&client->members)) {
+        member_drop(member_of_link(list_first(&client->members)));
     }
     while (!list_is_empty(&client->producers)) {
         ternmq_producer_close(producer_of_link(list_first(&client->producers)));

@@ -4,9 +4,10 @@
  *
  *     ternmq --- channels   connections, each with the exchanges under way on it
  *            --- routes     where topics and brokers are
- *            --- producers  --- batches    \  each is a client_call: finds its server, sends,
- *            --- consumers  --- pullers     > pauses, sends again, until its deadline
- *            --- plain calls               /
+ *            --- producers  --- batches            \  each is a client_call: finds its server, sends,
+ *            --- consumers  --- pullers             \ pauses, sends again, until its deadline
+ *            --- members    --- sources, verdicts   /
+ *            --- plain calls                       /
  *
  * Threads: the caller's; client_interrupt's flag alone is shared.
  */
@@ -58,6 +59,7 @@ struct ternmq {
     uint32_t route_count;
     struct list producers;
     struct list consumers;
+    struct list members;
     struct list calls; /* plain calls */
 
     size_t pinned_bytes;     /* receive buffers that consumers hold */

@@ -56,6 +56,16 @@ void client_call_drop(struct client_call *call)
     }
 }
 
+bool client_call_cancel(struct client_call *call)
+{
+    if (client_call_was_sent(call)) {
+        exchange_cancel(&call->exchange);
+        return true;
+    }
+    client_call_drop(call);
+    return false;
+}
+
 /* -------------------------------------------------------------------------- pauses */
 
 uint64_t client_pause_ns(struct ternmq *client, uint32_t tries, const struct ternmq_error *error)

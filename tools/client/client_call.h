@@ -107,6 +107,12 @@ static inline bool client_call_was_sent(const struct client_call *call)
 /* Gives it up: `ended` does not run any more. Nothing if it is not under way. */
 void client_call_drop(struct client_call *call);
 
+/*
+ * Asks the server to end a long poll now: it ends with what it is answered. False: it had not been sent,
+ * and was dropped.
+ */
+bool client_call_cancel(struct client_call *call);
+
 /* How long to pause before try `tries` + 1, for what went wrong as `error` says. */
 uint64_t client_pause_ns(struct ternmq *client, uint32_t tries, const struct ternmq_error *error);
 

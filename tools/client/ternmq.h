@@ -2,7 +2,8 @@
 /*
  * ternmq.h - the C client of TernMQ, libternmq: produce, consume, administer.
  *
- * This is the one header of the library and its manual. A whole program:
+ * This is the header of the library and its manual; consumer groups are in ternmq_groups.h beside it.
+ * A whole program:
  *
  *     #include <ternmq.h>
  *     #include <stdio.h>
@@ -52,9 +53,9 @@
  *   Closing the client closes what is left of them.
  *
  * THREADS
- *   The library makes no thread and holds no lock. A client with all that belongs to it is used by
- *   one thread at a time; several clients are independent. ternmq_interrupt() alone may be called
- *   from anywhere.
+ *   The library makes no thread and holds no lock, but for the push consumers of ternmq_groups.h. A
+ *   client with all that belongs to it is used by one thread at a time; several clients are
+ *   independent. ternmq_interrupt() alone may be called from anywhere.
  *
  * TIME
  *   Whatever happens, happens inside a call of yours: synchronous functions (marked "blocks") run

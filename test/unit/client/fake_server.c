@@ -13,6 +13,7 @@
 #include "proto/method.h"
 #include "proto/record.h"
 #include "proto/writer.h"
+#include "test/unit/client/fake_group.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,9 @@ void fake_server_append(struct fake_server *server, uint32_t queue_number, struc
     memcpy(at + head, element.data, element.length);
     queue->places[queue->next++] = queue->bytes;
     queue->bytes += size;
+    if (server->group != NULL) {
+        fake_group_wake(server->group);
+    }
 }
 
 /* -------------------------------------------------------------------------- answers */
@@ -133,6 +137,32 @@ static void write_records(struct fake_session *session, uint32_t msgid, uint32_t
         connection_write(&session->connection, run, bytes);
         free(run);
     }
+}
+
+void fake_session_send(struct fake_session *session, struct bytes bytes)
+{
+    connection_write(&session->connection, bytes.data, bytes.length);
+}
+
+void fake_session_send_record(struct fake_session *session, uint32_t queue_number, uint64_t offset)
+{
+    struct fake_server *server = session->server;
+    const struct fake_queue *queue = &server->queues[queue_number];
+    uint8_t *record = queue->records + queue->places[offset];
+    size_t size = record_size(record);
+    if (server->corrupt_next) {
+        server->corrupt_next = false;
+        record[RECORD_HEAD_BYTES + 2] ^= 1;
+        connection_write(&session->connection, record, size);
+        record[RECORD_HEAD_BYTES + 2] ^= 1;
+        return;
+    }
+    connection_write(&session->connection, record, size);
+}
+
+void fake_session_refuse(struct fake_session *session, uint32_t msgid, enum error error)
+{
+    refuse(session, msgid, error, 0);
 }
 
 /* -------------------------------------------------------------------------- polls */
@@ -273,10 +303,23 @@ static void run_produce(struct fake_session *session, const struct request *requ
     answer_send(session, &writer);
 }
 
+static const char *server_name(const struct fake_server *server)
+{
+    return server->name == NULL ? "fake" : server->name;
+}
+
+static void put_span(struct writer *writer, const struct fake_server *server, uint32_t first)
+{
+    writer_put_array(writer, 3);
+    writer_put_string(writer, server_name(server));
+    writer_put_uint(writer, first);
+    writer_put_uint(writer, server->queue_count);
+}
+
 static void write_broker(struct fake_server *server, struct writer *writer, const char *address_key)
 {
     writer_put_map(writer, 3);
-    writer_put_key_string(writer, "name", "fake");
+    writer_put_key_string(writer, "name", server_name(server));
     writer_put_key_string(writer, address_key, server->advertise);
     writer_put_key_uint(writer, "epoch", server->epoch);
 }
@@ -294,22 +337,29 @@ static void run_lookup(struct fake_session *session, uint32_t msgid, struct byte
         writer_put_map(&writer, 2);
         writer_put_key_uint(&writer, "version", 1);
         writer_put_string(&writer, "rows");
-        writer_put_array(&writer, 1);
+        writer_put_array(&writer, server->beside == NULL ? 1 : 2);
         write_broker(server, &writer, "address");
+        if (server->beside != NULL) {
+            write_broker(server->beside, &writer, "address");
+        }
     } else {
         server->routes++;
         writer_put_map(&writer, 3);
         writer_put_key_uint(&writer, "version", 1);
         writer_put_string(&writer, "placement");
-        writer_put_array(&writer, 1);
-        writer_put_array(&writer, 3);
-        writer_put_string(&writer, "fake");
-        writer_put_uint(&writer, 0);
-        writer_put_uint(&writer, server->queue_count);
+        uint32_t beside = server->beside != NULL;
+        writer_put_array(&writer, 1 + beside);
+        put_span(&writer, server, 0);
+        if (server->beside != NULL) {
+            put_span(&writer, server->beside, server->queue_count);
+        }
         writer_put_string(&writer, "brokers");
-        writer_put_array(&writer, server->advertise == NULL ? 0 : 1);
+        writer_put_array(&writer, (server->advertise != NULL) + beside);
         if (server->advertise != NULL) {
             write_broker(server, &writer, "master");
+        }
+        if (server->beside != NULL) {
+            write_broker(server->beside, &writer, "master");
         }
     }
     answer_send(session, &writer);
@@ -323,6 +373,10 @@ static void run_cancel(struct fake_session *session, const struct arguments *arg
         if (poll->msgid == arguments_number(arguments, ARGUMENT_MSGID)) {
             poll_answer(poll);
         }
+    }
+    if (session->server->group != NULL) {
+        fake_group_cancel(session->server->group, session,
+                          arguments_number(arguments, ARGUMENT_MSGID));
     }
 }
 
@@ -343,8 +397,11 @@ static void run_method(struct fake_session *session, const struct request *reque
         uint8_t room[64];
         struct writer writer = writer_over(room, sizeof(room));
         answer_begin(&writer, request->msgid);
-        writer_put_map(&writer, 1);
+        writer_put_map(&writer, 2);
         writer_put_key_uint(&writer, "protocol", 1);
+        writer_put_key_uint(
+            &writer, "now",
+            (uint64_t)((int64_t)reactor_wall_ms(server->reactor) + server->clock_ahead_ms));
         answer_send(session, &writer);
     } else {
         run_lookup(session, request->msgid, request->method);
@@ -383,7 +440,9 @@ static void frame_came(struct connection *connection, struct bytes frame, struct
         fprintf(stderr, "fake server: %s\n", refusal.message);
         abort(); /* the client has sent what a broker refuses */
     }
-    run_method(session, &request, &arguments);
+    if (server->group == NULL || !fake_group_run(server->group, session, &request)) {
+        run_method(session, &request, &arguments);
+    }
 }
 
 /* -------------------------------------------------------------------------- connections */
@@ -403,6 +462,9 @@ static void session_closed(struct connection *connection, enum connection_end en
     for (struct list *link = list_first(&session->polls); link != NULL;
          link = list_first(&session->polls)) {
         poll_end(CONTAINER_OF(link, struct fake_poll, link));
+    }
+    if (session->server->group != NULL) {
+        fake_group_forget(session->server->group, session);
     }
     list_remove(&session->link);
     free(session);

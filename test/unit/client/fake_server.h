@@ -3,7 +3,8 @@
  * fake_server.h - nameserver and broker in one, small and obedient, for tests of the client.
  *
  * It has one topic, "t", whose queues are arrays of records in memory, and answers hello, route.get,
- * broker.list, topic.show, topic.put, topic.delete, message.get, produce and pull as the protocol says.
+ * broker.list, topic.show, topic.put, topic.delete, message.get, produce and pull as the protocol says;
+ * fake_group.h has its consumer group, where a test made one.
  * A test tells it what to do wrong by setting its fields.
  *
  * Threads: the reactor's.
@@ -35,6 +36,7 @@ struct fake_queue {
     size_t *places; /* of each record from offset 0 on */
 };
 
+struct fake_group;
 struct fake_session;
 
 struct fake_server {
@@ -49,7 +51,11 @@ struct fake_server {
     uint32_t queue_count;
     uint32_t epoch;
     uint32_t topic_id;
-    uint32_t turn; /* which queue takes what names none */
+    uint32_t turn;              /* which queue takes what names none */
+    const char *name;           /* of the broker; NULL: "fake" */
+    struct fake_server *beside; /* another broker that its routes name, behind itself; or NULL */
+    struct fake_group *group;   /* or NULL */
+    int64_t clock_ahead_ms;     /* what hello says beyond the wall clock */
 
     /* What it does wrong, and how often. */
     const char *refuse_method; /* refuses it `refuse_times` */
@@ -86,6 +92,11 @@ void fake_server_free(struct fake_server *server);
 /* Appends a message, an element as it is produced, as if somebody had produced it. */
 void fake_server_append(struct fake_server *server, uint32_t queue, struct bytes element,
                         uint64_t born_ms);
+
+/* Answers of a session, for fake_group.c: raw bytes, one stored record, a refusal. */
+void fake_session_send(struct fake_session *session, struct bytes bytes);
+void fake_session_send_record(struct fake_session *session, uint32_t queue, uint64_t offset);
+void fake_session_refuse(struct fake_session *session, uint32_t msgid, enum error error);
 
 /* Closes all connections now; new ones are accepted. */
 void fake_server_drop_all(struct fake_server *server);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * group_holders.h - the brokers that have a group, and calls to each of them.
+ *
+ * Threads: one.
+ */
+#ifndef TOOLS_CLI_GROUP_HOLDERS_H
+#define TOOLS_CLI_GROUP_HOLDERS_H
+
+#include "proto/base/bytes.h"
+#include "proto/cursor.h"
+#include "proto/limits.h"
+#include "tools/cli/command.h"
+
+#include <stddef.h>
+
+struct group_holders {
+    const char *group;
+    char (*brokers)[BROKER_NAME_BYTES_MAX + 1]; /* their names; "" with -b */
+    size_t count;
+};
+
+/* Finds them; none is an error that was said. The exit status; the rest to be freed in any case. */
+int group_holders_find(struct invocation *invocation, const char *group,
+                       struct group_holders *holders_out);
+void group_holders_free(struct group_holders *holders);
+
+/* Calls `method` at one of them. As invocation_call(). */
+int group_holders_call(struct invocation *invocation, const struct group_holders *holders,
+                       size_t index, const char *method, struct ternmq_bytes arguments,
+                       struct ternmq_answer *answer_out);
+
+/* The array of maps that is the value of `key` in an answer: its rows, one by one. */
+struct group_rows {
+    struct cursor cursor;
+    uint32_t left;
+};
+bool group_rows_begin(struct group_rows *rows, struct bytes answer, const char *key);
+bool group_rows_next(struct group_rows *rows, struct bytes *row_out);
+
+#endif

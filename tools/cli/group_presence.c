@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* group_presence.c - makes sure that a group is on every broker of a topic. */
+#include "tools/cli/group_presence.h"
+
+#include "proto/writer.h"
+#include "tools/cli/group.h"
+#include "tools/cli/show.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    /* Brokers of one topic: each has a queue at least. */
+    BROKERS_OF_TOPIC_MAX = QUEUES_PER_TOPIC_MAX,
+    PUT_ROOM = 128 + GROUP_ANY_NAME_BYTES_MAX
+};
+
+/* What is found of the group. */
+struct presence {
+    const struct group_need *need;
+    uint8_t *settings; /* of the first broker that has it, as it answered; NULL: none has it */
+    size_t settings_bytes;
+    bool reads_topic;
+    bool has_other_filter;
+    char filter[FILTER_BYTES_MAX + 1]; /* that the topic has */
+    char (*brokers)[BROKER_NAME_BYTES_MAX + 1];
+    uint32_t broker_count;
+};
+
+/* ------------------------------------------------------------------ looking */
+
+/* Looks for the topic among those of the group. */
+static void read_topics(struct presence *presence, struct bytes settings)
+{
+    struct cursor topics;
+    uint32_t pairs = 0;
+    if (!result_find(settings, "topics", &topics) || !cursor_take_map(&topics, &pairs)) {
+        return;
+    }
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct bytes name;
+        struct bytes filter = {NULL, 0};
+        if (!cursor_take_text(&topics, &name) ||
+            (!cursor_try_nil(&topics) && !cursor_take_text(&topics, &filter))) {
+            return;
+        }
+        if (!bytes_equal(name, bytes_from_string(presence->need->topic)) ||
+            filter.length >= sizeof(presence->filter)) {
+            continue;
+        }
+        presence->reads_topic = true;
+        if (filter.length > 0) {
+            memcpy(presence->filter, filter.data, filter.length);
+        }
+        presence->filter[filter.length] = '\0';
+    }
+    const char *wanted = presence->need->filter;
+    presence->has_other_filter = wanted != NULL && strcmp(wanted, presence->filter) != 0;
+}
+
+static bool note_group(void *context, const char *broker, struct bytes row)
+{
+    struct presence *presence = context;
+    struct bytes name;
+    struct bytes settings;
+    struct cursor cursor;
+    if (!result_find_text(row, "name", &name) || !result_find(row, "settings", &cursor) ||
+        !cursor_take_span(&cursor, &settings)) {
+        return false;
+    }
+    if (!bytes_equal(name, bytes_from_string(presence->need->group)) ||
+        presence->broker_count == BROKERS_OF_TOPIC_MAX) {
+        return true;
+    }
+    (void)snprintf(presence->brokers[presence->broker_count++], sizeof(presence->brokers[0]), "%s",
+                   broker);
+    if (presence->settings == NULL) {
+        presence->settings = malloc(settings.length);
+        if (presence->settings == NULL) {
+            return false;
+        }
+        memcpy(presence->settings, settings.data, settings.length);
+        presence->settings_bytes = settings.length;
+        read_topics(presence, settings);
+    }
+    return true;
+}
+
+static bool has_group(const struct presence *presence, const char *broker)
+{
+    for (uint32_t i = 0; i < presence->broker_count; i++) {
+        if (strcmp(presence->brokers[i], broker) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ------------------------------------------------------------------- making */
+
+static int make_group(struct invocation *invocation, const struct group_need *need)
+{
+    const struct ternmq_group_topic topic = {.name = need->topic, .filter = need->filter};
+    const struct ternmq_group_options options = {
+        .name = need->group,
+        .topics = &topic,
+        .topic_count = 1,
+        .from = need->from,
+        .from_ms = need->from_ms,
+    };
+    struct ternmq_error error;
+    if (ternmq_group_put(invocation->client, &options, &error) != TERNMQ_OK) {
+        return invocation_fail_with(invocation, &error, "group %s of topic %s", need->group,
+                                    need->topic);
+    }
+    invocation_say(invocation, "group %s was not there: it is made now, and reads %s from %s%s%s",
+                   need->group, need->topic,
+                   need->from == TERNMQ_FROM_FIRST  ? "the first message on"
+                   : need->from == TERNMQ_FROM_LAST ? "now on"
+                                                    : "that time on",
+                   need->filter == NULL ? "" : ", where it is ",
+                   need->filter == NULL ? "" : need->filter);
+    return EXIT_DONE;
+}
+
+/* A broker that came later gets the group as the others have it. */
+static int copy_group(struct invocation *invocation, const struct presence *presence,
+                      const char *broker)
+{
+    size_t room_bytes = PUT_ROOM + presence->settings_bytes;
+    uint8_t *room = malloc(room_bytes);
+    if (room == NULL) {
+        return invocation_fail(invocation, EXIT_FAILED, "no memory");
+    }
+    struct writer writer = writer_over(room, room_bytes);
+    writer_put_map(&writer, 2);
+    writer_put_key_string(&writer, "name", presence->need->group);
+    writer_put_string(&writer, "settings");
+    writer_put_raw(&writer, bytes_make(presence->settings, presence->settings_bytes));
+    const struct ternmq_call call = {
+        .to = TERNMQ_TO_BROKER,
+        .to_name = broker,
+        .method = "group.put",
+        .arguments = ternmq_bytes(room, writer_length(&writer)),
+    };
+    struct ternmq_answer answer;
+    int status = invocation_call(invocation, &call, &answer, presence->need->group);
+    free(room);
+    if (status == EXIT_DONE) {
+        invocation_say(invocation, "group %s was not on broker %s: it is now",
+                       presence->need->group, broker);
+    }
+    return status;
+}
+
+static int spread_group(struct invocation *invocation, const struct presence *presence)
+{
+    struct ternmq_route route;
+    struct ternmq_error error;
+    const struct group_need *need = presence->need;
+    char missing[BROKERS_OF_TOPIC_MAX][BROKER_NAME_BYTES_MAX + 1];
+    uint32_t missing_count = 0;
+    if (invocation_common(invocation, OPTION_BROKER)->given) {
+        return EXIT_DONE; /* there is no other */
+    }
+    if (ternmq_route(invocation->client, need->topic, &route, &error) != TERNMQ_OK) {
+        return invocation_fail_with(invocation, &error, "topic %s", need->topic);
+    }
+    /* The route is good until the next call only. One that is away is told when it is back. */
+    for (uint32_t i = 0; i < route.span_count && i < BROKERS_OF_TOPIC_MAX; i++) {
+        const struct ternmq_route_span *span = &route.spans[i];
+        if (span->address[0] != '\0' && !has_group(presence, span->broker)) {
+            (void)snprintf(missing[missing_count++], sizeof(missing[0]), "%s", span->broker);
+        }
+    }
+    int status = EXIT_DONE;
+    for (uint32_t i = 0; i < missing_count && status == EXIT_DONE; i++) {
+        status = copy_group(invocation, presence, missing[i]);
+    }
+    return status;
+}
+
+static int judge(struct invocation *invocation, const struct presence *presence)
+{
+    const struct group_need *need = presence->need;
+    if (presence->settings == NULL) {
+        return make_group(invocation, need);
+    }
+    if (!presence->reads_topic) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "group %s does not read topic %s: 'ternmq group set %s --topic ..' "
+                               "says what it reads",
+                               need->group, need->topic, need->group);
+    }
+    if (presence->has_other_filter) {
+        return invocation_fail(
+            invocation, EXIT_FAILED,
+            "group %s has another filter for %s: %s; leave --filter away, or change "
+            "it with 'ternmq group set'",
+            need->group, need->topic, presence->filter[0] == '\0' ? "none" : presence->filter);
+    }
+    if (need->from_given) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "group %s is there and knows where it is: --from is for a new one, "
+                               "'ternmq group seek' moves one",
+                               need->group);
+    }
+    return spread_group(invocation, presence);
+}
+
+int group_presence_ensure(struct invocation *invocation, const struct group_need *need)
+{
+    struct presence *presence = calloc(1, sizeof(*presence));
+    int status = EXIT_FAILED;
+    if (presence != NULL) {
+        presence->need = need;
+        presence->brokers = calloc(BROKERS_OF_TOPIC_MAX, sizeof(presence->brokers[0]));
+    }
+    if (presence == NULL || presence->brokers == NULL) {
+        status = invocation_fail(invocation, EXIT_FAILED, "no memory");
+    } else if (invocation_client(invocation, &status) != NULL) {
+        status = group_each(invocation, need->group, note_group, presence);
+        if (status == EXIT_DONE) {
+            status = judge(invocation, presence);
+        }
+    }
+    if (presence != NULL) {
+        free(presence->brokers);
+        free(presence->settings);
+    }
+    free(presence);
+    return status;
+}

@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * member.c - a member of a consumer group: its brokers, its credit, and what ternmq_receive() gives.
+ */
+#include "tools/client/member.h"
+
+#include "proto/base/contract.h"
+#include "tools/client/client.h"
+#include "tools/client/client_call.h"
+#include "tools/client/delivery.h"
+#include "tools/client/fault.h"
+#include "tools/client/held.h"
+#include "tools/client/member_source.h"
+#include "tools/client/settle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* -------------------------------------------------------------------------- what is told */
+
+static void tell_ready(struct ternmq_member *member)
+{
+    if (!member->ready_owed || member->ready_fn == NULL || member->leaving) {
+        return;
+    }
+    member->ready_owed = false;
+    client_callback_begin(member->client);
+    member->ready_fn(member->context);
+    client_callback_end(member->client);
+}
+
+void member_notice(struct ternmq_member *member, const struct ternmq_error *error,
+                   bool is_last_word)
+{
+    if (is_last_word) {
+        member->last_word = *error;
+    } else {
+        member->notice = *error;
+    }
+    tell_ready(member);
+}
+
+static void release_ready(struct ternmq_member *member)
+{
+    const struct ternmq_settlement settlement = {.verdict = TERNMQ_RELEASE};
+    const struct settle_terms release = settle_terms_of(&settlement);
+    for (struct list *link = list_first(&member->ready); link != NULL;
+         link = list_first(&member->ready)) {
+        struct held *held = CONTAINER_OF(link, struct held, link);
+        if (!settle_add(member, held, &release, NULL)) {
+            held_free(member, held); /* comes again when its lease is over */
+        }
+    }
+}
+
+void member_took(struct ternmq_member *member)
+{
+    if (member->leaving) {
+        release_ready(member);
+        settle_send_all(member);
+        return;
+    }
+    member_watch_leases(member);
+    tell_ready(member);
+}
+
+/* -------------------------------------------------------------------------- polls */
+
+static uint32_t count_idle(const struct ternmq_member *member)
+{
+    uint32_t count = 0;
+    LIST_FOREACH (link, &member->sources) {
+        count += member_source_may_ask(CONTAINER_OF(link, struct member_source, link));
+    }
+    return count;
+}
+
+/* Of the polls that hold more credit, or hold it longer, than where all take turns one ends early, so
+ * that its credit is shared anew. */
+static void cancel_a_large_poll(struct ternmq_member *member)
+{
+    struct member_source *largest = NULL;
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        bool is_large = source->asked >= 2 || source->wait_ms > RECEIVE_WAIT_MS_SHARED;
+        if (source->state == SOURCE_ASKING && is_large &&
+            (largest == NULL || source->asked > largest->asked)) {
+            largest = source;
+        }
+    }
+    if (largest != NULL) {
+        member_source_cancel(largest);
+    }
+}
+
+/* One source of those that are idle, of which `left` have not had their turn. False: no credit. */
+static bool ask_source(struct ternmq_member *member, struct member_source *source, uint32_t left)
+{
+    if (member_credit_left(member) + settle_rideable(source) == 0) {
+        return false;
+    }
+    uint32_t rides = member_source_load(source);
+    uint32_t available = member_credit_left(member);
+    if (available == 0) {
+        return false; /* there was no memory for what should have ridden */
+    }
+    /* What rides must find its place again if the poll is lost: the poll asks for as much at least. */
+    uint32_t share = available / left;
+    share = share < rides ? rides : share;
+    member_source_ask(source, share == 0 ? 1 : share,
+                      available < left ? RECEIVE_WAIT_MS_SHARED : RECEIVE_WAIT_MS);
+    return true;
+}
+
+void member_ask(struct ternmq_member *member)
+{
+    if (member->leaving || member->held_bytes >= member->hold_bytes) {
+        return;
+    }
+    uint32_t left = count_idle(member);
+    bool starved = false;
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        if (!member_source_may_ask(source)) {
+            continue;
+        }
+        if (source->is_clock_known && !ask_source(member, source, left--)) {
+            starved = true; /* and so the first the next time */
+            continue;
+        }
+        if (!source->is_clock_known) {
+            member_source_greet(source);
+            left--;
+        }
+        list_remove(&source->link);
+        list_append(&member->sources, &source->link);
+    }
+    if (starved) {
+        cancel_a_large_poll(member);
+    }
+}
+
+static void linger_over(struct timer *timer)
+{
+    struct ternmq_member *member = CONTAINER_OF(timer, struct ternmq_member, linger);
+    member_ask(member); /* what can ride does */
+    settle_send_all(member);
+}
+
+/* -------------------------------------------------------------------------- brokers */
+
+static void look_again_in(struct ternmq_member *member, uint64_t pause_ns)
+{
+    struct reactor *reactor = member->client->reactor;
+    timer_start(reactor, &member->route_timer, reactor_now_ns(reactor) + pause_ns);
+}
+
+static struct member_source *source_of(struct ternmq_member *member, const char *broker)
+{
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        if (strcmp(source->broker, broker) == 0) {
+            return source;
+        }
+    }
+    return member_source_create(member, broker);
+}
+
+/* Makes a source for each broker that the route names and does not know to be dead. */
+static void list_sources(struct ternmq_member *member)
+{
+    const struct client_route *route = member->route;
+    LIST_FOREACH (link, &member->sources) {
+        CONTAINER_OF(link, struct member_source, link)->listed = false;
+    }
+    for (uint32_t i = 0; i < route->span_count; i++) {
+        if (route->spans[i].address[0] == '\0' ||
+            strlen(route->spans[i].broker) > BROKER_NAME_BYTES_MAX) {
+            continue;
+        }
+        struct member_source *source = source_of(member, route->spans[i].broker);
+        if (source == NULL) {
+            struct ternmq_error error;
+            fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for a broker");
+            member_notice(member, &error, false);
+            break;
+        }
+        source->listed = true;
+    }
+    member_ask(member);
+}
+
+static void route_failed(struct ternmq_member *member, const struct ternmq_error *error)
+{
+    struct ternmq *client = member->client;
+    if (!list_is_empty(&member->sources)) { /* it was growth that was asked for: no matter */
+        look_again_in(member, (uint64_t)SOURCES_MS * 1000000U);
+        return;
+    }
+    uint64_t now_ns = reactor_now_ns(client->reactor);
+    if (member->failing_ns == 0) {
+        member->failing_ns = now_ns;
+    }
+    look_again_in(member, client_pause_ns(client, member->route_tries++, error));
+    uint64_t patience_ms = error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0
+                               ? client->unreachable_ms
+                               : client->timeout_ms;
+    if (!error->retryable || (now_ns - member->failing_ns) / 1000000U >= patience_ms) {
+        member->failing_ns = now_ns;
+        member_notice(member, error, false);
+    } else {
+        client_tell_waiting(client, error, member->failing_ns);
+    }
+}
+
+static void route_ready(struct route_waiter *waiter, const struct ternmq_error *error)
+{
+    struct ternmq_member *member = CONTAINER_OF(waiter, struct ternmq_member, route_waiter);
+    if (error != NULL) {
+        route_failed(member, error);
+        return;
+    }
+    member->failing_ns = 0;
+    member->route_tries = 0;
+    list_sources(member);
+    look_again_in(member, (uint64_t)SOURCES_MS * 1000000U);
+}
+
+static void route_timer_over(struct timer *timer)
+{
+    struct ternmq_member *member = CONTAINER_OF(timer, struct ternmq_member, route_timer);
+    client_route_forget(member->route);
+    client_route_wait(member->route, &member->route_waiter);
+}
+
+/* -------------------------------------------------------------------------- life */
+
+static bool usage(struct ternmq_error *error_out, const char *what)
+{
+    fault_set(error_out, TERNMQ_USAGE, TERNMQ_STORED_NO, "%s", what);
+    return false;
+}
+
+static bool text_fits(const char *text, size_t most)
+{
+    return text == NULL || (text[0] != '\0' && strlen(text) <= most);
+}
+
+static uint32_t or_default(uint32_t given, uint32_t otherwise)
+{
+    return given == 0 ? otherwise : given;
+}
+
+static bool check_options(const struct ternmq_member_options *options,
+                          struct ternmq_error *error_out)
+{
+    if (options->group == NULL || !text_fits(options->group, GROUP_ANY_NAME_BYTES_MAX)) {
+        return usage(error_out, "group: 1 to 241 bytes");
+    }
+    if (!text_fits(options->topic, TOPIC_NAME_BYTES_MAX) ||
+        !text_fits(options->name, MEMBER_NAME_BYTES_MAX)) {
+        return usage(error_out, "topic, name: 1 to 127 and 1 to 120 bytes");
+    }
+    if (options->credit > CREDIT_MAX || options->receive_bytes > PULL_BYTES_MAX) {
+        return usage(error_out, "credit, receive_bytes: at most 65,535 and 4 MiB");
+    }
+    if (options->lease_ms != 0 &&
+        (options->lease_ms < GROUP_LEASE_MS_LEAST || options->lease_ms > GROUP_LEASE_MS_MOST)) {
+        return usage(error_out, "lease_ms: 100 to 43,200,000");
+    }
+    if (options->settle_count > SETTLE_COUNT_MAX ||
+        options->settle_linger_ms > SETTLE_LINGER_MS_MAX) {
+        return usage(error_out, "settle_count, settle_linger_ms: at most 1,000");
+    }
+    return true;
+}
+
+static void read_options(struct ternmq_member *member, const struct ternmq_member_options *options)
+{
+    snprintf(member->group, sizeof(member->group), "%s", options->group);
+    snprintf(member->topic, sizeof(member->topic), "%s",
+             options->topic == NULL ? "" : options->topic);
+    snprintf(member->name, sizeof(member->name), "%s", options->name == NULL ? "" : options->name);
+    member->credit = or_default(options->credit, CREDIT_DEFAULT);
+    member->hold_bytes =
+        options->hold_bytes == 0 ? (size_t)HOLD_BYTES_DEFAULT : options->hold_bytes;
+    member->receive_bytes = or_default(options->receive_bytes, PULL_BYTES_DEFAULT);
+    member->lease_ms = options->lease_ms;
+    member->keep_leases = options->keep_leases;
+    member->durable = options->durable;
+    member->settle_count = or_default(options->settle_count, SETTLE_COUNT_DEFAULT);
+    member->settle_linger_ms = or_default(options->settle_linger_ms, SETTLE_LINGER_MS_DEFAULT);
+    member->ready_fn = options->ready;
+    member->lost_fn = options->lost;
+    member->context = options->context;
+    member->ready_owed = true;
+}
+
+/* Where its brokers are found. False: no memory. */
+static bool make_sources(struct ternmq_member *member)
+{
+    struct ternmq *client = member->client;
+    if (client->direct) {
+        return member_source_create(member, "") != NULL;
+    }
+    /* Topics of the system's own have no route: each broker has its own. */
+    bool by_topic = member->topic[0] != '\0' && member->topic[0] != '%';
+    member->route = by_topic ? client_route_take(client, ROUTE_TOPIC, member->topic)
+                             : client_route_take(client, ROUTE_ANY_BROKER, "");
+    return member->route != NULL;
+}
+
+TERNMQ_API struct ternmq_member *ternmq_member_open(struct ternmq *client,
+                                                    const struct ternmq_member_options *options,
+                                                    struct ternmq_error *error_out)
+{
+    if (!check_options(options, error_out)) {
+        return NULL;
+    }
+    struct ternmq_member *member = calloc(1, sizeof(*member));
+    if (member == NULL) {
+        fault_set(error_out, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for a member");
+        return NULL;
+    }
+    member->client = client;
+    member->linger.fired = linger_over;
+    member->lease_timer.fired = member_lease_timer_over;
+    member->route_timer.fired = route_timer_over;
+    member->route_waiter.ready = route_ready;
+    list_init(&member->sources);
+    list_init(&member->link);
+    list_append(&client->members, &member->link);
+    read_options(member, options);
+    if (!held_init(member) || !make_sources(member)) {
+        fault_set(error_out, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for a member");
+        member_drop(member);
+        return NULL;
+    }
+    client_enter(client);
+    if (member->route == NULL) {
+        member_ask(member);
+    } else {
+        client_route_wait(member->route, &member->route_waiter);
+    }
+    return member;
+}
+
+void member_leave(struct ternmq_member *member)
+{
+    struct reactor *reactor = member->client->reactor;
+    member->leaving = true;
+    timer_stop(reactor, &member->route_timer);
+    client_route_unwait(&member->route_waiter);
+    release_ready(member);
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        member_source_cancel(source);
+    }
+    settle_send_all(member);
+}
+
+bool member_is_home(const struct ternmq_member *member)
+{
+    LIST_FOREACH (link, &member->sources) {
+        const struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        if (source->state == SOURCE_ASKING || !list_is_empty(&source->open) ||
+            !list_is_empty(&source->sent)) {
+            return false;
+        }
+    }
+    return member->held_count == 0;
+}
+
+void member_drop(struct ternmq_member *member)
+{
+    struct reactor *reactor = member->client->reactor;
+    timer_stop(reactor, &member->route_timer);
+    timer_stop(reactor, &member->linger);
+    timer_stop(reactor, &member->lease_timer);
+    client_route_unwait(&member->route_waiter);
+    client_route_give(member->route);
+    LIST_FOREACH (link, &member->sources) {
+        member_source_destroy(CONTAINER_OF(link, struct member_source, link));
+    }
+    held_deinit(member);
+    list_remove(&member->link);
+    free(member);
+}
+
+/* Everything in hand is given back. */
+static void release_given(struct ternmq_member *member)
+{
+    const struct ternmq_settlement settlement = {.verdict = TERNMQ_RELEASE};
+    const struct settle_terms release = settle_terms_of(&settlement);
+    for (uint32_t i = 0; i < member->held_max && member->given > 0; i++) {
+        struct held *held = &member->held[i];
+        if (held->state == HELD_GIVEN && !settle_add(member, held, &release, NULL)) {
+            held_free(member, held);
+        }
+    }
+}
+
+static bool is_home(void *context)
+{
+    return member_is_home(context);
+}
+
+TERNMQ_API int ternmq_member_close(struct ternmq_member *member, int64_t wait_ms,
+                                   struct ternmq_error *error_out)
+{
+    if (member == NULL) {
+        return TERNMQ_OK;
+    }
+    struct ternmq *client = member->client;
+    if (wait_ms != 0 && client_must_not_block(client, error_out)) {
+        return TERNMQ_USAGE;
+    }
+    ASSERT(client->callbacks == 0);
+    client_enter(client);
+    release_given(member);
+    member_leave(member);
+    int code = TERNMQ_OK;
+    if (wait_ms != 0) {
+        code = client_run_until(client, wait_ms, is_home, member);
+        if (code != TERNMQ_OK) {
+            fault_set(error_out, code, TERNMQ_STORED_NO,
+                      "%u messages were not given back: they come again when their leases are over",
+                      member->held_count);
+        }
+    }
+    member_drop(member);
+    return code;
+}
+
+/* -------------------------------------------------------------------------- receiving */
+
+/* Lets go of what waited beyond its lease: it is somebody else's, or will be. */
+static void drop_expired(struct ternmq_member *member)
+{
+    uint64_t now_ns = reactor_now_ns(member->client->reactor);
+    bool dropped = false;
+    LIST_FOREACH (link, &member->ready) {
+        struct held *held = CONTAINER_OF(link, struct held, link);
+        if (grant_ends_ns(held->grant) <= now_ns) {
+            held_free(member, held);
+            dropped = true;
+        }
+    }
+    if (dropped) {
+        member_ask(member);
+    }
+}
+
+/* Whether what was given takes all the credit, so that nothing can come. */
+static bool is_exhausted(const struct ternmq_member *member)
+{
+    return member->given == member->held_count && member->given > 0 && member->asked == 0 &&
+           (member->given >= member->credit || member->held_bytes >= member->hold_bytes);
+}
+
+static bool has_something(void *context)
+{
+    const struct ternmq_member *member = context;
+    return !list_is_empty(&member->ready) || member->notice.code != TERNMQ_OK ||
+           member->last_word.code != TERNMQ_OK || is_exhausted(member);
+}
+
+/* A message as the user sees it. False: it cannot be read. */
+static bool describe(const struct ternmq_member *member, const struct held *held,
+                     struct ternmq_received *received_out)
+{
+    const struct grant *grant = held->grant;
+    struct delivery_place place = {
+        .topic = grant->topic, .queue = grant->queue, .offset = held->offset};
+    if (!delivery_read(bytes_make(held->record, held->record_bytes), &place,
+                       &received_out->message)) {
+        return false;
+    }
+    received_out->receipt = held_receipt(member, held);
+    received_out->attempt = grant->attempt;
+    received_out->reason =
+        ternmq_bytes(grant->has_reason ? grant->reason : NULL, grant->reason_bytes);
+    received_out->lease_until_ms = grant->until_ms;
+    received_out->lease_left_ms = grant->left_ms;
+    return true;
+}
+
+/* What arrived broken may be whole the next time; if it is not, the dead letters take it in the end. */
+static int refuse_corrupt(struct ternmq_member *member, struct held *held,
+                          struct ternmq_error *error_out)
+{
+    const struct ternmq_settlement retry = {.verdict = TERNMQ_RETRY,
+                                            .reason = "its checksum failed on arrival"};
+    const struct settle_terms terms = settle_terms_of(&retry);
+    struct ternmq_error error;
+    fault_set(&error, TERNMQ_CORRUPT, TERNMQ_STORED_NO,
+              "the message of topic %s at queue %u offset %llu fails its checksum",
+              held->grant->topic, held->grant->queue, (unsigned long long)held->offset);
+    error.queue = held->grant->queue;
+    error.offset = (int64_t)held->offset;
+    if (!settle_add(member, held, &terms, NULL)) {
+        held_free(member, held);
+    }
+    return fault_give(&error, error_out);
+}
+
+static int take_notice(struct ternmq_member *member, struct ternmq_error *error_out)
+{
+    if (member->notice.code != TERNMQ_OK) {
+        struct ternmq_error notice = member->notice;
+        member->notice.code = TERNMQ_OK;
+        return fault_give(&notice, error_out);
+    }
+    if (member->last_word.code != TERNMQ_OK) {
+        return fault_give(&member->last_word, error_out);
+    }
+    member->ready_owed = true;
+    return fault_set(error_out, TERNMQ_NOTHING, TERNMQ_STORED_NO, "no message yet");
+}
+
+static int take_ready(struct ternmq_member *member, struct ternmq_received *received_out,
+                      size_t max, size_t *count_out, struct ternmq_error *error_out)
+{
+    size_t count = 0;
+    drop_expired(member);
+    while (count < max && !list_is_empty(&member->ready)) {
+        struct held *held = CONTAINER_OF(list_first(&member->ready), struct held, link);
+        if (!describe(member, held, &received_out[count])) {
+            if (count > 0) {
+                break;
+            }
+            return refuse_corrupt(member, held, error_out);
+        }
+        held_give(member, held);
+        count++;
+    }
+    if (count == 0) {
+        return take_notice(member, error_out);
+    }
+    *count_out = count;
+    return TERNMQ_OK;
+}
+
+TERNMQ_API int ternmq_receive(struct ternmq_member *member, int64_t wait_ms,
+                              struct ternmq_received *received_out, size_t max, size_t *count_out,
+                              struct ternmq_error *error_out)
+{
+    struct ternmq *client = member->client;
+    bool may_run = !client->attached && client->callbacks == 0;
+    if (max == 0 || (wait_ms != 0 && !may_run)) {
+        return fault_set(error_out, TERNMQ_USAGE, TERNMQ_STORED_NO,
+                         max == 0 ? "max: at least 1" : "this place must not block");
+    }
+    member_ask(member);
+    if (may_run) {
+        client_enter(client);
+        drop_expired(member);
+        bool interrupted = client_take_interrupt(client);
+        if (has_something(member)) {
+            client_run_beside(client); /* what is under way goes on */
+        } else if (!interrupted) {
+            interrupted =
+                client_run_until(client, wait_ms, has_something, member) == TERNMQ_INTERRUPTED;
+        }
+        if (interrupted) {
+            return fault_set(error_out, TERNMQ_INTERRUPTED, TERNMQ_STORED_NO, "interrupted");
+        }
+    }
+    return take_ready(member, received_out, max, count_out, error_out);
+}
+
+TERNMQ_API void ternmq_member_in_hand(const struct ternmq_member *member, size_t *ahead_out,
+                                      size_t *given_out, size_t *settling_out)
+{
+    if (ahead_out != NULL) {
+        *ahead_out = member->held_count - member->given - member->settling;
+    }
+    if (given_out != NULL) {
+        *given_out = member->given;
+    }
+    if (settling_out != NULL) {
+        *settling_out = member->settling;
+    }
+}

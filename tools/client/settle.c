@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * settle.c - verdicts on their way: batches of receipts that are acked, nacked or extended by one call.
+ */
+#include "tools/client/settle.h"
+
+#include "net/connection.h"
+#include "proto/limits.h"
+#include "proto/request.h"
+#include "proto/writer.h"
+#include "tools/client/answer_map.h"
+#include "tools/client/client.h"
+#include "tools/client/fault.h"
+#include "tools/client/member_source.h"
+
+#include <stdlib.h>
+
+enum {
+    ENTRIES_LEAST = 16,
+    HEAD_ROOM = 768, /* group, reason, a few words */
+    /* A receipt: topic and lease with their headers, three numbers, the array's header. */
+    RECEIPT_ROOM = TOPIC_NAME_BYTES_MAX + LEASE_BYTES_MAX + 32
+};
+
+/* -------------------------------------------------------------------------- terms */
+
+struct settle_terms settle_terms_of(const struct ternmq_settlement *settlement)
+{
+    struct settle_terms terms = {.kind = SETTLE_ACK};
+    if (settlement == NULL || settlement->verdict == TERNMQ_ACK) {
+        return terms;
+    }
+    terms.kind = SETTLE_NACK;
+    terms.has_delay = settlement->verdict == TERNMQ_RETRY_LATER;
+    terms.delay_ms = terms.has_delay ? settlement->delay_ms : 0;
+    terms.dead = settlement->verdict == TERNMQ_DEAD;
+    terms.uncounted = settlement->verdict == TERNMQ_RELEASE;
+    if (settlement->reason != NULL) {
+        size_t length = strnlen(settlement->reason, REASON_BYTES_MAX);
+        terms.reason_bytes = (uint32_t)length;
+        memcpy(terms.reason, settlement->reason, length);
+    }
+    return terms;
+}
+
+static bool terms_are_equal(const struct settle_terms *a, const struct settle_terms *b)
+{
+    return a->kind == b->kind && a->has_delay == b->has_delay && a->uncounted == b->uncounted &&
+           a->dead == b->dead && a->delay_ms == b->delay_ms && a->lease_ms == b->lease_ms &&
+           a->reason_bytes == b->reason_bytes && memcmp(a->reason, b->reason, a->reason_bytes) == 0;
+}
+
+/* -------------------------------------------------------------------------- batches */
+
+/* The open batch of these terms that has room for one more entry. NULL: no memory. */
+static struct settle_batch *batch_with_room(struct member_source *source,
+                                            const struct settle_terms *terms)
+{
+    struct settle_batch *batch = NULL;
+    LIST_FOREACH (link, &source->open) {
+        struct settle_batch *one = CONTAINER_OF(link, struct settle_batch, link);
+        if (one->count < SETTLE_COUNT_MAX && terms_are_equal(&one->terms, terms)) {
+            batch = one;
+        }
+    }
+    if (batch != NULL && batch->count < batch->capacity) {
+        return batch;
+    }
+    bool is_new = batch == NULL;
+    if (is_new) {
+        batch = calloc(1, sizeof(*batch));
+        if (batch == NULL) {
+            return NULL;
+        }
+    }
+    uint32_t capacity = is_new ? ENTRIES_LEAST : batch->capacity * 2;
+    struct settle_entry *entries = realloc(batch->entries, capacity * sizeof(*entries));
+    if (entries == NULL) {
+        if (is_new) {
+            free(batch);
+        }
+        return NULL;
+    }
+    batch->entries = entries;
+    batch->capacity = capacity;
+    if (is_new) {
+        batch->source = source;
+        batch->terms = *terms;
+        list_init(&batch->link);
+        list_append(&source->open, &batch->link);
+    }
+    return batch;
+}
+
+static void batch_free(struct settle_batch *batch)
+{
+    list_remove(&batch->link);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        grant_unref(batch->entries[i].grant);
+    }
+    free(batch->entries);
+    free(batch->receipts);
+    free(batch);
+}
+
+static bool is_next_to(const struct settle_entry *before, const struct settle_entry *entry)
+{
+    return before->grant == entry->grant && before->first + before->span == entry->first;
+}
+
+static void batch_add(struct settle_batch *batch, struct grant *grant, uint64_t first,
+                      uint64_t span, struct held *held, struct settle_wait *wait)
+{
+    struct settle_entry *entry = &batch->entries[batch->count++];
+    *entry = (struct settle_entry){
+        .grant = grant, .first = first, .span = span, .held = held, .wait = wait};
+    batch->runs += batch->count == 1 || !is_next_to(entry - 1, entry);
+    grant_ref(grant);
+    if (wait != NULL) {
+        wait->pending++;
+        batch->is_waited_for = true;
+    }
+    struct ternmq_member *member = batch->source->member;
+    if (!member->linger.started) {
+        timer_start(member->client->reactor, &member->linger,
+                    reactor_now_ns(member->client->reactor) +
+                        (uint64_t)member->settle_linger_ms * 1000000U);
+    }
+}
+
+bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
+                     const struct settle_terms *terms, struct settle_wait *wait)
+{
+    struct settle_batch *batch = batch_with_room(grant->source, terms);
+    if (batch == NULL) {
+        return false;
+    }
+    batch_add(batch, grant, first, span, NULL, wait);
+    return true;
+}
+
+static void batch_send(struct settle_batch *batch);
+
+bool settle_add(struct ternmq_member *member, struct held *held, const struct settle_terms *terms,
+                struct settle_wait *wait)
+{
+    struct grant *grant = held->grant;
+    struct settle_batch *batch = batch_with_room(grant->source, terms);
+    if (batch == NULL) {
+        return false;
+    }
+    bool is_ack = terms->kind == SETTLE_ACK;
+    uint64_t first = is_ack ? held->offset - held->before : held->offset;
+    batch_add(batch, grant, first, is_ack ? held->before + 1 + held->behind : 1, held, wait);
+    if (!is_ack) {
+        /* What a filter left out beside it is no matter of the message: it is done. Without memory
+         * for that it is looked at again when the lease is over. */
+        const struct settle_terms done = {.kind = SETTLE_ACK};
+        bool told = held->before == 0 ||
+                    settle_add_part(grant, held->offset - held->before, held->before, &done, NULL);
+        told = (held->behind == 0 ||
+                settle_add_part(grant, held->offset + 1, held->behind, &done, NULL)) &&
+               told;
+        (void)told;
+    }
+    held_settle(member, held);
+    if (batch->runs >= member->settle_count || batch->count == SETTLE_COUNT_MAX) {
+        batch_send(batch);
+    }
+    return true;
+}
+
+/* -------------------------------------------------------------------------- receipts */
+
+static int compare_entries(const void *left, const void *right)
+{
+    const struct settle_entry *a = left;
+    const struct settle_entry *b = right;
+    if (a->grant->number != b->grant->number) {
+        return a->grant->number < b->grant->number ? -1 : 1;
+    }
+    return a->first < b->first ? -1 : a->first > b->first;
+}
+
+static void put_receipt(struct writer *writer, const struct settle_entry *first,
+                        const struct settle_entry *last)
+{
+    const struct grant *grant = first->grant;
+    writer_put_array(writer, 5);
+    writer_put_string(writer, grant->topic);
+    writer_put_uint(writer, grant->queue);
+    writer_put_uint(writer, first->first);
+    writer_put_uint(writer, last->first + last->span - first->first);
+    writer_put_bin(writer, bytes_make(grant->lease, grant->lease_bytes));
+}
+
+/* Puts the entries in order and writes their receipts. False: no memory. */
+static bool batch_encode(struct settle_batch *batch)
+{
+    qsort(batch->entries, batch->count, sizeof(*batch->entries), compare_entries);
+    uint32_t receipts = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        receipts += i == 0 || !is_next_to(&batch->entries[i - 1], &batch->entries[i]);
+        batch->entries[i].receipt = receipts - 1;
+        batch->entries[i].code = 0;
+    }
+    size_t room = (size_t)receipts * RECEIPT_ROOM + 8;
+    free(batch->receipts);
+    batch->receipts = malloc(room);
+    if (batch->receipts == NULL) {
+        return false;
+    }
+    struct writer writer = writer_over(batch->receipts, room);
+    writer_put_array(&writer, receipts);
+    for (uint32_t i = 0; i < batch->count;) {
+        uint32_t last = i;
+        while (last + 1 < batch->count &&
+               batch->entries[last + 1].receipt == batch->entries[i].receipt) {
+            last++;
+        }
+        put_receipt(&writer, &batch->entries[i], &batch->entries[last]);
+        i = last + 1;
+    }
+    ASSERT(!writer.overflowed);
+    batch->receipt_count = receipts;
+    batch->receipts_bytes = writer_length(&writer);
+    return true;
+}
+
+static const char *const METHODS[] =
+    {[SETTLE_ACK] = "ack", [SETTLE_NACK] = "nack", [SETTLE_EXTEND] = "extend"};
+
+static void batch_write(struct client_call *call, struct connection *connection, uint32_t id,
+                        uint32_t left_ms)
+{
+    const struct settle_batch *batch = CONTAINER_OF(call, struct settle_batch, call);
+    const struct ternmq_member *member = batch->source->member;
+    const struct settle_terms *terms = &batch->terms;
+    bool durable = terms->kind == SETTLE_ACK && member->durable;
+    struct writer writer = writer_over(connection_reserve(connection, HEAD_ROOM), HEAD_ROOM);
+    request_begin(&writer, id, METHODS[terms->kind],
+                  3U + durable + terms->has_delay + terms->uncounted + terms->dead +
+                      (terms->reason_bytes != 0) + (terms->lease_ms != 0));
+    writer_put_key_string(&writer, "group", member->group);
+    writer_put_key_uint(&writer, "deadline_ms", left_ms);
+    if (durable) {
+        writer_put_key_bool(&writer, "durable", true);
+    }
+    if (terms->has_delay) {
+        writer_put_key_uint(&writer, "delay_ms", terms->delay_ms);
+    }
+    if (terms->uncounted) {
+        writer_put_key_bool(&writer, "count", false);
+    }
+    if (terms->dead) {
+        writer_put_key_bool(&writer, "dead", true);
+    }
+    if (terms->reason_bytes != 0) {
+        writer_put_key_str(&writer, "reason", bytes_make(terms->reason, terms->reason_bytes));
+    }
+    if (terms->lease_ms != 0) {
+        writer_put_key_uint(&writer, "lease_ms", terms->lease_ms);
+    }
+    writer_put_string(&writer, "receipts");
+    ASSERT(!writer.overflowed);
+    connection_commit(connection, writer_length(&writer));
+    connection_write(connection, batch->receipts, batch->receipts_bytes);
+}
+
+/* -------------------------------------------------------------------------- ends */
+
+/* Marks what the broker did not take. False: it is no list of pairs. */
+static bool batch_mark(struct settle_batch *batch, struct cursor failed, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index;
+        uint32_t code;
+        if (!cursor_take_array_of(&failed, 2) || !cursor_take_u32(&failed, &index) ||
+            !cursor_take_u32(&failed, &code) || index >= batch->receipt_count || code == 0) {
+            return false;
+        }
+        for (uint32_t j = 0; j < batch->count; j++) {
+            if (batch->entries[j].receipt == index) {
+                batch->entries[j].code = code;
+            }
+        }
+    }
+    return true;
+}
+
+/* What is told of an entry: the broker's code, or why nobody answered. */
+static struct ternmq_error fault_of(const struct settle_entry *entry, const char *did,
+                                    const struct ternmq_error *why)
+{
+    struct ternmq_error error;
+    if (why != NULL) {
+        error = *why;
+    } else {
+        fault_set(&error, (int)entry->code, TERNMQ_STORED_NO,
+                  "%s of topic %s, queue %u, offset %llu was not taken", did, entry->grant->topic,
+                  entry->grant->queue, (unsigned long long)entry->first);
+    }
+    error.queue = entry->grant->queue;
+    error.offset = (int64_t)(entry->held == NULL ? entry->first : entry->held->offset);
+    return error;
+}
+
+static void tell_lost(struct ternmq_member *member, const struct settle_entry *entry,
+                      const struct ternmq_error *error)
+{
+    struct settle_wait *wait = entry->wait;
+    if (wait != NULL) {
+        wait->why = wait->lost == 0 ? *error : wait->why;
+        wait->lost++;
+    } else if (entry->held != NULL && member->lost_fn != NULL) {
+        client_callback_begin(member->client);
+        member->lost_fn(member->context, entry->grant->topic, entry->grant->queue,
+                        (uint64_t)error->offset, error);
+        client_callback_end(member->client);
+    }
+}
+
+/* A lease lasts from when it was asked for; one that was lost, or is over, is not asked for any more. */
+static void extended(struct settle_batch *batch, struct settle_entry *entry, bool failed)
+{
+    struct ternmq_member *member = batch->source->member;
+    uint64_t now_ns = reactor_now_ns(member->client->reactor);
+    struct grant *grant = entry->grant;
+    if (batch->is_waited_for) {
+        return; /* that was the user's own, who knows until when */
+    }
+    grant->extending = false;
+    if (failed) {
+        grant->due_ns = now_ns + grant->lease_ns / 10;
+        grant->lost = grant->lost || now_ns >= grant_ends_ns(grant);
+        return;
+    }
+    if (entry->code == 0) {
+        grant_begin(grant, batch->sent_ns);
+        return;
+    }
+    grant->lost = true;
+    /* What was not given yet is somebody else's now. */
+    LIST_FOREACH (link, &grant->held) {
+        struct held *held = CONTAINER_OF(link, struct held, beside);
+        if (held->state == HELD_READY && held->offset >= entry->first &&
+            held->offset - entry->first < entry->span) {
+            held_free(member, held);
+        }
+    }
+}
+
+/* Everybody is told; `why` NULL: the entries' codes say it. */
+static void batch_end(struct settle_batch *batch, const struct ternmq_error *why)
+{
+    struct ternmq_member *member = batch->source->member;
+    list_remove(&batch->link);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct settle_entry *entry = &batch->entries[i];
+        bool is_lost = why != NULL || entry->code != 0;
+        struct ternmq_error error;
+        if (is_lost) {
+            error = fault_of(entry, METHODS[batch->terms.kind], why);
+        }
+        bool was_held = entry->held != NULL;
+        if (batch->terms.kind == SETTLE_EXTEND) {
+            extended(batch, entry, why != NULL);
+        } else if (was_held) {
+            held_free(member, entry->held);
+        }
+        if (entry->wait != NULL) {
+            entry->wait->pending--;
+        }
+        if (is_lost) {
+            tell_lost(member, entry, &error);
+        }
+    }
+    bool was_extended = batch->terms.kind == SETTLE_EXTEND;
+    batch_free(batch);
+    if (was_extended) {
+        member_watch_leases(member);
+    }
+    member_ask(member);
+}
+
+static void batch_ended(struct client_call *call, const struct client_call_end *end)
+{
+    struct settle_batch *batch = CONTAINER_OF(call, struct settle_batch, call);
+    if (end->error != NULL) {
+        batch_end(batch, end->error);
+        return;
+    }
+    struct cursor failed;
+    uint32_t count;
+    if (!answer_find(end->result, "failed", &failed) || !cursor_take_array(&failed, &count) ||
+        !batch_mark(batch, failed, count)) {
+        struct ternmq_error error;
+        fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_MAYBE,
+                  "%s answered no list of failed receipts", end->address);
+        batch_end(batch, &error);
+        return;
+    }
+    batch_end(batch, NULL);
+}
+
+static const struct client_call_kind batch_kind = {.write = batch_write, .ended = batch_ended};
+
+/* -------------------------------------------------------------------------- sending */
+
+static void batch_send(struct settle_batch *batch)
+{
+    struct member_source *source = batch->source;
+    struct ternmq *client = source->member->client;
+    if (!batch_encode(batch)) {
+        struct ternmq_error error;
+        fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for receipts");
+        batch_end(batch, &error);
+        return;
+    }
+    list_remove(&batch->link);
+    list_append(&source->sent, &batch->link);
+    batch->sent_ns = reactor_now_ns(client->reactor);
+    batch->call = (struct client_call){
+        .client = client, .kind = &batch_kind, .timeout_ms = client->timeout_ms};
+    member_source_address(source, &batch->call);
+    client_call_start(&batch->call);
+}
+
+void settle_send(struct member_source *source)
+{
+    for (struct list *link = list_first(&source->open); link != NULL;
+         link = list_first(&source->open)) {
+        batch_send(CONTAINER_OF(link, struct settle_batch, link));
+    }
+}
+
+void settle_send_all(struct ternmq_member *member)
+{
+    LIST_FOREACH (link, &member->sources) {
+        settle_send(CONTAINER_OF(link, struct member_source, link));
+    }
+}
+
+static void unwait_in(struct list *batches, const struct settle_wait *wait)
+{
+    LIST_FOREACH (link, batches) {
+        struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
+        for (uint32_t i = 0; i < batch->count; i++) {
+            if (batch->entries[i].wait == wait) {
+                batch->entries[i].wait = NULL;
+            }
+        }
+    }
+}
+
+void settle_unwait(struct ternmq_member *member, const struct settle_wait *wait)
+{
+    LIST_FOREACH (link, &member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        unwait_in(&source->open, wait);
+        unwait_in(&source->sent, wait);
+    }
+}
+
+/* -------------------------------------------------------------------------- riding */
+
+static struct settle_batch *find_rideable(const struct member_source *source)
+{
+    /* A poll has no word for durable. And where it will wait for messages the word on acks does too. */
+    if (source->member->durable || !source->was_full) {
+        return NULL;
+    }
+    LIST_FOREACH (link, &source->open) {
+        struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
+        if (batch->terms.kind == SETTLE_ACK && !batch->is_waited_for) {
+            return batch;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t places_of(const struct settle_batch *batch)
+{
+    uint32_t places = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        places += batch->entries[i].held != NULL;
+    }
+    return places;
+}
+
+uint32_t settle_rideable(const struct member_source *source)
+{
+    const struct settle_batch *batch = find_rideable(source);
+    return batch == NULL ? 0 : places_of(batch);
+}
+
+struct settle_batch *settle_ride(struct member_source *source)
+{
+    struct settle_batch *batch = find_rideable(source);
+    if (batch == NULL || !batch_encode(batch)) {
+        return NULL;
+    }
+    list_remove(&batch->link);
+    source->member->riding += places_of(batch);
+    return batch;
+}
+
+void settle_rode(struct settle_batch *batch, struct cursor failed, uint32_t count)
+{
+    batch->source->member->riding -= places_of(batch);
+    if (batch_mark(batch, failed, count)) {
+        batch_end(batch, NULL);
+        return;
+    }
+    struct ternmq_error error;
+    fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_MAYBE, "no list of failed receipts");
+    batch_end(batch, &error);
+}
+
+void settle_fell(struct settle_batch *batch)
+{
+    struct member_source *source = batch->source;
+    source->member->riding -= places_of(batch);
+    list_append(&source->open, &batch->link);
+    /* Not on the next poll: that may be long in coming. */
+    batch_send(batch);
+}
+
+static void drop_in(struct list *batches)
+{
+    for (struct list *link = list_first(batches); link != NULL; link = list_first(batches)) {
+        struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
+        client_call_drop(&batch->call);
+        batch_free(batch);
+    }
+}
+
+void settle_drop(struct member_source *source)
+{
+    if (source->riding != NULL) {
+        source->member->riding -= places_of(source->riding);
+        batch_free(source->riding);
+        source->riding = NULL;
+    }
+    drop_in(&source->open);
+    drop_in(&source->sent);
+}
