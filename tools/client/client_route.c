@@ -235,17 +235,25 @@ void client_route_unwait(struct route_waiter *waiter)
 
 /* -------------------------------------------------------------------------- choosing */
 
-static const char *pick_queue(const struct client_route *route, uint32_t queue,
-                              struct ternmq_error *error)
+const struct ternmq_route_span *client_route_span(const struct client_route *route, uint32_t queue)
 {
     for (uint32_t i = 0; i < route->span_count; i++) {
         const struct ternmq_route_span *span = &route->spans[i];
-        if (queue < span->queue_first || queue - span->queue_first >= span->queue_count) {
-            continue;
+        if (queue >= span->queue_first && queue - span->queue_first < span->queue_count) {
+            return span;
         }
-        if (span->address[0] != '\0') {
-            return span->address;
-        }
+    }
+    return NULL;
+}
+
+static const char *pick_queue(const struct client_route *route, uint32_t queue,
+                              struct ternmq_error *error)
+{
+    const struct ternmq_route_span *span = client_route_span(route, queue);
+    if (span != NULL && span->address[0] != '\0') {
+        return span->address;
+    }
+    if (span != NULL) {
         fault_set(error, TERNMQ_UNREACHABLE, TERNMQ_STORED_NO,
                   "queue %u of topic %s is on broker %s, which is not alive", queue, route->name,
                   span->broker);

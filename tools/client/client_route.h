@@ -100,6 +100,9 @@ void client_route_forget(struct client_route *route);
 const char *client_route_pick(struct client_route *route, bool any_queue, uint32_t queue,
                               struct ternmq_error *error);
 
+/* The span that has `queue` of a topic, or NULL. */
+const struct ternmq_route_span *client_route_span(const struct client_route *route, uint32_t queue);
+
 /* Whether one of the masters is not avoided now. */
 bool client_route_has_choice(const struct client_route *route);
 

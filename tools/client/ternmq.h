@@ -247,7 +247,8 @@ struct ternmq_options {
      * environment's TERNMQ_NAMESERVER, and without that "127.0.0.1:9876". */
     const char *nameservers;
 
-    /* "HOST:PORT" or "unix:PATH": talk to this one broker and to no nameserver. */
+    /* "HOST:PORT" or "unix:PATH": talk to this one broker and to no nameserver. Of a topic on several
+     * brokers such a client produces to, and consumes, the queues that are there. */
     const char *broker;
 
     /* What the servers' logs shall call this program; NULL: not told. At most 255 bytes. */
@@ -316,11 +317,14 @@ enum ternmq_durability {
 /*
  * Which queue a producer's messages go to.
  *
- *   ANY     the broker's choice, changing as it finds best; with several brokers those that can be
- *           reached take turns
+ *   ANY     the broker's choice, changing as it finds best. Of several brokers those that are alive
+ *           take turns, a call each; one that has just failed has none for 100 ms, doubled with each
+ *           failure in a row up to 30 s
  *   BY_KEY  that of the first key, which each message must have: the CRC-32C of its bytes modulo
- *           the topic's number of queues. One key's messages stay in order. Topics that are routed
- *           by key need it
+ *           the topic's number of queues, on all brokers, alive or not. One key's messages stay in
+ *           order: while its queue's broker is away they wait, or fail, and go nowhere else. Topics
+ *           that are routed by key need it. Where queues were added with `rehash` meanwhile the first
+ *           call may be MIXED_QUEUES; the next counts them anew
  *   QUEUE   the producer's `queue`
  */
 enum ternmq_choose { TERNMQ_CHOOSE_ANY = 0, TERNMQ_CHOOSE_BY_KEY, TERNMQ_CHOOSE_QUEUE };
@@ -522,8 +526,8 @@ struct ternmq_consumer_options {
      */
     bool stop_at_gap;
 
-    /* Bytes received ahead of ternmq_consume(), for all queues together; an answer a queue may
-     * exceed it. Default 8 MiB. */
+    /* Bytes received ahead of ternmq_consume(), for all queues of all brokers together; an answer a
+     * queue may exceed it. Default 8 MiB. */
     size_t prefetch_bytes;
 
     /* Bytes asked for at a time and queue, at least one message. Default 256 KiB, less with many
@@ -553,7 +557,8 @@ TERNMQ_API void ternmq_consumer_close(struct ternmq_consumer *consumer);
 /*
  * Blocks for at most `wait_ms` (0: not at all, -1: as long as it takes) until there is a message,
  * and gives 1 to `max` messages that have come. Those of one queue come in order, without a gap
- * that was not reported, but for what a filter leaves out; queues take turns.
+ * that was not reported, but for what a filter leaves out; queues take turns. While a broker is away
+ * the queues of the others go on.
  *
  * TERNMQ_OK; TERNMQ_NOTHING within the time; TERNMQ_END (with `until_end`); TERNMQ_INTERRUPTED;
  * TERNMQ_TRUNCATED, TERNMQ_OFFSET_TOO_SMALL, TERNMQ_TOPIC_CHANGED (`queue` and `resume` say where
@@ -575,8 +580,8 @@ struct ternmq_position {
     bool known;         /* false: the broker has not answered yet, and all else is 0 */
 };
 
-/* How many queues the consumer reads: 0 while that is not known. They are 0 to that - 1, or with
- * `one_queue` that one. */
+/* How many queues the consumer reads: 0 while that is not known. They are all of the topic's, on all
+ * brokers, from 0 on; with `one_queue` that one; of a client of one broker those that it has. */
 TERNMQ_API uint32_t ternmq_consumer_queue_count(const struct ternmq_consumer *consumer);
 
 /* False: the consumer does not read such a queue (yet). */
