@@ -25,7 +25,7 @@ struct ternmq;
 enum {
     AVOID_MS_LEAST = 100,  /* a broker that was only interrupted loses little */
     AVOID_MS_MOST = 30000, /* one that is gone costs two failing calls a minute */
-    AVOIDED_MAX = 64       /* brokers that fail at the same time, as many as a topic can lie on */
+    AVOIDED_MAX = 64       /* brokers that fail at the same time, more than a topic can lie on */
 };
 
 /* A call to the broker at `address` failed. During its time another failure changes nothing: calls that
