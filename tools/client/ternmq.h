@@ -603,21 +603,35 @@ struct ternmq_topic_options {
     uint32_t queues; /* default 4; may grow, not shrink */
     enum ternmq_route_by route;
     enum ternmq_durability durability; /* default: the broker's */
-    bool rehash;        /* more queues on a topic routed by key: keys may change their queue */
-    uint64_t version;   /* not 0: CONFLICT unless the topic still has this version */
+    bool rehash; /* more queues on a topic routed by key: keys may change their queue */
+    uint64_t
+        version; /* not 0: CONFLICT unless the topic still has this version; of one broker only */
     const char *broker; /* NULL: where it is, or for a new one any broker; else a broker's name */
+
+    /*
+     * Names of brokers, each once: the topic, or what is added to it, is shared out among them, so
+     * that each has as many queues as the next, in a row. NULL and 0: an old topic stays where it is,
+     * and what is added is shared out among its brokers. At least one queue for each broker of a new
+     * topic; the default is 4 queues, or that.
+     */
+    const char *const *brokers;
+    uint32_t broker_count; /* at most 48 */
 };
 
 /*
  * Makes a topic or changes one. Blocks. When it returns, nameservers that are up know it. Asking
  * for what is there already changes nothing and is no error. `id_out` and `version_out` may be
- * NULL.
+ * NULL; of a topic on several brokers they are those of its first broker, as each counts its own.
+ *
+ * Of several brokers every one must be alive, else nothing changes: TERNMQ_UNREACHABLE. They are told
+ * one after the other; who hears of an error in between asks for the same again.
  */
 TERNMQ_API int ternmq_topic_put(struct ternmq *client, const struct ternmq_topic_options *options,
                                 uint64_t *id_out, uint64_t *version_out,
                                 struct ternmq_error *error_out);
 
-/* Deletes a topic with all its messages. Blocks. TOPIC_NOT_FOUND where there is none. */
+/* Deletes a topic with all its messages, on all its brokers, which must be alive for that. Blocks.
+ * TOPIC_NOT_FOUND where there is none. */
 TERNMQ_API int ternmq_topic_delete(struct ternmq *client, const char *name,
                                    struct ternmq_error *error_out);
 
@@ -725,6 +739,9 @@ enum ternmq_to {
     TERNMQ_TO_ADDRESS         /* `to_name` is HOST:PORT or unix:PATH of any server */
 };
 
+/* In the place of a queue: any broker of the topic that is alive, in turn. */
+#define TERNMQ_QUEUE_ANY UINT32_MAX
+
 /*
  * Any method of the protocol (the servers' README files have them all), with arguments and answer
  * as msgpack, to be written and read with any msgpack library.
@@ -732,7 +749,7 @@ enum ternmq_to {
 struct ternmq_call {
     enum ternmq_to to;
     const char *to_name;
-    uint32_t queue;
+    uint32_t queue;                /* with TERNMQ_TO_TOPIC; or TERNMQ_QUEUE_ANY */
     const char *method;            /* "stats" */
     struct ternmq_bytes arguments; /* one msgpack map without deadline_ms; absent: no arguments */
     uint32_t timeout_ms;           /* the deadline; default: the client's */
