@@ -13,6 +13,8 @@ import wire
 MANY = 80000
 # What nobody waits longer for than a test must: of a broker that is away on purpose.
 SHORT = ("--timeout", "3s")
+# The exit status of the command line where a server cannot be reached.
+AWAY = 3
 
 
 def crc32c(data):
@@ -33,13 +35,33 @@ def key_of(queue, queues):
 
 
 class TwoBrokersCase(unittest.TestCase):
-    """Brokers broker-a, of the cluster, and broker-b."""
+    """Brokers broker-a, of the cluster, and broker-b; one pair for all cases, as a nameserver needs ten
+    seconds until it says that a topic is not there."""
+
+    cluster = None
+
+    @classmethod
+    def setUpClass(cls):
+        if TwoBrokersCase.cluster is None:
+            TwoBrokersCase.cluster = cluster.Cluster()
+            TwoBrokersCase.cluster.__enter__()
+            unittest.addModuleCleanup(TwoBrokersCase.cluster.__exit__, None, None, None)
+            TwoBrokersCase.cluster.ternmq("topic", "create", "first")  # waits for that
 
     def setUp(self):
-        self.cluster = cluster.Cluster()
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
+        if "broker-b" not in self.cluster.others or not self.cluster.others["broker-b"].alive():
+            self.start_b()
+
+    def start_b(self):
         self.cluster.start_other("broker-b")
+        self.wait_for(lambda: "broker-b" in self.brokers())
+
+    def brokers(self):
+        client = wire.Client(self.cluster.nameserver_address)
+        try:
+            return [row["name"] for row in client.call("broker.list")["rows"]]
+        finally:
+            client.close()
 
     def ternmq(self, *arguments, stdin=b"", status=0):
         """What the command line wrote; what it said is in self.said."""
@@ -93,66 +115,66 @@ class TwoBrokersCase(unittest.TestCase):
 
 class Shared(TwoBrokersCase):
     def test_both_have_their_part_and_name_the_other_for_its_own(self):
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b", "--queues", "5")
+        self.ternmq("topic", "create", "parts", "--brokers", "broker-a,broker-b", "--queues", "5")
         placement = [["broker-a", 0, 3], ["broker-b", 3, 2]]
-        route = self.route("t")
+        route = self.route("parts")
         self.assertEqual(route["placement"], placement)
         self.assertEqual([row["name"] for row in route["brokers"]], ["broker-a", "broker-b"])
         self.assertEqual([row["queues"] for row in route["brokers"]], [5, 5])
         for broker, own, other in (("broker-a", [0, 1, 2], 4), ("broker-b", [3, 4], 0)):
             client = self.client(broker)
-            shown = client.call("topic.show", name="t")
+            shown = client.call("topic.show", name="parts")
             self.assertEqual(shown["placement"], placement)
             self.assertEqual([row["queue"] for row in shown["queues"]], own)
-            self.assertEqual(client.call("topic.list")["rows"][0]["placement"], placement)
+            self.assertEqual(client.call("topic.list", prefix="parts")["rows"][0]["placement"], placement)
             for method, more in (
                 ("produce", {"messages": [b"x"]}),
                 ("pull", {"offset": 0}),
                 ("message.get", {"offset": 0}),
             ):
-                error = self.refused(client, method, topic="t", queue=other, **more)
+                error = self.refused(client, method, topic="parts", queue=other, **more)
                 self.assertEqual(error["name"], "WRONG_BROKER", method)
                 self.assertNotEqual(error["broker"], broker)
                 self.assertEqual(error["queue"], other)
                 self.assertTrue(error["retryable"])
-        shown = self.shown("t")
+        shown = self.shown("parts")
         self.assertEqual([row["queue"] for row in shown["queues"]], [0, 1, 2, 3, 4])
         self.assertEqual([row["broker"] for row in shown["brokers"]], ["broker-a", "broker-b"])
-        self.assertIn("broker-b", self.ternmq("topic", "show", "t"))
+        self.assertIn("broker-b", self.ternmq("topic", "show", "parts"))
 
     def test_produced_over_both_and_consumed_from_both(self):
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b")
+        self.ternmq("topic", "create", "wide", "--brokers", "broker-a,broker-b")
         lines = [f"message {number}" for number in range(MANY)]
-        self.ternmq("produce", "t", "--file", "-", stdin="\n".join(lines).encode())
-        stored = self.stored("t")
+        self.ternmq("produce", "wide", "--file", "-", stdin="\n".join(lines).encode())
+        stored = self.stored("wide")
         self.assertEqual(sum(stored.values()), MANY)
         self.assertGreater(min(stored.values()), MANY // 10)
-        self.assertEqual(self.consumed("t"), sorted(lines))
+        self.assertEqual(self.consumed("wide"), sorted(lines))
 
     def test_asked_for_again_it_is_there_and_a_broker_that_missed_it_is_told(self):
-        create = ("topic", "create", "t", "--brokers", "broker-a,broker-b", "--queues", "4")
+        create = ("topic", "create", "again", "--brokers", "broker-a,broker-b", "--queues", "4")
         placement = [["broker-a", 0, 2], ["broker-b", 2, 2]]
         # As if whoever made it had been killed after the first call.
-        self.client("broker-a").call("topic.put", name="t", placement=placement)
-        error = self.refused(self.client("broker-b"), "topic.show", name="t")
+        self.client("broker-a").call("topic.put", name="again", placement=placement)
+        error = self.refused(self.client("broker-b"), "topic.show", name="again")
         self.assertEqual(error["name"], "TOPIC_NOT_FOUND")
-        self.ternmq("produce", "t", "goes to the one that knows it")
+        self.ternmq("produce", "again", "goes to the one that knows it")
         self.ternmq(*create)
         self.assertIn("already", self.said)
-        shown = self.client("broker-b").call("topic.show", name="t")
+        shown = self.client("broker-b").call("topic.show", name="again")
         self.assertEqual(shown["placement"], placement)
         self.ternmq(*create)
-        self.ternmq("topic", "create", "t", "--brokers", "broker-b", status=1)
+        self.ternmq("topic", "create", "again", "--brokers", "broker-b", status=1)
         self.assertIn("not as asked", self.said)
 
     def test_a_broker_that_is_not_there_makes_nothing_anywhere(self):
-        create = ("topic", "create", "t", "--brokers", "broker-a,broker-c", *SHORT)
-        self.ternmq(*create, status=1)
+        create = ("topic", "create", "nowhere", "--brokers", "broker-a,broker-c", *SHORT)
+        self.ternmq(*create, status=AWAY)
         self.assertIn("broker-c", self.said)
-        error = self.refused(self.client("broker-a"), "topic.show", name="t")
+        error = self.refused(self.client("broker-a"), "topic.show", name="nowhere")
         self.assertEqual(error["name"], "TOPIC_NOT_FOUND")
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-a", status=2)
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b", "--queues", "1", status=2)
+        self.ternmq("topic", "create", "nowhere", "--brokers", "broker-a,broker-a", status=2)
+        self.ternmq("topic", "create", "nowhere", "--brokers", "broker-a,broker-b", "--queues", "1", status=2)
 
 
 class Killed(TwoBrokersCase):
@@ -178,23 +200,22 @@ class Killed(TwoBrokersCase):
         for line in after:
             self.ternmq("produce", "t", line)
         self.ternmq("produce", "k", f"second of {of_a}", "--key", of_a)
-        self.ternmq("produce", "k", "lost", "--key", of_b, *SHORT, status=1)
+        self.ternmq("produce", "k", "lost", "--key", of_b, *SHORT, status=AWAY)
         self.assertIn("UNREACHABLE", self.said)
         self.wait_for(lambda: len(self.route("t")["brokers"]) == 1)
-        self.ternmq("produce", "k", "lost", "--key", of_b, *SHORT, status=1)
+        self.ternmq("produce", "k", "lost", "--key", of_b, *SHORT, status=AWAY)
         self.assertIn("UNREACHABLE", self.said)
         self.assertIn("broker-b", self.said)
         self.ternmq("produce", "k", f"third of {of_a}", "--key", of_a)
         self.assertEqual(self.stored("k"), {"broker-a": 3, "broker-b": None})
 
         # What the living one has is consumed, whole, before it is said that the rest is away.
-        found = self.consumed("t", *SHORT, status=1)
+        found = self.consumed("t", *SHORT, status=AWAY)
         self.assertEqual(len(found), 40 - stored_by_b)
         self.assertTrue(set(after) <= set(found))
         self.assertIn("UNREACHABLE", self.said)
 
-        self.cluster.start_other("broker-b")
-        self.wait_for(lambda: len(self.route("t")["brokers"]) == 2)
+        self.start_b()
         self.assertEqual(self.consumed("t"), sorted(before + after))
         self.ternmq("produce", "k", f"second of {of_b}", "--key", of_b)
         expected = [f"{which} of {of_a}" for which in ("first", "second", "third")]
@@ -207,39 +228,38 @@ class Killed(TwoBrokersCase):
 
 class Changed(TwoBrokersCase):
     def test_queues_are_added_behind_on_the_brokers_that_are_named(self):
-        self.ternmq("topic", "create", "t", "--queues", "2", "--brokers", "broker-a")
-        self.ternmq("produce", "t", "old")
-        self.ternmq("topic", "set", "t", "--queues", "4", "--brokers", "broker-b")
-        self.ternmq("topic", "set", "t", "--queues", "7")  # shared out among those that have it
+        self.ternmq("topic", "create", "grown", "--queues", "2", "--brokers", "broker-a")
+        self.ternmq("produce", "grown", "old")
+        self.ternmq("topic", "set", "grown", "--queues", "4", "--brokers", "broker-b")
+        self.ternmq("topic", "set", "grown", "--queues", "7")  # shared out among those that have it
         placement = [["broker-a", 0, 2], ["broker-b", 2, 2], ["broker-a", 4, 2], ["broker-b", 6, 1]]
-        self.assertEqual(self.route("t")["placement"], placement)
+        self.assertEqual(self.route("grown")["placement"], placement)
         for queue in range(7):
-            self.ternmq("produce", "t", f"new {queue}", "--queue", str(queue))
-        self.assertEqual(self.consumed("t"), sorted(["old"] + [f"new {n}" for n in range(7)]))
-        self.ternmq("topic", "set", "t", "--queues", "3", status=1)
-        self.ternmq("topic", "set", "t", "--durability", "memory")
+            self.ternmq("produce", "grown", f"new {queue}", "--queue", str(queue))
+        self.assertEqual(self.consumed("grown"), sorted(["old"] + [f"new {n}" for n in range(7)]))
+        self.ternmq("topic", "set", "grown", "--queues", "3", status=1)
+        self.ternmq("topic", "set", "grown", "--durability", "memory")
         for broker in ("broker-a", "broker-b"):
-            shown = self.client(broker).call("topic.show", name="t")
+            shown = self.client(broker).call("topic.show", name="grown")
             self.assertEqual(shown["settings"]["durability"], "memory")
             self.assertEqual(shown["placement"], placement)
 
     def test_it_is_deleted_on_both_or_on_neither(self):
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b")
+        self.ternmq("topic", "create", "gone", "--brokers", "broker-a,broker-b")
         self.cluster.others["broker-b"].kill()
-        self.ternmq("topic", "delete", "t", "--yes", *SHORT, status=1)
-        self.client("broker-a").call("topic.show", name="t")
-        self.cluster.start_other("broker-b")
-        self.wait_for(lambda: len(self.route("t")["brokers"]) == 2)
-        self.ternmq("topic", "delete", "t", "--yes")
+        self.ternmq("topic", "delete", "gone", "--yes", *SHORT, status=AWAY)
+        self.client("broker-a").call("topic.show", name="gone")
+        self.start_b()
+        self.ternmq("topic", "delete", "gone", "--yes")
         for broker in ("broker-a", "broker-b"):
-            error = self.refused(self.client(broker), "topic.show", name="t")
+            error = self.refused(self.client(broker), "topic.show", name="gone")
             self.assertEqual(error["name"], "TOPIC_NOT_FOUND")
 
     def test_a_deletion_that_was_cut_in_the_middle_is_done_again(self):
-        self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b")
-        self.client("broker-a").call("topic.delete", name="t")
-        self.ternmq("topic", "delete", "t", "--yes")
-        error = self.refused(self.client("broker-b"), "topic.show", name="t")
+        self.ternmq("topic", "create", "cut", "--brokers", "broker-a,broker-b")
+        self.client("broker-a").call("topic.delete", name="cut")
+        self.ternmq("topic", "delete", "cut", "--yes")
+        error = self.refused(self.client("broker-b"), "topic.show", name="cut")
         self.assertEqual(error["name"], "TOPIC_NOT_FOUND")
 
 
