@@ -273,7 +273,7 @@ static void call_refused(struct client_call *call, const struct exchange_end *en
         }
     } else if (client->direct || call->to == TERNMQ_TO_ADDRESS) {
         /* There is nobody else to ask. */
-        if (is_not_found(error)) {
+        if (is_not_found(error) || error->code == TERNMQ_WRONG_BROKER) {
             call->error.retryable = false;
         }
     } else if (call->to == TERNMQ_TO_BROKER && is_not_found(error)) {

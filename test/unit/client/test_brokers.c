@@ -495,6 +495,14 @@ START_TEST(a_client_of_one_broker_has_the_queues_that_are_there)
     produce(open_producer(TERNMQ_CHOOSE_ANY), &outcome);
     ck_assert(!outcome.failed);
     ck_assert_uint_ge(outcome.produced.queue, 2);
+
+    struct ternmq_producer *elsewhere = ternmq_producer_open(
+        world.client,
+        &(struct ternmq_producer_options){.topic = "t", .choose = TERNMQ_CHOOSE_QUEUE, .queue = 1},
+        &error);
+    ck_assert_uint_lt(produce(elsewhere, &outcome), 100); /* there is nobody else to ask */
+    ck_assert_int_eq(outcome.error.code, TERNMQ_WRONG_BROKER);
+    brokers[B].misdirected = 0;
 }
 END_TEST
 
