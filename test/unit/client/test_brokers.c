@@ -209,6 +209,36 @@ START_TEST(a_broker_that_refuses_is_avoided_for_a_time_that_doubles_and_nobody_w
 }
 END_TEST
 
+START_TEST(calls_that_were_under_way_together_fail_once)
+{
+    enum { TOGETHER = 10 };
+    struct ternmq_producer *producer = open_producer(TERNMQ_CHOOSE_ANY);
+    struct outcome outcomes[TOGETHER];
+    struct outcome outcome;
+    produce(producer, &outcome); /* both are connected to */
+    produce(producer, &outcome);
+    brokers[B].refuse_method = "produce";
+    brokers[B].refuse_with = ERROR_READ_ONLY;
+    brokers[B].refuse_times = UINT32_MAX;
+    for (int i = 0; i < TOGETHER; i++) {
+        struct ternmq_message message = {.body = ternmq_text("x")};
+        outcomes[i] = (struct outcome){.calls = 0};
+        ck_assert_int_eq(ternmq_produce_batch_async(producer, &message, 1, outcome_produced,
+                                                    &outcomes[i], &error),
+                         TERNMQ_OK);
+    }
+    for (int i = 0; i < TOGETHER; i++) {
+        world_run(&world, outcome_is_there, &outcomes[i]);
+        ck_assert(!outcomes[i].failed);
+    }
+    ck_assert_uint_eq(brokers[B].refused, TOGETHER / 2);
+    world_pass(&world, AVOID_MS_LEAST + 10); /* its time was that of one failure */
+    produce(producer, &outcome);
+    produce(producer, &outcome);
+    ck_assert_uint_eq(brokers[B].refused, TOGETHER / 2 + 1);
+}
+END_TEST
+
 START_TEST(a_time_is_never_longer_than_half_a_minute)
 {
     struct ternmq_producer *producer = open_producer(TERNMQ_CHOOSE_ANY);
@@ -515,6 +545,7 @@ static Suite *brokers_suite(void)
     tcase_add_test(tests, a_broker_without_a_lease_gets_nothing);
     tcase_add_test(
         tests, a_broker_that_refuses_is_avoided_for_a_time_that_doubles_and_nobody_waits_for_it);
+    tcase_add_test(tests, calls_that_were_under_way_together_fail_once);
     tcase_add_test(tests, a_time_is_never_longer_than_half_a_minute);
     tcase_add_test(tests, a_dead_broker_whose_lease_is_not_over_costs_one_failure_and_no_message);
     tcase_add_test(tests, the_only_broker_left_is_asked_though_it_failed);
