@@ -186,6 +186,7 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
     const struct catalogue_rules rules = {
         .shard_count = options->shard_count,
         .read_only = result.read_only,
+        .broker = bytes_from_string(broker->name),
     };
     broker->changes = catalogue_changes_create(broker->cores->core[0], broker->leases, &rules);
     broker->cores->changes = broker->changes;

@@ -53,6 +53,7 @@ void catalogue_clear(struct catalogue *catalogue)
     catalogue->version = 0;
     catalogue->next_id = 1;
     memset(catalogue->queue_count, 0, sizeof(catalogue->queue_count));
+    catalogue->part_count = 0;
 }
 
 void catalogue_destroy(struct catalogue *catalogue)
@@ -182,6 +183,16 @@ void catalogue_note(struct catalogue *catalogue, uint32_t id, uint64_t version)
     }
 }
 
+/* Counts the queues of a topic that is put in (1) or taken out (-1). */
+static void count_queues(struct catalogue *catalogue, const struct topic *topic, int by)
+{
+    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+        if (topic_has(topic, queue)) {
+            catalogue->queue_count[topic->shards[queue]] += (uint32_t)by;
+        }
+    }
+}
+
 /* Takes the topic at `place` out and gives its reference to the caller. */
 static struct topic *take_out(struct catalogue *catalogue, uint32_t place)
 {
@@ -191,9 +202,8 @@ static struct topic *take_out(struct catalogue *catalogue, uint32_t place)
             (catalogue->topic_count - place) * sizeof(catalogue->topics[0]));
     void *named = map_remove(&catalogue->by_name, topic->name);
     ASSERT(named == topic);
-    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        catalogue->queue_count[topic->shards[queue]]--;
-    }
+    count_queues(catalogue, topic, -1);
+    catalogue->part_count -= topic->part_count;
     return topic;
 }
 
@@ -208,9 +218,8 @@ static void put_in(struct catalogue *catalogue, struct topic *topic)
     catalogue->topic_count++;
     bool stored = map_put(&catalogue->by_name, topic->name, topic);
     ASSERT(stored);
-    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        catalogue->queue_count[topic->shards[queue]]++;
-    }
+    count_queues(catalogue, topic, 1);
+    catalogue->part_count += topic->part_count;
 }
 
 /* The topic and its queues go. */

@@ -19,8 +19,8 @@
  * know the topics of which they own a queue. All know all groups. Where the shard's log is attached,
  * the view makes and removes its queues.
  *
- * Memory:  a topic is about 300 bytes and 2 a queue; a group about 450, its name and topics, and at
- *          most eight times its filters. Owner: the shard.
+ * Memory:  a topic is about 300 bytes and 2 a queue, 24 and a name for each part of its placement; a
+ *          group about 450, its name and topics, and at most eight times its filters. Owner: the shard.
  * Threads: the shard's core.
  */
 #ifndef BROKER_CATALOGUE_H
@@ -54,7 +54,8 @@ struct commit_log;
 /* What the shards of this broker are, for who decides on changes. */
 struct catalogue_rules {
     uint32_t shard_count;
-    uint64_t read_only; /* bit 1 << shard: it takes no writes */
+    uint64_t read_only;  /* bit 1 << shard: it takes no writes */
+    struct bytes broker; /* whose they are: its name in placements */
 };
 
 struct catalogue_deleted {
@@ -89,6 +90,7 @@ struct catalogue {
     uint64_t version;                 /* the highest seen */
     uint32_t next_id;                 /* above every id ever seen */
     uint32_t queue_count[SHARDS_MAX]; /* queues of the topics here, by the shard that has them */
+    uint32_t part_count;              /* of the placements of all topics */
     struct topic **removed;           /* in replay: topics whose queues the log may still have */
     uint32_t removed_count;
     uint32_t removed_capacity;
@@ -121,7 +123,12 @@ const struct catalogue_setting *catalogue_find_setting(const struct catalogue *c
 /* Most bytes of one operation written below: a row of it fits the smallest chunk of a snapshot, 16 KiB. */
 #define CATALOGUE_OPERATION_BYTES_MAX (15U << 10)
 
-/* Write operations, `[number, fields..]`. A topic without placement has all its queues here. */
+static_assert(EVENT_TOPIC_BYTES(PLACEMENT_PARTS_MAX, QUEUES_PER_TOPIC_MAX) <=
+                  CATALOGUE_OPERATION_BYTES_MAX,
+              "the largest topic fits an operation");
+
+/* Write operations, `[number, fields..]`. A topic without placement has all its queues here; of one
+ * with placement `[[queue, shard]..]` names the queues that are here. */
 void catalogue_write_put(struct writer *writer, const struct topic *topic);
 void catalogue_write_delete(struct writer *writer, uint32_t id, uint64_t version);
 void catalogue_write_put_group(struct writer *writer, const struct group *group);

@@ -44,6 +44,7 @@ static void change_free(struct catalogue_change *change)
 {
     topic_unref(change->topic);
     group_unref(change->group);
+    free(change->placement);
     free(change->topics);
     free(change);
 }
@@ -313,6 +314,10 @@ void catalogue_change_put_topic(struct call *call, const struct topic_put *put)
     struct catalogue_change *change = change_create(CHANGE_PUT_TOPIC, put->name);
     change->put_topic = *put;
     change->put_topic.name = change->name;
+    if (put->placement != NULL) {
+        change->placement = placement_copy(put->placement);
+        change->put_topic.placement = change->placement;
+    }
     begin_for(call, change);
 }
 

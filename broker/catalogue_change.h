@@ -27,7 +27,7 @@
  * Most changes are a caller's; some the broker makes for itself: topics of dead letters, and members of
  * broadcast groups.
  *
- * Memory:  at most CATALOGUE_CHANGES_MAX changes of about 32 KiB. Owner: core 0.
+ * Memory:  at most CATALOGUE_CHANGES_MAX changes of about 32 KiB, with a placement 8 KiB more. Owner: core 0.
  * Threads: core 0's; parts of a change visit other cores.
  */
 #ifndef BROKER_CATALOGUE_CHANGE_H

@@ -83,7 +83,8 @@ struct catalogue_change {
     struct change_part parts[SHARDS_MAX];
     struct timer retry;
     struct lease_waiter renewal;
-    uint8_t *topics; /* of put_group.settings, in memory of its own, or NULL */
+    struct placement *placement; /* of put_topic, in memory of its own, or NULL */
+    uint8_t *topics;             /* of put_group.settings, in memory of its own, or NULL */
     size_t operation_bytes;
     uint8_t operation[CATALOGUE_OPERATION_BYTES_MAX];
     char name_text[GROUP_ANY_NAME_BYTES_MAX];

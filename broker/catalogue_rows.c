@@ -7,6 +7,7 @@
  */
 #include "broker/catalogue_rows.h"
 
+#include "broker/placement.h"
 #include "proto/events.h"
 
 #include <inttypes.h>
@@ -22,18 +23,21 @@
 static void write_topic(struct writer *writer, enum event_number number, const struct topic *topic)
 {
     struct event_queue_shard queues[QUEUES_PER_TOPIC_MAX];
+    uint32_t here = 0;
     for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        queues[queue] = (struct event_queue_shard){(uint16_t)queue, topic->shards[queue]};
+        if (topic_has(topic, queue)) {
+            queues[here++] = (struct event_queue_shard){(uint16_t)queue, topic->shards[queue]};
+        }
     }
     struct event_topic event = {
         .id = topic->id,
         .version = topic->version,
         .name = topic->name,
         .settings = topic->settings,
-        .placement_count = 0,
-        .queue_count = topic->queue_count,
+        .placement_count = topic->part_count,
+        .queue_count = here,
     };
-    event_put_topic(writer, number, &event, NULL, queues);
+    event_put_topic(writer, number, &event, topic->parts, queues);
 }
 
 void catalogue_write_put(struct writer *writer, const struct topic *topic)
@@ -82,26 +86,51 @@ static bool is_ours(uint32_t id, uint64_t version)
     return id > 0 && id < UINT32_MAX && version > 0;
 }
 
+/* Reads the placement; of a topic without one it is empty, and all queues are here. */
+static bool read_placement(struct event_topic *event, struct placement *placement_out)
+{
+    struct refusal refusal;
+    if (event->placement_count == 0) {
+        placement_out->part_count = 0;
+        placement_out->queue_count = event->queue_count;
+        return true;
+    }
+    return event->placement_count <= PLACEMENT_PARTS_MAX &&
+           placement_read(event->placement, event->placement_count, placement_out, &refusal) == OK;
+}
+
+/* Reads which queue is in which shard, in the order of the queues; all others are elsewhere. */
+static bool read_shards(struct event_topic *event, uint32_t queue_count, uint16_t *shards)
+{
+    for (uint32_t queue = 0; queue < queue_count; queue++) {
+        shards[queue] = TOPIC_ELSEWHERE;
+    }
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < event->queue_count; i++) {
+        struct event_queue_shard part;
+        if (!event_take_queue_shard(&event->queues, &part) || part.queue < next ||
+            part.queue >= queue_count || part.shard >= SHARDS_MAX) {
+            return false;
+        }
+        shards[part.queue] = part.shard;
+        next = part.queue + 1U;
+    }
+    return true;
+}
+
 static bool read_topic(struct catalogue *catalogue, struct cursor fields)
 {
     struct event_topic event;
     if (!event_read_topic(fields, &event)) {
         return false;
     }
-    /* A placement would say that other brokers have queues of it, which this version cannot serve. */
-    if (!is_ours(event.id, event.version) || event.name.length == 0 ||
-        event.name.length > TOPIC_NAME_BYTES_MAX || event.placement_count != 0 ||
-        event.queue_count == 0 || event.queue_count > QUEUES_PER_TOPIC_MAX) {
-        return false;
-    }
+    struct placement placement;
     uint16_t shards[QUEUES_PER_TOPIC_MAX];
-    for (uint32_t queue = 0; queue < event.queue_count; queue++) {
-        struct event_queue_shard part;
-        if (!event_take_queue_shard(&event.queues, &part) || part.queue != queue ||
-            part.shard >= SHARDS_MAX) {
-            return false;
-        }
-        shards[queue] = part.shard;
+    if (!is_ours(event.id, event.version) || event.name.length == 0 ||
+        event.name.length > TOPIC_NAME_BYTES_MAX || event.queue_count == 0 ||
+        event.queue_count > QUEUES_PER_TOPIC_MAX || !read_placement(&event, &placement) ||
+        !read_shards(&event, placement.queue_count, shards)) {
+        return false;
     }
     struct topic_parts parts = {
         .id = event.id,
@@ -109,8 +138,10 @@ static bool read_topic(struct catalogue *catalogue, struct cursor fields)
         .name = event.name,
         .settings = event.settings,
         .durability = catalogue->durability,
-        .queue_count = event.queue_count,
+        .queue_count = placement.queue_count,
         .shards = shards,
+        .parts = placement.parts,
+        .part_count = placement.part_count,
     };
     catalogue_put_topic(catalogue, &parts);
     return true;
@@ -239,7 +270,7 @@ static bool save_topics(const struct catalogue *catalogue, struct view_place *pl
         if (topic->id <= place->words[1]) {
             continue;
         }
-        if (writer_left(writer) < EVENT_TOPIC_BYTES(0, topic->queue_count)) {
+        if (writer_left(writer) < EVENT_TOPIC_BYTES(topic->part_count, topic->queue_count)) {
             return false;
         }
         write_topic(writer, ROW_TOPIC, topic);

@@ -70,6 +70,12 @@ void message_get_run(struct call *call, const struct arguments *arguments)
         call_refuse(call, &refusal);
         return;
     }
+    if (!topic_has(topic, (uint32_t)queue)) {
+        struct refusal refusal;
+        topic_refuse_elsewhere(topic, (uint32_t)queue, &refusal);
+        call_refuse(call, &refusal);
+        return;
+    }
     pull_init(call, topic, (uint16_t)queue);
     call->method = METHOD_MESSAGE_GET;
     call->pull.reader.messages_max = 1;

@@ -693,7 +693,7 @@ void groups_put(struct shard *shard, const struct group *group, const struct gro
         }
         for (uint32_t number = 0; number < topic->queue_count; number++) {
             const struct group_place place = {group->id, topic->id, (uint16_t)number};
-            struct queue *queue = topic_shard(topic, number) == shard->number
+            struct queue *queue = topic_is_in(topic, number, shard->number)
                                       ? commit_log_queue_find(shard->log, topic->id, place.queue)
                                       : NULL;
             if (queue != NULL && groups_find(groups, &place) == NULL) {

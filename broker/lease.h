@@ -17,7 +17,7 @@
  * lease before, or has tried for LEASES_FENCED_MAX leases, two brokers share a name: `fenced` runs. A new
  * store under an old name is forgotten by nameservers sooner than that.
  *
- * Memory:  about 1 KiB a nameserver, and the list of topics while it is being sent, below 4 MiB.
+ * Memory:  about 1 KiB a nameserver, and the list of topics while it is being sent, below 8 MiB.
  * Threads: core 0's.
  */
 #ifndef BROKER_LEASE_H

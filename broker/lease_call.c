@@ -5,6 +5,7 @@
 #include "broker/lease_call.h"
 
 #include "broker/directory.h"
+#include "broker/limits.h"
 #include "net/connection.h"
 #include "proto/cursor.h"
 #include "proto/limits.h"
@@ -14,24 +15,36 @@
 #include <stdlib.h>
 
 enum {
+    /* A part of a placement, the array's header with it. */
+    PART_BYTES = BROKER_NAME_BYTES_MAX + 12,
     /* Everything but the topics: two names, an address, keys. */
     REQUEST_BYTES = 1024,
-    /* One topic: name, id, version, and a placement of one broker. */
-    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + BROKER_NAME_BYTES_MAX + 40
+    /* One topic: name, id and version. Its placement is beside them. */
+    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + 20
 };
 
-/* [name, id, version, [[broker, first, count]]]: all queues of a topic are this broker's. */
+_Static_assert((uint64_t)TOPICS_MAX *(TOPIC_BYTES + PART_BYTES) +
+                       (uint64_t)PLACEMENT_PARTS_IN_ALL_MAX * PART_BYTES + REQUEST_BYTES <=
+                   FRAME_BYTES_MAX,
+               "a broker that is full says so in one frame");
+
+/* [name, id, version, [[broker, first, count]..]] */
 static void write_topic(struct writer *writer, const struct topic *topic, const char *broker)
 {
     writer_put_array(writer, 4);
     writer_put_str(writer, topic->name);
     writer_put_uint(writer, topic->id);
     writer_put_uint(writer, topic->version);
-    writer_put_array(writer, 1);
-    writer_put_array(writer, 3);
-    writer_put_string(writer, broker);
-    writer_put_uint(writer, 0);
-    writer_put_uint(writer, topic->queue_count);
+    topic_write_placement(topic, broker, writer);
+}
+
+static size_t topics_bytes(const struct directory *directory)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < directory->count; i++) {
+        bytes += TOPIC_BYTES + topic_placement_bytes(directory->sorted[i]);
+    }
+    return bytes;
 }
 
 /* Those that nameservers are told of. */
@@ -53,7 +66,7 @@ static void write_topics(struct writer *writer, const struct directory *director
 void lease_write_renew(const struct lease_request *request, struct connection *connection)
 {
     const struct directory *directory = request->directory;
-    size_t bytes = REQUEST_BYTES + (request->with_topics ? directory->count * TOPIC_BYTES : 0);
+    size_t bytes = REQUEST_BYTES + (request->with_topics ? topics_bytes(directory) : 0);
     uint8_t *room = malloc(bytes);
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);

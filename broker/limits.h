@@ -24,6 +24,10 @@
 /* Queues of one shard: about 200 bytes each in its log, so 13 MiB. */
 #define QUEUES_PER_SHARD_MAX 65536
 
+/* Parts of the placements of all topics of a broker that lie on several: with a name of
+ * BROKER_NAME_BYTES_MAX in each, and TOPICS_MAX topics, lease.renew fits a frame. */
+#define PLACEMENT_PARTS_IN_ALL_MAX 16384
+
 /* Catalogue changes under way, of all topics and groups: each holds its operation, below 16 KiB, and as
  * much of its request. */
 #define CATALOGUE_CHANGES_MAX 256

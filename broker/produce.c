@@ -289,6 +289,17 @@ static void set_queue(struct call *call, uint16_t queue)
     }
 }
 
+/* Refuses a call whose queue another broker has; it has no queue here to be answered in turn of. */
+static bool refuse_elsewhere(struct call *call, const struct topic *topic, uint32_t queue)
+{
+    struct refusal refusal;
+    if (topic_has(topic, queue) || topic_refuse_elsewhere(topic, queue, &refusal) == OK) {
+        return false;
+    }
+    call_refuse(call, &refusal);
+    return true;
+}
+
 static void set_waiting(struct call *call, const struct topic *topic,
                         const struct arguments *arguments)
 {
@@ -325,6 +336,9 @@ void produce_run(struct call *call, const struct arguments *arguments)
             call_refuse(call, &refusal);
             return;
         }
+        if (refuse_elsewhere(call, topic, (uint32_t)queue)) {
+            return;
+        }
         set_queue(call, (uint16_t)queue);
     }
     struct produce_route route;
@@ -336,6 +350,9 @@ void produce_run(struct call *call, const struct arguments *arguments)
         refusal_set(&refusal, ERROR_MIXED_QUEUES, "the keys belong to another queue");
         refusal_add_queue(&refusal, route.queue);
         produce_refuse(call, &refusal);
+        return;
+    }
+    if (!named && route.keyed && refuse_elsewhere(call, topic, route.queue)) {
         return;
     }
     if (!named) {

@@ -357,6 +357,9 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     if (queue >= topic->queue_count) {
         return arguments_refuse(refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
     }
+    if (!topic_has(topic, (uint32_t)queue)) {
+        return topic_refuse_elsewhere(topic, (uint32_t)queue, refusal);
+    }
     pull_init(call, topic, (uint16_t)queue);
     struct pull_call *pull = &call->pull;
     pull->reader.messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);

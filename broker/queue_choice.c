@@ -33,16 +33,22 @@ void queue_choices_destroy(struct queue_choices *choices)
     free(choices);
 }
 
-/* The first queue from `start` on, going round, that this core owns; else `start`. */
+/* The first queue from `start` on, going round, that this core owns; else the first that is here. */
 static uint16_t own_queue_from(const struct core *core, const struct topic *topic, uint32_t start)
 {
+    uint32_t here = topic->queue_count;
     for (uint32_t step = 0; step < topic->queue_count; step++) {
         uint32_t queue = (start + step) % topic->queue_count;
+        if (!topic_has(topic, queue)) {
+            continue;
+        }
         if (cores_of_shard(core->cores, topic_shard(topic, queue)) == core) {
             return (uint16_t)queue;
         }
+        here = here == topic->queue_count ? queue : here;
     }
-    return (uint16_t)start;
+    ASSERT(here < topic->queue_count); /* nobody has a topic without a queue of it */
+    return (uint16_t)here;
 }
 
 uint16_t queue_choices_take(struct core *core, const struct topic *topic, size_t bytes)

@@ -2,9 +2,9 @@
 /*
  * queue_choice.h - which queue a produce goes to that names none.
  *
- * A core takes one of the topic's queues whose shard is its own, so that the call need not travel,
+ * Only queues that this broker has are taken. A core takes one whose shard is its own, so that the call need not travel,
  * and stays with it for CHOICE_BYTES or CHOICE_MS: records of one queue then lie together in the
- * log and are delivered in long runs. A core that owns none of them goes round all of them.
+ * log and are delivered in long runs. A core that owns none of them goes round all that are here.
  *
  * Memory:  CHOICE_SLOTS slots a core. Topics that share a slot change queues more often, which is
  *          no fault.

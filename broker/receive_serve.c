@@ -54,7 +54,7 @@ static enum take_result begin_topic(struct call *call, const struct group *group
     struct shard *shard = receive->shard;
     for (uint32_t i = 0; i < topic->queue_count; i++) {
         const struct group_place place = {group->id, topic->id, (uint16_t)i};
-        struct queue *queue = topic_shard(topic, i) == shard->number
+        struct queue *queue = topic_is_in(topic, i, shard->number)
                                   ? commit_log_queue_find(shard->log, topic->id, place.queue)
                                   : NULL;
         if (queue == NULL || groups_find(shard->groups, &place) != NULL) {

@@ -78,6 +78,10 @@ static bool take_receipt(struct core *home, const struct group *group, struct cu
         receipt->error = ERROR_LEASE_LOST;
         return true;
     }
+    if (!topic_has(topic, receipt->queue)) {
+        receipt->error = ERROR_WRONG_BROKER;
+        return true;
+    }
     receipt->topic = topic->id;
     receipt->shard = (uint16_t)topic_shard(topic, receipt->queue);
     return true;

@@ -9,6 +9,7 @@
 #define BROKER_TOPIC_DECISION_H
 
 #include "broker/catalogue.h"
+#include "broker/placement.h"
 #include "proto/arguments.h"
 #include "proto/base/bytes.h"
 #include "proto/base/contract.h"
@@ -21,7 +22,8 @@
 struct topic_put {
     struct bytes name;
     bool has_queues;
-    uint32_t queues; /* the default where has_queues is false */
+    uint32_t queues;                   /* the default where has_queues is false */
+    const struct placement *placement; /* NULL: not given */
     struct topic_settings settings;
     bool has_version;
     uint64_t version; /* 0: the topic must not be there yet */
@@ -33,11 +35,14 @@ struct topic_put {
  * caller; it is the catalogue's own where nothing changes.
  *
  *   ERROR_CONFLICT       {version}              it is another than the one last seen
- *   ERROR_BAD_ARGUMENT   {key: queues, limit}   fewer queues than it has
+ *   ERROR_BAD_ARGUMENT   {key: queues, limit}   fewer queues than it has, other ones than the placement
+ *                        {key: placement, limit}  none of its queues here, or not the topic's own and
+ *                                               more behind it
  *   ERROR_WOULD_REORDER                         more queues of keys, or another route, without
  *                                               `rehash`
  *   ERROR_READ_ONLY                             a shard that must record it takes no writes
- *   ERROR_OVERLOADED     {limit, value, usage}  TOPICS_MAX, QUEUES_PER_SHARD_MAX
+ *   ERROR_OVERLOADED     {limit, value, usage}  TOPICS_MAX, QUEUES_PER_SHARD_MAX,
+ *                                               PLACEMENT_PARTS_IN_ALL_MAX
  */
 NODISCARD enum error topic_put_decide(const struct catalogue *catalogue,
                                       const struct catalogue_rules *rules,

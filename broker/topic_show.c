@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * topic_show.c - the method topic.show: the topic, and where its queues stand in their shards.
+ * topic_show.c - the method topic.show: the topic, and where those of its queues that are here stand in
+ * their shards.
  *
  * The call tours the cores; on each it notes the queues of the shards there.
  */
@@ -14,8 +15,8 @@
 #include <stdlib.h>
 
 enum {
-    /* Name, id, version, settings, keys. */
-    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + 128,
+    /* Name, id, version, settings, this broker, keys. */
+    TOPIC_BYTES = TOPIC_NAME_BYTES_MAX + BROKER_NAME_BYTES_MAX + 160,
     /* Five keys, two small numbers and three offsets. */
     QUEUE_BYTES = 80
 };
@@ -34,6 +35,9 @@ static void look_step(struct call *call, struct core *at)
 {
     struct topic_show *show = call->own;
     for (uint32_t i = 0; i < show->topic->queue_count; i++) {
+        if (!topic_has(show->topic, i)) {
+            continue;
+        }
         struct shard *shard = at->cores->shard[topic_shard(show->topic, i)];
         if (shard->core != at) {
             continue;
@@ -43,6 +47,15 @@ static void look_step(struct call *call, struct core *at)
             show->queues[i] = (struct shown_queue){.is_there = true, .state = queue_state(queue)};
         }
     }
+}
+
+static uint32_t queues_here(const struct topic *topic)
+{
+    uint32_t here = 0;
+    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+        here += topic_has(topic, queue) ? 1 : 0;
+    }
+    return here;
 }
 
 static void write_queue(struct writer *writer, const struct topic_show *show, uint32_t queue)
@@ -56,18 +69,23 @@ static void write_queue(struct writer *writer, const struct topic_show *show, ui
     writer_put_key_uint(writer, "next", state->next);
 }
 
-static void write_topic(struct writer *writer, const struct topic_show *show)
+static void write_topic(struct writer *writer, const struct topic_show *show, const char *broker)
 {
     const struct topic *topic = show->topic;
-    writer_put_map(writer, 5);
+    writer_put_map(writer, 7);
     writer_put_key_str(writer, "name", topic->name);
     writer_put_key_uint(writer, "id", topic->id);
     writer_put_key_uint(writer, "version", topic->version);
     topic_write_settings(topic, writer);
+    writer_put_key_string(writer, "broker", broker);
+    writer_put_string(writer, "placement");
+    topic_write_placement(topic, broker, writer);
     writer_put_string(writer, "queues");
-    writer_put_array(writer, topic->queue_count);
+    writer_put_array(writer, queues_here(topic));
     for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        write_queue(writer, show, queue);
+        if (topic_has(topic, queue)) {
+            write_queue(writer, show, queue);
+        }
     }
 }
 
@@ -79,20 +97,20 @@ static void show_free(struct topic_show *show)
 
 static void answer_step(struct call *call, struct core *at)
 {
-    (void)at;
     struct topic_show *show = call->own;
     for (uint32_t i = 0; i < show->topic->queue_count; i++) {
-        if (!show->queues[i].is_there) {
+        if (topic_has(show->topic, i) && !show->queues[i].is_there) {
             show_free(show);
             call_fail(call, ERROR_TOPIC_NOT_FOUND);
             return;
         }
     }
-    size_t bytes = TOPIC_BYTES + show->topic->queue_count * QUEUE_BYTES;
+    size_t bytes = TOPIC_BYTES + topic_placement_bytes(show->topic) +
+                   (size_t)show->topic->queue_count * QUEUE_BYTES;
     uint8_t *room = malloc(bytes);
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);
-    write_topic(&writer, show);
+    write_topic(&writer, show, at->cores->name);
     ASSERT(!writer.overflowed);
     show_free(show);
     call_answer(call, writer_bytes(&writer));

@@ -83,7 +83,8 @@ struct lease_answer {
     bool arrived;     /* the broker held no lease before */
     bool replaced;    /* it held one with a lower epoch */
     uint32_t topic_count;
-    struct bytes disputed; /* a topic whose placement two brokers give differently; or empty */
+    struct bytes disputed; /* a topic of which two brokers give placements that are not
+                               one the beginning of the other; or empty */
 };
 
 /*

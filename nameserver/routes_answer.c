@@ -26,7 +26,7 @@ const struct route_entry *route_leading_entry(const struct route_topic *topic)
     const struct route_entry *leading = NULL;
     LIST_FOREACH (link, &topic->entries) {
         const struct route_entry *entry = CONTAINER_OF(link, struct route_entry, of_topic);
-        if (leading == NULL || entry->version > leading->version) {
+        if (leading == NULL || entry->queue_count > leading->queue_count) {
             leading = entry;
         }
     }
@@ -45,6 +45,7 @@ static uint64_t topic_hash(const struct route_topic *topic)
     LIST_FOREACH (link, &topic->entries) {
         const struct route_entry *entry = CONTAINER_OF(link, struct route_entry, of_topic);
         hash = fold(hash, entry->topic_id, route_broker_name(entry->broker));
+        hash = fold(hash, entry->queue_count, bytes_make(NULL, 0));
         hash = fold(hash, entry->broker->epoch, route_broker_address(entry->broker));
     }
     return fold(hash, 0, placement_of(route_leading_entry(topic)));
@@ -158,7 +159,7 @@ static uint32_t entries_of(const struct route_topic *topic)
 
 static void put_broker(struct writer *writer, const struct route_entry *entry)
 {
-    writer_put_map(writer, 6);
+    writer_put_map(writer, 7);
     writer_put_key_str(writer, "name", route_broker_name(entry->broker));
     writer_put_key_uint(writer, "epoch", entry->broker->epoch);
     writer_put_key_uint(writer, "topic_id", entry->topic_id);
@@ -166,6 +167,7 @@ static void put_broker(struct writer *writer, const struct route_entry *entry)
     writer_put_string(writer, "slaves");
     writer_put_array(writer, 0);
     writer_put_key_bool(writer, "writable", true);
+    writer_put_key_uint(writer, "queues", entry->queue_count);
 }
 
 void route_write(const struct route_topic *topic, struct writer *writer)

@@ -50,7 +50,7 @@ struct route_entry {
     struct route_topic *topic;
     uint64_t version; /* the catalogue's */
     uint32_t topic_id;
-    uint32_t queue_count;
+    uint32_t queue_count; /* of the placement that this broker knows */
     uint32_t round;
     uint32_t placement_bytes;
     uint8_t placement[]; /* msgpack, as it is answered */
@@ -71,7 +71,11 @@ struct routes {
     uint32_t round;
 };
 
-/* The entry whose placement is the route's: of the highest version, then of the first name. */
+/*
+ * The entry whose placement is the route's. Queues are only ever appended to a topic, so of placements
+ * that agree the one of most queues is the newest; among as many the first broker by name counts. The
+ * versions of the brokers' catalogues are each one's own and cannot be compared.
+ */
 const struct route_entry *route_leading_entry(const struct route_topic *topic);
 
 /* The topic's versions are computed again, and its watches looked at, when the change is settled. */

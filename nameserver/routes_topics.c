@@ -183,6 +183,53 @@ static void topic_add_entry(struct route_topic *topic, struct route_entry *entry
     list_insert_before(place, &entry->of_topic);
 }
 
+/* One part of a placement that is kept, and whether there was one. */
+static bool take_part(struct cursor *cursor, struct bytes *broker_out, uint32_t *count_out)
+{
+    uint32_t first;
+    return cursor_take_array_of(cursor, 3) && cursor_take_text(cursor, broker_out) &&
+           cursor_take_u32(cursor, &first) && cursor_take_u32(cursor, count_out);
+}
+
+/* Whether the shorter of two placements is the beginning of the other, queue by queue. */
+static bool placements_agree(const struct route_entry *a, const struct route_entry *b)
+{
+    struct cursor at_a = cursor_over(bytes_make(a->placement, a->placement_bytes));
+    struct cursor at_b = cursor_over(bytes_make(b->placement, b->placement_bytes));
+    uint32_t left = a->queue_count < b->queue_count ? a->queue_count : b->queue_count;
+    uint32_t parts;
+    uint32_t left_a = 0;
+    uint32_t left_b = 0;
+    struct bytes broker_a = {NULL, 0};
+    struct bytes broker_b = {NULL, 0};
+    bool good = cursor_take_array(&at_a, &parts) && cursor_take_array(&at_b, &parts);
+    while (good && left > 0) {
+        good = (left_a > 0 || take_part(&at_a, &broker_a, &left_a)) &&
+               (left_b > 0 || take_part(&at_b, &broker_b, &left_b)) &&
+               bytes_equal(broker_a, broker_b);
+        uint32_t same = left_a < left_b ? left_a : left_b;
+        same = same < left ? same : left;
+        left -= same;
+        left_a -= same;
+        left_b -= same;
+    }
+    return good;
+}
+
+/* Whether an entry does not agree with the longest of the others; with those that are its beginning it
+ * agrees then, too. */
+static bool is_disputed(const struct route_topic *topic, const struct route_entry *entry)
+{
+    const struct route_entry *longest = NULL;
+    LIST_FOREACH (link, &topic->entries) {
+        const struct route_entry *other = CONTAINER_OF(link, struct route_entry, of_topic);
+        if (other != entry && (longest == NULL || other->queue_count > longest->queue_count)) {
+            longest = other;
+        }
+    }
+    return longest != NULL && !placements_agree(longest, entry);
+}
+
 /* Puts one row in the place of what was known of this topic at this broker. False: no memory. */
 static bool apply_row(struct routes *routes, struct route_broker *broker,
                       const struct topic_row *row, struct lease_answer *answer)
@@ -223,10 +270,7 @@ static bool apply_row(struct routes *routes, struct route_broker *broker,
     routes->entry_count++;
     routes->bytes += sizeof(*entry) + entry->placement_bytes;
 
-    const struct route_entry *leading = route_leading_entry(topic);
-    if (leading->version == entry->version &&
-        !bytes_equal(bytes_make(leading->placement, leading->placement_bytes),
-                     bytes_make(entry->placement, entry->placement_bytes))) {
+    if (is_disputed(topic, entry)) {
         answer->disputed = row->name;
     }
     return true;

@@ -63,7 +63,7 @@ static void log_renewal(struct nameserver *nameserver, const struct lease *lease
     if (answer->disputed.length > 0) {
         log_limited(&nameserver->log_disputed, now_ns, LOG_LEVEL_WARN,
                     "topic %.*s is on several brokers that do not agree about its queues, %.*s is "
-                    "one: delete it on all but one",
+                    "one: delete it where it is not meant to be",
                     (int)answer->disputed.length, (const char *)answer->disputed.data,
                     (int)lease->broker.length, (const char *)lease->broker.data);
     }

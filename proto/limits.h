@@ -34,8 +34,9 @@
 #define BROKER_NAME_BYTES_MAX    127         /* spelled as a topic's */
 #define ADDRESS_BYTES_MAX        261  /* a DNS name of 255 characters, a colon, five digits */
 #define CLIENT_NAME_BYTES_MAX    255  /* hello's client and version, for logs */
-#define QUEUES_PER_TOPIC_MAX     1024 /* a topic.put event stays below 8 KiB */
+#define QUEUES_PER_TOPIC_MAX     1024 /* a topic.put event stays below 15 KiB */
 #define QUEUES_PER_TOPIC_DEFAULT 4
+#define PLACEMENT_PARTS_MAX      48    /* of a topic: as many brokers, or as often grown */
 #define TOPICS_MAX               16384 /* a broker's; its lease.renew stays below 4 MiB */
 #define SHARDS_MAX               64    /* a broker's */
 

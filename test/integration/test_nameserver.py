@@ -93,7 +93,8 @@ class Leases(NameserverCase):
         route = client.call("route.get", topic="orders")
         self.assertEqual(route["placement"], [["a", 0, 4]])
         expected = {"name": "a", "epoch": 1, "topic_id": 7, "master": "127.0.0.1:10911"}
-        self.assertEqual(route["brokers"], [{**expected, "slaves": [], "writable": True}])
+        expected |= {"slaves": [], "writable": True, "queues": 4}
+        self.assertEqual(route["brokers"], [expected])
         rows = client.call("broker.list")["rows"]
         self.assertEqual([(row["name"], row["topics"]) for row in rows], [("a", 1)])
         rows = client.call("topic.list")["rows"]

@@ -116,6 +116,7 @@ class Cluster:
         self.keep_on_failure = keep_on_failure
         self.nameserver = None
         self.broker = None
+        self.others = {}
 
     def __enter__(self):
         try:
@@ -127,7 +128,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
-        for process in (self.broker, self.nameserver):
+        for process in (self.broker, *self.others.values(), self.nameserver):
             if process is not None and process.alive():
                 process.kill()
         if kind is not None and self.keep_on_failure:
@@ -156,6 +157,22 @@ class Cluster:
         )
         if wait:
             self.broker.wait_until_ready()
+
+    def start_other(self, name):
+        """One more broker, or the same one again at its own address and on its own store."""
+        known = self.others.get(name)
+        address = free_address() if known is None else known.address
+        self.others[name] = Process(
+            "ternmq-broker",
+            [
+                *("--name", name, "--store", str(self.folder / name), "--listen", address),
+                *("--nameserver", self.nameserver_address, "--shards", "2"),
+            ],
+            address,
+            self.folder / f"{name}.log",
+        )
+        self.others[name].wait_until_ready()
+        return self.others[name]
 
     def broker_client(self, timeout_s=30.0):
         return wire.Client(self.broker_address, timeout_s)

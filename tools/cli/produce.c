@@ -7,6 +7,7 @@
 #include "tools/cli/production.h"
 #include "tools/cli/show.h"
 #include "tools/cli/text.h"
+#include "tools/cli/topic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,19 +107,9 @@ static int read_text_options(struct production *production)
 /* Whether the topic's messages go where their key says. */
 static int ask_route_by_key(struct production *production, bool *by_key_out)
 {
-    uint8_t room[TOPIC_NAME_BYTES_MAX + 16];
-    struct writer writer = writer_over(room, sizeof(room));
-    writer_put_map(&writer, 1);
-    writer_put_key_string(&writer, "name", production->topic);
-    struct ternmq_call call = {
-        .to = TERNMQ_TO_TOPIC,
-        .to_name = production->topic,
-        .method = "topic.show",
-        .arguments = ternmq_bytes(room, writer_length(&writer)),
-    };
     struct ternmq_answer answer;
     struct ternmq_error error;
-    if (ternmq_call(production->client, &call, &answer, &error) != TERNMQ_OK) {
+    if (topic_ask(production->client, production->topic, &answer, &error) != TERNMQ_OK) {
         return invocation_fail_with(production->invocation, &error, "topic %s", production->topic);
     }
     struct bytes topic = bytes_make(answer.result.data, answer.result.length);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* topic.c - the commands `topic create`, `set`, `show` and `delete`. */
+/* topic.c - the commands `topic create` and `topic set`. */
 #include "tools/cli/topic.h"
 
 #include "proto/limits.h"
@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DURABILITY_OPTION                                                                 \
     {                                                                                     \
@@ -24,20 +23,55 @@
         .help = "How many queues; each keeps its own order (new topics: 4)"                  \
     }
 
+#define BROKERS_OPTION(text)                                                              \
+    {                                                                                     \
+        .name = "brokers", .metavar = "NAME,NAME..", .type = SETTING_TEXT, .help = (text) \
+    }
+
+/* The names of an option --brokers. */
+struct broker_names {
+    uint32_t count;
+    const char *names[PLACEMENT_PARTS_MAX];
+    char text[PLACEMENT_PARTS_MAX * (BROKER_NAME_BYTES_MAX + 1) + 1];
+};
+
+/* Reads "a,b,c"; an option that was not given has no names. Gives an exit status. */
+static int read_brokers(struct invocation *invocation, uint32_t option,
+                        struct broker_names *names_out)
+{
+    const struct setting_value *value = invocation_option(invocation, option);
+    names_out->count = 0;
+    if (!value->given) {
+        return EXIT_DONE;
+    }
+    if (strlen(value->text) >= sizeof(names_out->text)) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE, "--brokers: at most %d names",
+                               PLACEMENT_PARTS_MAX);
+    }
+    (void)snprintf(names_out->text, sizeof(names_out->text), "%s", value->text);
+    char *rest = names_out->text;
+    for (char *name = strsep(&rest, ","); name != NULL; name = strsep(&rest, ",")) {
+        bool twice = false;
+        for (uint32_t i = 0; i < names_out->count; i++) {
+            twice = twice || strcmp(names_out->names[i], name) == 0;
+        }
+        if (twice || !name_is_broker(bytes_from_string(name)) ||
+            names_out->count == PLACEMENT_PARTS_MAX) {
+            return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                                   "--brokers '%s': give at most %d names with ',' between them, "
+                                   "each once",
+                                   value->text, PLACEMENT_PARTS_MAX);
+        }
+        names_out->names[names_out->count++] = name;
+    }
+    return EXIT_DONE;
+}
+
 static enum ternmq_durability durability_of(const struct setting_value *value)
 {
     return !value->given        ? TERNMQ_DURABILITY_DEFAULT
            : value->number == 0 ? TERNMQ_DURABILITY_MEMORY
                                 : TERNMQ_DURABILITY_DISK;
-}
-
-/* The arguments {name}; `room` is kept by the caller. */
-static struct ternmq_bytes name_argument(const char *name, uint8_t *room, size_t room_bytes)
-{
-    struct writer writer = writer_over(room, room_bytes);
-    writer_put_map(&writer, 1);
-    writer_put_key_string(&writer, "name", name);
-    return ternmq_bytes(room, writer_length(&writer));
 }
 
 bool topic_check_name(struct invocation *invocation, const char *name, int *status_out)
@@ -51,22 +85,9 @@ bool topic_check_name(struct invocation *invocation, const char *name, int *stat
     return false;
 }
 
-int topic_ask(struct ternmq *client, const char *name, struct ternmq_answer *answer_out,
-              struct ternmq_error *error_out)
-{
-    uint8_t room[TOPIC_NAME_BYTES_MAX + 16];
-    struct ternmq_call call = {
-        .to = TERNMQ_TO_TOPIC,
-        .to_name = name,
-        .method = "topic.show",
-        .arguments = name_argument(name, room, sizeof(room)),
-    };
-    return ternmq_call(client, &call, answer_out, error_out);
-}
-
 /* ---------------------------------------------------------------- create */
 
-enum { CREATE_QUEUES, CREATE_ROUTE, CREATE_DURABILITY };
+enum { CREATE_QUEUES, CREATE_ROUTE, CREATE_DURABILITY, CREATE_BROKERS };
 
 static const struct setting CREATE_ROWS[] = {
     [CREATE_QUEUES] = QUEUES_OPTION,
@@ -77,21 +98,58 @@ static const struct setting CREATE_ROWS[] = {
                           "Who chooses a message's queue: anybody, or its first key, so that the "
                           "messages of a key stay in order"},
     [CREATE_DURABILITY] = DURABILITY_OPTION,
+    [CREATE_BROKERS] = BROKERS_OPTION("The brokers that share the queues; without it one has all"),
 };
 
-/* How many queues an answer of topic.show has, whichever way it says so; 0: it does not. */
+/* How many queues an answer of topic.show says that the topic has, on all brokers; 0: it does not. */
 static uint64_t queues_of(struct bytes topic)
 {
     struct cursor cursor;
-    uint32_t rows = 0;
-    uint64_t count = 0;
-    if (!result_find(topic, "queues", &cursor)) {
+    uint32_t parts;
+    uint64_t queues = 0;
+    if (!result_find(topic, "placement", &cursor) || !cursor_take_array(&cursor, &parts)) {
         return 0;
     }
-    if (cursor_peek(&cursor) == CURSOR_ARRAY) {
-        return cursor_take_array(&cursor, &rows) ? rows : 0;
+    for (uint32_t i = 0; i < parts; i++) {
+        struct bytes broker;
+        uint32_t first;
+        uint32_t count;
+        if (!cursor_take_array_of(&cursor, 3) || !cursor_take_text(&cursor, &broker) ||
+            !cursor_take_u32(&cursor, &first) || !cursor_take_u32(&cursor, &count)) {
+            return 0;
+        }
+        queues += count;
     }
-    return cursor_take_uint(&cursor, &count) ? count : 0;
+    return queues;
+}
+
+/* Whether the topic is on these brokers and no others; no names: wherever it is. */
+static bool is_on(struct bytes topic, const struct broker_names *names)
+{
+    struct cursor cursor;
+    uint32_t parts = 0;
+    uint64_t seen = 0;
+    if (names->count == 0) {
+        return true;
+    }
+    if (!result_find(topic, "placement", &cursor) || !cursor_take_array(&cursor, &parts)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < parts; i++) {
+        struct bytes broker;
+        uint32_t at = 0;
+        if (!cursor_take_array_of(&cursor, 3) || !cursor_take_text(&cursor, &broker)) {
+            return false;
+        }
+        while (at < names->count && !bytes_equal(broker, bytes_from_string(names->names[at]))) {
+            at++;
+        }
+        if (at == names->count || !cursor_skip(&cursor) || !cursor_skip(&cursor)) {
+            return false;
+        }
+        seen |= UINT64_C(1) << at;
+    }
+    return seen == (UINT64_C(1) << names->count) - 1;
 }
 
 /* Whether a setting that was asked for is the one that the topic has. */
@@ -121,12 +179,14 @@ static void print_put(const char *name, uint64_t id, uint64_t version)
 }
 
 /* The topic is there already: as it was asked for, or not. */
-static int judge_existing(struct invocation *invocation, const char *name, struct bytes topic)
+static int judge_existing(struct invocation *invocation, const char *name, struct bytes topic,
+                          const struct broker_names *brokers)
 {
     const struct setting_value *queues = invocation_option(invocation, CREATE_QUEUES);
     bool same = (!queues->given || queues_of(topic) == queues->number) &&
                 setting_is(topic, "route", invocation_option(invocation, CREATE_ROUTE)) &&
-                setting_is(topic, "durability", invocation_option(invocation, CREATE_DURABILITY));
+                setting_is(topic, "durability", invocation_option(invocation, CREATE_DURABILITY)) &&
+                is_on(topic, brokers);
     if (!same) {
         return invocation_fail(invocation, EXIT_FAILED,
                                "topic %s exists, and is not as asked: 'ternmq topic show %s' shows "
@@ -160,21 +220,33 @@ static int put_topic(struct invocation *invocation, struct ternmq *client,
     return EXIT_DONE;
 }
 
-static int run_create(struct invocation *invocation)
+/* The topic is on several brokers, as asked. Whoever made it may have been cut in the middle, so those
+ * that have not heard of it are told; all others change nothing. */
+static int tell_all(struct invocation *invocation, struct ternmq *client, const char *name,
+                    const struct broker_names *brokers)
 {
-    int status = EXIT_FAILED;
-    const char *name = invocation->words[0];
-    struct ternmq *client =
-        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
-    if (client == NULL) {
-        return status;
+    struct ternmq_topic_options options = {
+        .name = name, .brokers = brokers->names, .broker_count = brokers->count};
+    struct ternmq_error error;
+    if (ternmq_topic_put(client, &options, NULL, NULL, &error) != TERNMQ_OK) {
+        return invocation_fail_with(invocation, &error, "topic %s", name);
     }
+    return EXIT_DONE;
+}
+
+static int create(struct invocation *invocation, struct ternmq *client,
+                  const struct broker_names *brokers)
+{
+    const char *name = invocation->words[0];
     struct ternmq_answer answer;
     struct ternmq_error error;
     int code = topic_ask(client, name, &answer, &error);
     if (code == TERNMQ_OK) {
-        return judge_existing(invocation, name,
-                              bytes_make(answer.result.data, answer.result.length));
+        int status = judge_existing(invocation, name,
+                                    bytes_make(answer.result.data, answer.result.length), brokers);
+        return status == EXIT_DONE && brokers->count > 0
+                   ? tell_all(invocation, client, name, brokers)
+                   : status;
     }
     if (code != TERNMQ_TOPIC_NOT_FOUND) {
         return invocation_fail_with(invocation, &error, "topic %s", name);
@@ -187,20 +259,44 @@ static int run_create(struct invocation *invocation)
                  : route->number == 0 ? TERNMQ_ROUTE_ANY
                                       : TERNMQ_ROUTE_KEY,
         .durability = durability_of(invocation_option(invocation, CREATE_DURABILITY)),
+        .brokers = brokers->names,
+        .broker_count = brokers->count,
     };
     return put_topic(invocation, client, &options, "created");
+}
+
+static int run_create(struct invocation *invocation)
+{
+    struct broker_names brokers;
+    int status = read_brokers(invocation, CREATE_BROKERS, &brokers);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    const struct setting_value *queues = invocation_option(invocation, CREATE_QUEUES);
+    if (queues->given && queues->number < brokers.count) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "--queues %llu: %u brokers need at least one each",
+                               (unsigned long long)queues->number, brokers.count);
+    }
+    status = EXIT_FAILED;
+    struct ternmq *client = topic_check_name(invocation, invocation->words[0], &status)
+                                ? invocation_client(invocation, &status)
+                                : NULL;
+    return client == NULL ? status : create(invocation, client, &brokers);
 }
 
 const struct command TOPIC_CREATE_COMMAND = {
     .group = "topic",
     .name = "create",
-    .arguments = "NAME [--queues N] [--route any|key] [--durability memory|disk]",
+    .arguments = "NAME [--queues N] [--brokers A,B..] [--route any|key] [--durability memory|disk]",
     .summary = "Make a topic",
     .help =
         "  ternmq topic create orders                      4 queues, any of them for a message\n"
         "  ternmq topic create log --queues 1              one queue: everything in order\n"
         "  ternmq topic create users --route key           in order for each key\n"
         "  ternmq topic create metrics --durability memory faster; a power cut takes the tail\n"
+        "  ternmq topic create wide --brokers a,b --queues 8  4 queues on each; one may be away, and the\n"
+        "                                                  other goes on\n"
         "\n"
         "A topic that is there already as asked is no error; one that is not as asked is.\n",
     .rows = CREATE_ROWS,
@@ -212,7 +308,7 @@ const struct command TOPIC_CREATE_COMMAND = {
 
 /* ------------------------------------------------------------------- set */
 
-enum { SET_QUEUES, SET_REHASH, SET_DURABILITY };
+enum { SET_QUEUES, SET_REHASH, SET_DURABILITY, SET_BROKERS };
 
 static const struct setting SET_ROWS[] = {
     [SET_QUEUES] = QUEUES_OPTION,
@@ -222,6 +318,8 @@ static const struct setting SET_ROWS[] = {
                         "With --queues on a topic routed by key: keys may change their queue, and "
                         "with it their order"},
     [SET_DURABILITY] = DURABILITY_OPTION,
+    [SET_BROKERS] = BROKERS_OPTION("With --queues: the brokers that share those that are added; "
+                                   "without it those that have the topic"),
 };
 
 static int run_set(struct invocation *invocation)
@@ -237,6 +335,14 @@ static int run_set(struct invocation *invocation)
     }
     if (rehash->given && !queues->given) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE, "--rehash belongs to --queues");
+    }
+    struct broker_names brokers;
+    int read = read_brokers(invocation, SET_BROKERS, &brokers);
+    if (read != EXIT_DONE) {
+        return read;
+    }
+    if (brokers.count > 0 && !queues->given) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE, "--brokers belongs to --queues");
     }
     struct ternmq *client =
         topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
@@ -254,6 +360,8 @@ static int run_set(struct invocation *invocation)
         .queues = (uint32_t)queues->number,
         .durability = durability_of(durability),
         .rehash = rehash->given,
+        .brokers = brokers.names,
+        .broker_count = brokers.count,
     };
     return put_topic(invocation, client, &options, "set");
 }
@@ -261,128 +369,18 @@ static int run_set(struct invocation *invocation)
 const struct command TOPIC_SET_COMMAND = {
     .group = "topic",
     .name = "set",
-    .arguments = "NAME [--queues N [--rehash]] [--durability memory|disk]",
+    .arguments = "NAME [--queues N [--brokers A,B..] [--rehash]] [--durability memory|disk]",
     .summary = "Change a topic",
-    .help = "  ternmq topic set orders --queues 8              more queues; never fewer\n"
-            "  ternmq topic set users --queues 8 --rehash      keys may change their queue\n"
-            "  ternmq topic set orders --durability disk       from the next message on\n"
-            "\n"
-            "What is not given stays as it is.\n",
+    .help =
+        "  ternmq topic set orders --queues 8              more queues; never fewer\n"
+        "  ternmq topic set users --queues 8 --rehash      keys may change their queue\n"
+        "  ternmq topic set orders --queues 12 --brokers c the new queues go to another broker\n"
+        "  ternmq topic set orders --durability disk       from the next message on\n"
+        "\n"
+        "What is not given stays as it is.\n",
     .rows = SET_ROWS,
     .row_count = sizeof(SET_ROWS) / sizeof(SET_ROWS[0]),
     .words_least = 1,
     .words_most = 1,
     .run = run_set,
-};
-
-/* ------------------------------------------------------------------ show */
-
-static int run_show(struct invocation *invocation)
-{
-    int status = EXIT_FAILED;
-    const char *name = invocation->words[0];
-    struct ternmq *client =
-        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
-    if (client == NULL) {
-        return status;
-    }
-    struct ternmq_answer answer;
-    struct ternmq_error error;
-    if (topic_ask(client, name, &answer, &error) != TERNMQ_OK) {
-        return invocation_fail_with(invocation, &error, "topic %s", name);
-    }
-    struct bytes topic = bytes_make(answer.result.data, answer.result.length);
-    struct cursor cursor = cursor_over(topic);
-    if (invocation->json) {
-        (void)json_put_value(stdout, &cursor);
-        (void)putchar('\n');
-    } else {
-        (void)show_map(stdout, topic);
-    }
-    return EXIT_DONE;
-}
-
-const struct command TOPIC_SHOW_COMMAND = {
-    .group = "topic",
-    .name = "show",
-    .arguments = "NAME",
-    .summary = "Show a topic and where its queues stand",
-    .help = "  ternmq topic show orders\n"
-            "  ternmq topic show orders --json | jq .settings\n",
-    .words_least = 1,
-    .words_most = 1,
-    .run = run_show,
-};
-
-/* ---------------------------------------------------------------- delete */
-
-static const struct setting DELETE_ROWS[] = {
-    {.name = "yes", .alias = 'y', .type = SETTING_FLAG, .help = "Do not ask"},
-};
-
-/* Whether whoever sits there types the topic's name. */
-static bool is_confirmed(const char *name)
-{
-    char line[TOPIC_NAME_BYTES_MAX + 2];
-    (void)fprintf(stderr,
-                  "This deletes topic %s and all its messages. Type its name to go on: ", name);
-    if (fgets(line, sizeof(line), stdin) == NULL) {
-        return false;
-    }
-    line[strcspn(line, "\n")] = '\0';
-    return strcmp(line, name) == 0;
-}
-
-static int run_delete(struct invocation *invocation)
-{
-    int status = EXIT_FAILED;
-    const char *name = invocation->words[0];
-    if (!topic_check_name(invocation, name, &status)) {
-        return status;
-    }
-    if (!invocation_option(invocation, 0)->given) {
-        if (isatty(STDIN_FILENO) == 0) {
-            return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                   "topic %s and all its messages would be deleted: add --yes",
-                                   name);
-        }
-        if (!is_confirmed(name)) {
-            return invocation_fail(invocation, EXIT_FAILED, "topic %s was not deleted", name);
-        }
-    }
-    struct ternmq *client = invocation_client(invocation, &status);
-    if (client == NULL) {
-        return status;
-    }
-    struct ternmq_error error;
-    if (ternmq_topic_delete(client, name, &error) != TERNMQ_OK) {
-        return invocation_fail_with(invocation, &error, "topic %s", name);
-    }
-    if (invocation->json) {
-        struct json_object object = json_open(stdout);
-        json_pair_text(&object, "name", name);
-        json_key(&object, "deleted");
-        (void)fputs("true", stdout);
-        json_close(&object);
-    } else {
-        (void)printf("topic %s deleted\n", name);
-    }
-    return EXIT_DONE;
-}
-
-const struct command TOPIC_DELETE_COMMAND = {
-    .group = "topic",
-    .name = "delete",
-    .arguments = "NAME [--yes]",
-    .summary = "Delete a topic and all its messages",
-    .help =
-        "  ternmq topic delete orders                      asks first\n"
-        "  ternmq topic delete orders --yes                for scripts\n\n"
-        "Its messages can be read no more. Their room on the disk becomes free only when the broker's\n"
-        "--retain-bytes removes the segments they lie in; that is 0 unless set: never.\n",
-    .rows = DELETE_ROWS,
-    .row_count = 1,
-    .words_least = 1,
-    .words_most = 1,
-    .run = run_delete,
 };

@@ -7,13 +7,23 @@
 #ifndef TOOLS_CLI_TOPIC_H
 #define TOOLS_CLI_TOPIC_H
 
+#include "proto/base/bytes.h"
 #include "tools/cli/command.h"
 
 /* Whether a topic may be called so. False: it was said, and `*status_out` is the exit status. */
 bool topic_check_name(struct invocation *invocation, const char *name, int *status_out);
 
-/* Asks the topic's broker for it (topic.show). The code that the client gives. */
+/* Asks one of the topic's brokers for it (topic.show). The code that the client gives. */
 int topic_ask(struct ternmq *client, const char *name, struct ternmq_answer *answer_out,
               struct ternmq_error *error_out);
+
+/*
+ * Asks all of the topic's brokers: `*topic_out` is one map. Of a topic on one broker it is what topic.show
+ * answers; else `name`, `settings`, `placement`, `brokers`, a map each with what it says of itself, and
+ * `queues`, a map for every queue in order, with its `broker`, and where it stands if that is alive. The
+ * caller frees topic_out->data. The code that the client gives.
+ */
+int topic_gather(struct ternmq *client, const char *name, struct bytes *topic_out,
+                 struct ternmq_error *error_out);
 
 #endif

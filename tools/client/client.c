@@ -8,6 +8,7 @@
 #include "proto/limits.h"
 #include "tools/client/attach.h"
 #include "tools/client/channel.h"
+#include "tools/client/client_avoid.h"
 #include "tools/client/client_route.h"
 #include "tools/client/consumer.h"
 #include "tools/client/fault.h"
@@ -125,6 +126,7 @@ static struct ternmq *client_make(const struct ternmq_options *options,
     }
     list_init(&client->channels);
     list_init(&client->routes);
+    list_init(&client->avoided);
     list_init(&client->producers);
     list_init(&client->consumers);
     list_init(&client->members);
@@ -197,6 +199,7 @@ static void client_shut(struct ternmq *client)
     }
     plain_calls_drop(client);
     client_routes_drop(client);
+    client_avoided_drop(client);
     channels_close(client);
 }
 

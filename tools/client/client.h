@@ -4,6 +4,7 @@
  *
  *     ternmq --- channels   connections, each with the exchanges under way on it
  *            --- routes     where topics and brokers are
+ *            --- avoided    brokers that failed lately
  *            --- producers  --- batches            \  each is a client_call: finds its server, sends,
  *            --- consumers  --- pullers             \ pauses, sends again, until its deadline
  *            --- members    --- sources, verdicts   /
@@ -57,6 +58,8 @@ struct ternmq {
     struct list channels;
     struct list routes;
     uint32_t route_count;
+    struct list avoided; /* brokers that failed lately (client_avoid.h) */
+    uint32_t avoided_count;
     struct list producers;
     struct list consumers;
     struct list members;

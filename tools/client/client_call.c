@@ -6,6 +6,7 @@
 
 #include "proto/base/contract.h"
 #include "tools/client/client.h"
+#include "tools/client/client_avoid.h"
 #include "tools/client/fault.h"
 
 static void call_go(struct client_call *call);
@@ -103,6 +104,23 @@ static bool gave_up_on_servers(const struct client_call *call)
            now_ns(call) - call->unreachable_ns >= (uint64_t)most_ms * 1000000U;
 }
 
+/* A broker has failed this call: what may go elsewhere does so for a while. */
+static void call_turn_away(struct client_call *call, const char *address)
+{
+    if (call->to == TERNMQ_TO_NAMESERVER) {
+        return;
+    }
+    client_avoid(call->client, address);
+    call->turns_away = true;
+}
+
+/* Whether another broker can take the call now, so that nothing is won by a pause. */
+static bool call_has_another(const struct client_call *call)
+{
+    return call->any_queue && call->turns_away && call->route != NULL &&
+           client_route_has_choice(call->route);
+}
+
 /* What went wrong is in call->error: tries again later if that is right, or ends. */
 static void call_pause_or_fail(struct client_call *call)
 {
@@ -120,7 +138,8 @@ static void call_pause_or_fail(struct client_call *call)
         call_fail(call);
         return;
     }
-    uint64_t pause_ns = client_pause_ns(call->client, call->tries, &call->error);
+    uint64_t pause_ns =
+        call_has_another(call) ? 0 : client_pause_ns(call->client, call->tries, &call->error);
     if (pause_ns > (uint64_t)call->client->unreachable_ms * 1000000U &&
         call->error.code == TERNMQ_UNREACHABLE && call->client->unreachable_ms != 0) {
         pause_ns = (uint64_t)call->client->unreachable_ms * 1000000U;
@@ -205,6 +224,9 @@ static void deadline_over(struct timer *timer)
         return;
     }
     if (client_call_was_sent(call)) {
+        if (call->any_queue) {
+            call_turn_away(call, call->exchange.channel->name);
+        }
         fault_set(&call->error, TERNMQ_TIMED_OUT, TERNMQ_STORED_MAYBE,
                   "no answer from %s within %u ms", call->exchange.channel->name, call->timeout_ms);
     } else if (call->error.code == TERNMQ_OK) {
@@ -221,12 +243,35 @@ static bool is_not_found(const struct ternmq_error *error)
     return error->code == TERNMQ_TOPIC_NOT_FOUND || error->code == TERNMQ_GROUP_NOT_FOUND;
 }
 
+/* Whether an error is of the broker's own state, which another one need not share. */
+static bool is_of_one_broker(const struct ternmq_error *error)
+{
+    switch (error->code) {
+    case TERNMQ_NOT_MASTER:
+    case TERNMQ_FENCED:
+    case TERNMQ_STOPPING:
+    case TERNMQ_READ_ONLY:
+    case TERNMQ_NOT_ENOUGH_REPLICAS:
+    case TERNMQ_OVERLOADED:
+    case TERNMQ_DISK_FULL:
+    case TERNMQ_RETENTION_FULL:
+    case TERNMQ_IO_FAILED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* An error of a server: whether it changes where to look. */
-static void call_refused(struct client_call *call, const struct ternmq_error *error)
+static void call_refused(struct client_call *call, const struct exchange_end *end)
 {
     struct ternmq *client = call->client;
+    const struct ternmq_error *error = end->error;
     call->error = *error;
     bool moved = error->code >= TERNMQ_NOT_MASTER && error->code < TERNMQ_OVERLOADED;
+    if (call->any_queue && is_of_one_broker(error)) {
+        call_turn_away(call, end->address);
+    }
     if (call->to == TERNMQ_TO_NAMESERVER) {
         /* Another one may have been up for longer. */
         if (error->code == TERNMQ_WARMING && turn_to_next_nameserver(call)) {
@@ -238,7 +283,7 @@ static void call_refused(struct client_call *call, const struct ternmq_error *er
         }
     } else if (client->direct || call->to == TERNMQ_TO_ADDRESS) {
         /* There is nobody else to ask. */
-        if (is_not_found(error)) {
+        if (is_not_found(error) || error->code == TERNMQ_WRONG_BROKER) {
             call->error.retryable = false;
         }
     } else if (call->to == TERNMQ_TO_BROKER && is_not_found(error)) {
@@ -248,6 +293,10 @@ static void call_refused(struct client_call *call, const struct ternmq_error *er
             call->route->denied = true;
         }
         client_route_forget(call->route);
+    } else if (error->code == TERNMQ_MIXED_QUEUES && call->route != NULL) {
+        /* It counts other queues than we did. */
+        call->route->recount = true;
+        client_route_forget(call->route);
     }
     call_pause_or_fail(call);
 }
@@ -256,6 +305,7 @@ static void call_missed(struct client_call *call, const struct exchange_end *end
 {
     struct ternmq *client = call->client;
     call->error = *end->error;
+    call_turn_away(call, end->address);
     if (call->to == TERNMQ_TO_NAMESERVER) {
         if (turn_to_next_nameserver(call)) {
             call_go(call);
@@ -282,8 +332,11 @@ static void exchange_over(struct exchange *exchange, const struct exchange_end *
     }
     call->unreachable_ns = 0;
     if (end->error != NULL) {
-        call_refused(call, end->error);
+        call_refused(call, end);
         return;
+    }
+    if (call->to != TERNMQ_TO_NAMESERVER) {
+        client_avoid_no_more(call->client, end->address);
     }
     struct client_call_end call_end = {
         .result = end->result,
@@ -387,6 +440,7 @@ static void call_find_route(struct client_call *call)
 static void call_go(struct client_call *call)
 {
     struct ternmq *client = call->client;
+    call->turns_away = false;
     if (call->to == TERNMQ_TO_ADDRESS) {
         call_send(call, call->to_name);
     } else if (client->direct) {

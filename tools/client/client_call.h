@@ -82,6 +82,7 @@ struct client_call {
     struct timer deadline;
     uint64_t began_ns;
     uint64_t deadline_ns;
+    bool turns_away;         /* its last broker is avoided since it failed in this call */
     bool clock_is_old;       /* began_ns and deadline_ns are to be set in the next turn */
     uint64_t unreachable_ns; /* since when nobody could be reached; 0: somebody could */
     uint32_t tries;

@@ -8,9 +8,10 @@
 #include "proto/cursor.h"
 #include "proto/request.h"
 #include "proto/writer.h"
-#include "tools/client/answer_map.h"
 #include "tools/client/client.h"
+#include "tools/client/client_avoid.h"
 #include "tools/client/client_call.h"
+#include "tools/client/client_route_read.h"
 #include "tools/client/fault.h"
 
 #include <stdio.h>
@@ -70,6 +71,8 @@ static struct client_route *route_make(struct ternmq *client, enum route_kind ki
     route->client = client;
     route->kind = kind;
     memcpy(route->name, name, strlen(name) + 1);
+    /* Programs that produce one message each do not all begin with the same broker. */
+    route->turn = (uint32_t)reactor_random(client->reactor);
     list_init(&route->waiters);
     list_init(&route->link);
     list_append(&client->routes, &route->link);
@@ -117,210 +120,6 @@ void client_route_forget(struct client_route *route)
     if (route->state == ROUTE_KNOWN) {
         route->state = ROUTE_STALE;
     }
-}
-
-/* -------------------------------------------------------------------------- reading answers */
-
-/* One block: the spans, then their strings. */
-struct span_block {
-    struct ternmq_route_span *spans;
-    uint32_t count;
-    uint32_t count_max;
-    char *text;
-    size_t text_left;
-};
-
-/* `answer_bytes` is more than the strings of the answer can have. */
-static bool block_make(struct span_block *block, uint32_t count_max, size_t answer_bytes)
-{
-    /* Every name may be there twice, in the placement and with its broker. */
-    size_t text_bytes = answer_bytes * 2 + (size_t)count_max * (ADDRESS_BYTES_MAX + 2);
-    size_t spans_bytes = (size_t)count_max * sizeof(struct ternmq_route_span);
-    char *memory = calloc(1, spans_bytes + text_bytes + 1);
-    *block = (struct span_block){
-        .spans = (struct ternmq_route_span *)(void *)memory,
-        .count_max = count_max,
-        .text = memory == NULL ? NULL : memory + spans_bytes,
-        .text_left = text_bytes,
-    };
-    return memory != NULL;
-}
-
-static const char *block_text(struct span_block *block, struct bytes text)
-{
-    ASSERT(text.length + 1 <= block->text_left);
-    char *copy = block->text;
-    if (text.length > 0) {
-        memcpy(copy, text.data, text.length);
-    }
-    copy[text.length] = '\0';
-    block->text += text.length + 1;
-    block->text_left -= text.length + 1;
-    return copy;
-}
-
-/* What of a broker's map is of use here; of route.get and of broker.list. */
-struct broker_row {
-    struct bytes name;
-    struct bytes address;
-    uint64_t epoch;
-    bool writable;
-};
-
-static bool take_broker(struct cursor *cursor, struct broker_row *row_out)
-{
-    struct broker_row row = {.writable = true};
-    uint32_t pairs;
-    if (!cursor_take_map(cursor, &pairs)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct bytes key;
-        if (!cursor_take_text(cursor, &key)) {
-            return false;
-        }
-        if (bytes_equal(key, BYTES_OF("name"))) {
-            cursor_take_text(cursor, &row.name);
-        } else if (bytes_equal(key, BYTES_OF("master")) || bytes_equal(key, BYTES_OF("address"))) {
-            if (!cursor_try_nil(cursor)) {
-                cursor_take_text(cursor, &row.address);
-            }
-        } else if (bytes_equal(key, BYTES_OF("epoch"))) {
-            cursor_take_uint(cursor, &row.epoch);
-        } else if (bytes_equal(key, BYTES_OF("writable"))) {
-            cursor_take_bool(cursor, &row.writable);
-        } else {
-            cursor_skip(cursor);
-        }
-    }
-    if (cursor->failed || row.address.length > ADDRESS_BYTES_MAX) {
-        return false;
-    }
-    *row_out = row;
-    return true;
-}
-
-/* Fills in who serves the spans of a broker that is alive. */
-static bool read_route_brokers(struct cursor brokers, struct span_block *block)
-{
-    uint32_t count;
-    if (!cursor_take_array(&brokers, &count)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct broker_row row;
-        if (!take_broker(&brokers, &row)) {
-            return false;
-        }
-        const char *address = NULL;
-        for (uint32_t j = 0; j < block->count; j++) {
-            struct ternmq_route_span *span = &block->spans[j];
-            if (!bytes_equal(bytes_from_string(span->broker), row.name)) {
-                continue;
-            }
-            address = address != NULL ? address : block_text(block, row.address);
-            span->address = address;
-            span->epoch = row.epoch;
-            span->writable = row.writable;
-        }
-    }
-    return true;
-}
-
-/* route.get: {version, placement: [[broker, first, count]..], brokers: [..]} */
-static bool read_topic_route(struct client_route *route, struct bytes result,
-                             struct span_block *block)
-{
-    struct cursor placement;
-    struct cursor brokers;
-    uint32_t count;
-    if (!answer_find(result, "placement", &placement) ||
-        !answer_find(result, "brokers", &brokers) || !cursor_take_array(&placement, &count) ||
-        !block_make(block, count, result.length)) {
-        return false;
-    }
-    uint32_t queues = 0;
-    for (; block->count < count; block->count++) {
-        struct ternmq_route_span *span = &block->spans[block->count];
-        struct bytes broker;
-        if (!cursor_take_array_of(&placement, 3) || !cursor_take_text(&placement, &broker) ||
-            !cursor_take_u32(&placement, &span->queue_first) ||
-            !cursor_take_u32(&placement, &span->queue_count) || span->queue_first != queues ||
-            span->queue_count > QUEUES_PER_TOPIC_MAX) {
-            return false;
-        }
-        span->broker = block_text(block, broker);
-        span->address = "";
-        queues += span->queue_count;
-    }
-    if (queues == 0 || queues > QUEUES_PER_TOPIC_MAX || !read_route_brokers(brokers, block)) {
-        return false;
-    }
-    route->queue_count = queues;
-    return answer_find_uint(result, "version", &route->version);
-}
-
-/* topic.show of the one broker: `queues` is a number, or has a row a queue. */
-static bool read_shown_topic(struct client_route *route, struct bytes result,
-                             struct span_block *block)
-{
-    struct cursor queues;
-    uint32_t count;
-    if (!answer_find(result, "queues", &queues) || !block_make(block, 1, result.length)) {
-        return false;
-    }
-    bool taken = cursor_peek(&queues) == CURSOR_ARRAY ? cursor_take_array(&queues, &count)
-                                                      : cursor_take_u32(&queues, &count);
-    if (!taken || count == 0 || count > QUEUES_PER_TOPIC_MAX) {
-        return false;
-    }
-    block->count = 1;
-    block->spans[0] = (struct ternmq_route_span){
-        .queue_count = count,
-        .broker = "",
-        .address = route->client->broker,
-        .writable = true,
-    };
-    route->queue_count = count;
-    return true;
-}
-
-/* broker.list: {version, rows: [{name, address, role, epoch, topics}..], next} */
-static bool read_broker_list(struct client_route *route, struct bytes result,
-                             struct span_block *block)
-{
-    struct cursor rows;
-    uint32_t count;
-    if (!answer_find(result, "rows", &rows) || !cursor_take_array(&rows, &count) ||
-        !block_make(block, count, result.length)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct broker_row row;
-        if (!take_broker(&rows, &row)) {
-            return false;
-        }
-        if (route->kind == ROUTE_BROKER && !bytes_equal(row.name, bytes_from_string(route->name))) {
-            continue;
-        }
-        block->spans[block->count++] = (struct ternmq_route_span){
-            .broker = block_text(block, row.name),
-            .address = block_text(block, row.address),
-            .epoch = row.epoch,
-            .writable = row.writable,
-        };
-    }
-    route->queue_count = 0;
-    return true;
-}
-
-static bool read_answer(struct client_route *route, struct bytes result, struct span_block *block)
-{
-    if (route->kind != ROUTE_TOPIC) {
-        return read_broker_list(route, result, block);
-    }
-    return route->client->direct ? read_shown_topic(route, result, block)
-                                 : read_topic_route(route, result, block);
 }
 
 /* -------------------------------------------------------------------------- asking */
@@ -383,17 +182,19 @@ static void ask_ended(struct client_call *call, const struct client_call_end *en
         return;
     }
 
-    struct span_block block = {.spans = NULL};
-    if (!read_answer(route, end->result, &block)) {
+    struct span_block block;
+    if (!client_route_read(route, end->result, &block)) {
         struct ternmq_error error;
         fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_NO, "%s answered no route", end->address);
-        free(block.spans);
         tell_waiters(route, &error);
         return;
     }
     free(route->spans);
     route->spans = block.spans;
     route->span_count = block.count;
+    route->masters = block.masters;
+    route->master_count = block.master_count;
+    route->recount = false;
     route->known_ns = reactor_now_ns(route->client->reactor);
     route->state = ROUTE_KNOWN;
     route->denied = false;
@@ -434,17 +235,25 @@ void client_route_unwait(struct route_waiter *waiter)
 
 /* -------------------------------------------------------------------------- choosing */
 
-static const char *pick_queue(const struct client_route *route, uint32_t queue,
-                              struct ternmq_error *error)
+const struct ternmq_route_span *client_route_span(const struct client_route *route, uint32_t queue)
 {
     for (uint32_t i = 0; i < route->span_count; i++) {
         const struct ternmq_route_span *span = &route->spans[i];
-        if (queue < span->queue_first || queue - span->queue_first >= span->queue_count) {
-            continue;
+        if (queue >= span->queue_first && queue - span->queue_first < span->queue_count) {
+            return span;
         }
-        if (span->address[0] != '\0') {
-            return span->address;
-        }
+    }
+    return NULL;
+}
+
+static const char *pick_queue(const struct client_route *route, uint32_t queue,
+                              struct ternmq_error *error)
+{
+    const struct ternmq_route_span *span = client_route_span(route, queue);
+    if (span != NULL && span->address[0] != '\0') {
+        return span->address;
+    }
+    if (span != NULL) {
         fault_set(error, TERNMQ_UNREACHABLE, TERNMQ_STORED_NO,
                   "queue %u of topic %s is on broker %s, which is not alive", queue, route->name,
                   span->broker);
@@ -459,17 +268,46 @@ static const char *pick_queue(const struct client_route *route, uint32_t queue,
     return NULL;
 }
 
+/* The next master in turn that is not avoided, or the one that is avoided for the shortest time. */
+static const char *pick_master(struct client_route *route)
+{
+    uint64_t now_ns = reactor_now_ns(route->client->reactor);
+    const char *soonest = NULL;
+    uint64_t soonest_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < route->master_count; i++) {
+        const char *address = route->masters[route->turn++ % route->master_count];
+        uint64_t until_ns = client_avoided_until_ns(route->client, address);
+        if (until_ns <= now_ns) {
+            return address;
+        }
+        if (until_ns < soonest_ns) {
+            soonest = address;
+            soonest_ns = until_ns;
+        }
+    }
+    return soonest;
+}
+
+bool client_route_has_choice(const struct client_route *route)
+{
+    uint64_t now_ns = reactor_now_ns(route->client->reactor);
+    for (uint32_t i = 0; i < route->master_count; i++) {
+        if (client_avoided_until_ns(route->client, route->masters[i]) <= now_ns) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *client_route_pick(struct client_route *route, bool any_queue, uint32_t queue,
                               struct ternmq_error *error)
 {
     if (!any_queue) {
         return pick_queue(route, queue, error);
     }
-    for (uint32_t i = 0; i < route->span_count; i++) {
-        const struct ternmq_route_span *span = &route->spans[route->turn++ % route->span_count];
-        if (span->address[0] != '\0' && span->writable) {
-            return span->address;
-        }
+    const char *master = pick_master(route);
+    if (master != NULL) {
+        return master;
     }
     if (route->kind == ROUTE_TOPIC) {
         fault_set(error, TERNMQ_UNREACHABLE, TERNMQ_STORED_NO,

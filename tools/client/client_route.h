@@ -6,7 +6,10 @@
  *       ^                                  |          who waited are told
  *       `-------- route_forget() ----------'
  *
- * A client of one broker asks that broker: its topics lie there, whole.
+ * A client of one broker asks that broker, and has those queues of a topic that lie there.
+ *
+ * Where any queue will do the masters that are alive take turns, but for those that failed lately
+ * (client_avoid.h). A queue has one broker, alive or not: nothing that belongs to it goes elsewhere.
  *
  * A nameserver forgets the topics of a broker with its lease, at once when it stops, so its
  * TOPIC_NOT_FOUND about a topic whose route was known means that the broker is away, or that the
@@ -61,7 +64,11 @@ struct client_route {
     uint32_t queue_count;
     uint32_t span_count;
     struct ternmq_route_span *spans; /* with their strings, one block */
-    uint32_t turn;                   /* whose turn it is among the spans */
+    const char *
+        *masters; /* of the spans that are alive and take writes, each once; in their block */
+    uint32_t master_count;
+    uint32_t turn; /* whose turn it is among them */
+    bool recount;  /* the number of queues has proved wrong: keys belong elsewhere now */
 };
 
 /* The route, made if need be, with one reference more; NULL: no memory, or the name is too long. */
@@ -82,15 +89,22 @@ void client_route_unwait(struct route_waiter *waiter);
 int client_route_await(struct ternmq *client, struct client_route *route,
                        struct ternmq_error *error_out);
 
-/* What is known has proved wrong. */
+/* What is known has proved wrong. Until it is asked anew all of it stays, dead brokers included. */
 void client_route_forget(struct client_route *route);
 
 /*
- * The address to send to for `queue`, or, with `any_queue`, of the brokers in turn. NULL with
- * `*error` filled in: nobody has it alive now (UNREACHABLE), or there is no such queue.
+ * The address to send to for `queue`, or, with `any_queue`, of the masters in turn, those that failed
+ * lately after all others. NULL with `*error` filled in: nobody has it alive now (UNREACHABLE), or there
+ * is no such queue.
  */
 const char *client_route_pick(struct client_route *route, bool any_queue, uint32_t queue,
                               struct ternmq_error *error);
+
+/* The span that has `queue` of a topic, or NULL. */
+const struct ternmq_route_span *client_route_span(const struct client_route *route, uint32_t queue);
+
+/* Whether one of the masters is not avoided now. */
+bool client_route_has_choice(const struct client_route *route);
 
 /* Frees them all; nobody waits, or is told. */
 void client_routes_drop(struct ternmq *client);

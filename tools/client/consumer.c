@@ -116,12 +116,22 @@ static void fail_for_memory(struct ternmq_consumer *consumer)
     consumer_add_notice(consumer, NULL, &error, true);
 }
 
+/* Whether a queue of the topic is read: a client of one broker reads what lies there. */
+static bool is_read(const struct ternmq_consumer *consumer, uint32_t queue)
+{
+    if (consumer->one_queue || !consumer->client->direct) {
+        return true;
+    }
+    const struct ternmq_route_span *span = client_route_span(consumer->route, queue);
+    return span != NULL && span->address[0] != '\0';
+}
+
 /* Makes pullers for queues that have none yet; those that were added later are read from their first
  * message on, wherever the consumer started. */
 static void consumer_grow(struct ternmq_consumer *consumer, uint32_t queue_count)
 {
-    bool is_first = consumer->puller_count == 0;
-    if (queue_count <= consumer->puller_count) {
+    bool is_first = consumer->queue_count == 0;
+    if (queue_count <= consumer->queue_count) {
         return;
     }
     struct puller **pullers = realloc(consumer->pullers, queue_count * sizeof(struct puller *));
@@ -130,8 +140,12 @@ static void consumer_grow(struct ternmq_consumer *consumer, uint32_t queue_count
         return;
     }
     consumer->pullers = pullers;
-    while (consumer->puller_count < queue_count) {
-        uint32_t queue = consumer->one_queue ? consumer->queue : consumer->puller_count;
+    while (consumer->queue_count < queue_count) {
+        uint32_t queue = consumer->queue_count++;
+        if (!is_read(consumer, queue)) {
+            continue;
+        }
+        queue = consumer->one_queue ? consumer->queue : queue;
         struct puller *puller =
             puller_create(consumer, queue, is_first ? consumer->start : TERNMQ_START_FIRST,
                           consumer->start_value);
@@ -154,7 +168,7 @@ static void consumer_route_failed(struct ternmq_consumer *consumer,
                                   const struct ternmq_error *error)
 {
     struct ternmq *client = consumer->client;
-    if (consumer->puller_count > 0) { /* it was growth that was asked for: no matter */
+    if (consumer->queue_count > 0) { /* it was growth that was asked for: no matter */
         ask_again_in(consumer, (uint64_t)GROWTH_MS * 1000000U);
         return;
     }

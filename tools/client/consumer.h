@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * consumer.h - reads a topic: a puller for each queue, and what they pulled, in the order in which
- * it came.
+ * consumer.h - reads a topic: a puller for each queue, on whichever broker it is, and what they pulled,
+ * in the order in which it came. What is held of all of them together is one bound.
  *
  *     pullers --- answers, notices ---> ready ---ternmq_consume()---> spent ---the next one---> freed
  *        ^                                                                            |
@@ -80,6 +80,7 @@ struct ternmq_consumer {
 
     struct puller **pullers;
     uint32_t puller_count;
+    uint32_t queue_count;    /* of the topic, when it was last looked at */
     uint32_t finished_count; /* that have come to their end */
     uint32_t refill_turn;    /* the puller that is asked first for more */
     struct list ready;

@@ -141,6 +141,7 @@ static struct plain_call *plain_make(struct ternmq *client, const struct ternmq_
         .to = wish->to,
         .to_name = name_copy,
         .queue = wish->queue,
+        .any_queue = wish->queue == TERNMQ_QUEUE_ANY,
         .timeout_ms = wish->timeout_ms == 0 ? client->timeout_ms : wish->timeout_ms,
         .changes = wish->once,
     };

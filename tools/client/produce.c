@@ -23,10 +23,16 @@ static void route_ready(struct route_waiter *waiter, const struct ternmq_error *
     }
 }
 
+/* Whether it is known how many queues the topic has, and was not proved wrong since. */
+static bool queues_are_known(const struct ternmq_producer *producer)
+{
+    return producer->route->queue_count > 0 && !producer->route->recount;
+}
+
 /* How many queues the topic has; while that is not known FULL, or why it cannot be known. */
 static int know_queues(struct ternmq_producer *producer, struct ternmq_error *error_out)
 {
-    if (producer->route->queue_count > 0) {
+    if (queues_are_known(producer)) {
         return TERNMQ_OK;
     }
     if (producer->route_error.code != TERNMQ_OK) {
@@ -295,7 +301,7 @@ static int make_batch_waiting(struct ternmq_producer *producer,
                               struct batch **batch_out, struct ternmq_error *error_out)
 {
     struct produce_wait wait = {.producer = producer};
-    if (producer->choose == TERNMQ_CHOOSE_BY_KEY && producer->route->queue_count == 0) {
+    if (producer->choose == TERNMQ_CHOOSE_BY_KEY && !queues_are_known(producer)) {
         int code = client_route_await(producer->client, producer->route, error_out);
         if (code != TERNMQ_OK) {
             return code;

@@ -248,7 +248,8 @@ struct ternmq_options {
      * environment's TERNMQ_NAMESERVER, and without that "127.0.0.1:9876". */
     const char *nameservers;
 
-    /* "HOST:PORT" or "unix:PATH": talk to this one broker and to no nameserver. */
+    /* "HOST:PORT" or "unix:PATH": talk to this one broker and to no nameserver. Of a topic on several
+     * brokers such a client produces to, and consumes, the queues that are there. */
     const char *broker;
 
     /* What the servers' logs shall call this program; NULL: not told. At most 255 bytes. */
@@ -317,11 +318,14 @@ enum ternmq_durability {
 /*
  * Which queue a producer's messages go to.
  *
- *   ANY     the broker's choice, changing as it finds best; with several brokers those that can be
- *           reached take turns
+ *   ANY     the broker's choice, changing as it finds best. Of several brokers those that are alive
+ *           take turns, a call each; one that has just failed has none for 100 ms, doubled with each
+ *           failure in a row up to 30 s
  *   BY_KEY  that of the first key, which each message must have: the CRC-32C of its bytes modulo
- *           the topic's number of queues. One key's messages stay in order. Topics that are routed
- *           by key need it
+ *           the topic's number of queues, on all brokers, alive or not. One key's messages stay in
+ *           order: while its queue's broker is away they wait, or fail, and go nowhere else. Topics
+ *           that are routed by key need it. Where queues were added with `rehash` meanwhile the first
+ *           call may be MIXED_QUEUES; the next counts them anew
  *   QUEUE   the producer's `queue`
  */
 enum ternmq_choose { TERNMQ_CHOOSE_ANY = 0, TERNMQ_CHOOSE_BY_KEY, TERNMQ_CHOOSE_QUEUE };
@@ -523,8 +527,8 @@ struct ternmq_consumer_options {
      */
     bool stop_at_gap;
 
-    /* Bytes received ahead of ternmq_consume(), for all queues together; an answer a queue may
-     * exceed it. Default 8 MiB. */
+    /* Bytes received ahead of ternmq_consume(), for all queues of all brokers together; an answer a
+     * queue may exceed it. Default 8 MiB. */
     size_t prefetch_bytes;
 
     /* Bytes asked for at a time and queue, at least one message. Default 256 KiB, less with many
@@ -554,7 +558,8 @@ TERNMQ_API void ternmq_consumer_close(struct ternmq_consumer *consumer);
 /*
  * Blocks for at most `wait_ms` (0: not at all, -1: as long as it takes) until there is a message,
  * and gives 1 to `max` messages that have come. Those of one queue come in order, without a gap
- * that was not reported, but for what a filter leaves out; queues take turns.
+ * that was not reported, but for what a filter leaves out; queues take turns. While a broker is away
+ * the queues of the others go on.
  *
  * TERNMQ_OK; TERNMQ_NOTHING within the time; TERNMQ_END (with `until_end`); TERNMQ_INTERRUPTED;
  * TERNMQ_TRUNCATED, TERNMQ_OFFSET_TOO_SMALL, TERNMQ_TOPIC_CHANGED (`queue` and `resume` say where
@@ -576,8 +581,8 @@ struct ternmq_position {
     bool known;         /* false: the broker has not answered yet, and all else is 0 */
 };
 
-/* How many queues the consumer reads: 0 while that is not known. They are 0 to that - 1, or with
- * `one_queue` that one. */
+/* How many queues the consumer reads: 0 while that is not known. They are all of the topic's, on all
+ * brokers, from 0 on; with `one_queue` that one; of a client of one broker those that it has. */
 TERNMQ_API uint32_t ternmq_consumer_queue_count(const struct ternmq_consumer *consumer);
 
 /* False: the consumer does not read such a queue (yet). */
@@ -599,21 +604,35 @@ struct ternmq_topic_options {
     uint32_t queues; /* default 4; may grow, not shrink */
     enum ternmq_route_by route;
     enum ternmq_durability durability; /* default: the broker's */
-    bool rehash;        /* more queues on a topic routed by key: keys may change their queue */
-    uint64_t version;   /* not 0: CONFLICT unless the topic still has this version */
+    bool rehash; /* more queues on a topic routed by key: keys may change their queue */
+    uint64_t
+        version; /* not 0: CONFLICT unless the topic still has this version; of one broker only */
     const char *broker; /* NULL: where it is, or for a new one any broker; else a broker's name */
+
+    /*
+     * Names of brokers, each once: the topic, or what is added to it, is shared out among them, so
+     * that each has as many queues as the next, in a row. NULL and 0: an old topic stays where it is,
+     * and what is added is shared out among its brokers. At least one queue for each broker of a new
+     * topic; the default is 4 queues, or that.
+     */
+    const char *const *brokers;
+    uint32_t broker_count; /* at most 48 */
 };
 
 /*
  * Makes a topic or changes one. Blocks. When it returns, nameservers that are up know it. Asking
  * for what is there already changes nothing and is no error. `id_out` and `version_out` may be
- * NULL.
+ * NULL; of a topic on several brokers they are those of its first broker, as each counts its own.
+ *
+ * Of several brokers every one must be alive, else nothing changes: TERNMQ_UNREACHABLE. They are told
+ * one after the other; who hears of an error in between asks for the same again.
  */
 TERNMQ_API int ternmq_topic_put(struct ternmq *client, const struct ternmq_topic_options *options,
                                 uint64_t *id_out, uint64_t *version_out,
                                 struct ternmq_error *error_out);
 
-/* Deletes a topic with all its messages. Blocks. TOPIC_NOT_FOUND where there is none. */
+/* Deletes a topic with all its messages, on all its brokers, which must be alive for that. Blocks.
+ * TOPIC_NOT_FOUND where there is none. */
 TERNMQ_API int ternmq_topic_delete(struct ternmq *client, const char *name,
                                    struct ternmq_error *error_out);
 
@@ -721,6 +740,9 @@ enum ternmq_to {
     TERNMQ_TO_ADDRESS         /* `to_name` is HOST:PORT or unix:PATH of any server */
 };
 
+/* In the place of a queue: any broker of the topic that is alive, in turn. */
+#define TERNMQ_QUEUE_ANY UINT32_MAX
+
 /*
  * Any method of the protocol (the servers' README files have them all), with arguments and answer
  * as msgpack, to be written and read with any msgpack library.
@@ -728,7 +750,7 @@ enum ternmq_to {
 struct ternmq_call {
     enum ternmq_to to;
     const char *to_name;
-    uint32_t queue;
+    uint32_t queue;                /* with TERNMQ_TO_TOPIC; or TERNMQ_QUEUE_ANY */
     const char *method;            /* "stats" */
     struct ternmq_bytes arguments; /* one msgpack map without deadline_ms; absent: no arguments */
     uint32_t timeout_ms;           /* the deadline; default: the client's */

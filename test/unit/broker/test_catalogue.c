@@ -94,6 +94,33 @@ static struct topic *make_topic(uint32_t id, uint64_t version, const char *name,
     return topic_create(&parts);
 }
 
+/* The same of which every second queue is another broker's. */
+static struct topic *make_shared_topic(uint32_t id, uint64_t version, const char *name,
+                                       uint32_t queues)
+{
+    uint16_t shards[QUEUES_PER_TOPIC_MAX];
+    struct event_placement parts[PLACEMENT_PARTS_MAX];
+    ASSERT(queues <= PLACEMENT_PARTS_MAX);
+    for (uint32_t i = 0; i < queues; i++) {
+        bool is_here = i % 2 == 0;
+        shards[i] = is_here ? (uint16_t)((id + i) % 4) : TOPIC_ELSEWHERE;
+        parts[i] = (struct event_placement){.broker = is_here ? BYTES_OF("broker-a")
+                                                              : BYTES_OF("broker-b"),
+                                            .first = i,
+                                            .count = 1};
+    }
+    const struct topic_parts topic_parts = {
+        .id = id,
+        .version = version,
+        .name = bytes_from_string(name),
+        .queue_count = queues,
+        .shards = shards,
+        .parts = parts,
+        .part_count = queues,
+    };
+    return topic_create(&topic_parts);
+}
+
 static void put(struct catalogue *catalogue, struct history *history, struct topic *topic)
 {
     struct writer writer = history_writer(history);
@@ -509,7 +536,9 @@ static void change(struct catalogue *catalogue, struct history *history, struct 
     } else if (dice < 5 || catalogue->topic_count == 0) {
         (void)snprintf(name, sizeof(name), "topic-%u", catalogue->next_id);
         uint32_t queues = 1 + (uint32_t)random_below(random, 20);
-        put(catalogue, history, make_topic(catalogue->next_id, version, name, queues));
+        put(catalogue, history,
+            dice == 0 ? make_shared_topic(catalogue->next_id, version, name, queues)
+                      : make_topic(catalogue->next_id, version, name, queues));
     } else if (dice < 9) {
         uint64_t place = random_below(random, catalogue->topic_count);
         const struct topic *topic = catalogue->topics[place];
@@ -577,9 +606,59 @@ START_TEST(a_replay_from_a_snapshot_gives_what_a_replay_of_everything_gives)
     ck_assert_uint_eq(loaded->group_count, live->group_count);
     ck_assert_uint_eq(loaded->group_bytes, live->group_bytes);
     ck_assert_mem_eq(loaded->queue_count, live->queue_count, sizeof(live->queue_count));
+    ck_assert_uint_eq(loaded->part_count, live->part_count);
     catalogue_destroy(loaded);
     catalogue_destroy(live);
     history_destroy(history);
+}
+END_TEST
+
+START_TEST(a_topic_on_two_brokers_comes_back_with_its_placement)
+{
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    struct history *history = history_create();
+    put(catalogue, history, make_shared_topic(8, 1, "orders", 5));
+    const struct topic *topic = catalogue_find(catalogue, BYTES_OF("orders"));
+    ck_assert_uint_eq(topic->queue_count, 5);
+    ck_assert_uint_eq(topic->part_count, 5);
+    for (uint32_t queue = 0; queue < 5; queue++) {
+        ck_assert_int_eq(topic_has(topic, queue), queue % 2 == 0);
+        ck_assert_uint_eq(topic->parts[queue].first, queue);
+    }
+    ck_assert(bytes_equal(topic->parts[3].broker, BYTES_OF("broker-b")));
+    ck_assert_uint_eq(topic_shard(topic, 4), (8 + 4) % 4);
+    ck_assert_uint_eq(catalogue->part_count, 5);
+    put_deleted(catalogue, history, 8, 2);
+    ck_assert_uint_eq(catalogue->part_count, 0);
+    ck_assert_uint_eq(catalogue->queue_count[0] + catalogue->queue_count[2], 0);
+    history_destroy(history);
+    catalogue_destroy(catalogue);
+}
+END_TEST
+
+START_TEST(queues_beyond_a_placement_or_out_of_order_are_refused)
+{
+    static const struct event_queue_shard beyond[] = {{0, 0}, {4, 1}};
+    static const struct event_queue_shard twice[] = {{1, 0}, {1, 1}};
+    static const struct event_queue_shard good[] = {{0, 0}, {1, 1}};
+    const struct event_placement parts[] = {{BYTES_OF("broker-a"), 0, 2}, {BYTES_OF("b"), 2, 2}};
+    const struct event_placement gap[] = {{BYTES_OF("broker-a"), 0, 2}, {BYTES_OF("b"), 3, 1}};
+    struct catalogue *catalogue = catalogue_create(0, DURABILITY_DISK);
+    const struct event_topic event = {
+        .id = 1, .version = 1, .name = BYTES_OF("t"), .placement_count = 2, .queue_count = 2};
+    const struct {
+        const struct event_placement *parts;
+        const struct event_queue_shard *queues;
+        bool is_good;
+    } rows[] = {
+        {parts, beyond, false}, {parts, twice, false}, {gap, good, false}, {parts, good, true}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint8_t bytes[256];
+        struct writer writer = writer_over(bytes, sizeof(bytes));
+        event_put_topic(&writer, EVENT_TOPIC_PUT, &event, rows[i].parts, rows[i].queues);
+        ck_assert_int_eq(give(catalogue, writer_bytes(&writer), false), rows[i].is_good);
+    }
+    catalogue_destroy(catalogue);
 }
 END_TEST
 
@@ -590,6 +669,12 @@ START_TEST(the_largest_topic_fits_an_operation)
     memset(name, 'n', TOPIC_NAME_BYTES_MAX);
     name[TOPIC_NAME_BYTES_MAX] = '\0';
     struct topic *topic = make_topic(UINT32_MAX, INTEGER_LIMIT - 1, name, QUEUES_PER_TOPIC_MAX);
+    struct event_placement parts[PLACEMENT_PARTS_MAX];
+    for (uint32_t i = 0; i < PLACEMENT_PARTS_MAX; i++) {
+        parts[i] = (struct event_placement){bytes_from_string(name), QUEUES_PER_TOPIC_MAX, 1};
+    }
+    topic->parts = parts;
+    topic->part_count = PLACEMENT_PARTS_MAX;
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put(&writer, topic);
     ck_assert(!writer.overflowed);
@@ -616,6 +701,8 @@ static Suite *catalogue_suite(void)
     tcase_add_test(cases, entries_that_do_not_parse_are_refused);
     tcase_add_test(cases, numbers_of_others_are_left_to_them);
     tcase_add_test(cases, the_largest_topic_fits_an_operation);
+    tcase_add_test(cases, a_topic_on_two_brokers_comes_back_with_its_placement);
+    tcase_add_test(cases, queues_beyond_a_placement_or_out_of_order_are_refused);
     tcase_add_loop_test(cases, a_replay_from_a_snapshot_gives_what_a_replay_of_everything_gives, 0,
                         20);
     suite_add_tcase(suite, cases);

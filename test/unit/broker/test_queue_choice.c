@@ -104,6 +104,26 @@ START_TEST(a_core_that_owns_none_goes_round_all)
 }
 END_TEST
 
+START_TEST(queues_of_other_brokers_are_never_chosen)
+{
+    static const uint16_t few[QUEUES] = {TOPIC_ELSEWHERE, 0, TOPIC_ELSEWHERE,
+                                         TOPIC_ELSEWHERE, 0, TOPIC_ELSEWHERE};
+    begin();
+    struct topic *topic = topic_of(few, 1);
+    for (uint32_t core = 0; core < CORES; core++) {
+        bool seen[QUEUES] = {false};
+        for (uint32_t i = 0; i < 20; i++) {
+            seen[queue_choices_take(cores->core[core], topic, CHOICE_BYTES)] = true;
+        }
+        for (uint32_t queue = 0; queue < QUEUES; queue++) {
+            ck_assert_int_eq(seen[queue], few[queue] == 0);
+        }
+    }
+    topic_unref(topic);
+    end();
+}
+END_TEST
+
 START_TEST(another_version_of_the_topic_is_chosen_for_anew)
 {
     static const uint16_t moved[QUEUES] = {1, 0, 1, 0, 1, 0};
@@ -126,6 +146,7 @@ static Suite *queue_choice_suite(void)
     tcase_add_test(tests, it_stays_for_some_bytes_and_then_moves_on);
     tcase_add_test(tests, it_stays_for_some_time_and_then_moves_on);
     tcase_add_test(tests, a_core_that_owns_none_goes_round_all);
+    tcase_add_test(tests, queues_of_other_brokers_are_never_chosen);
     tcase_add_test(tests, another_version_of_the_topic_is_chosen_for_anew);
     suite_add_tcase(suite, tests);
     return suite;

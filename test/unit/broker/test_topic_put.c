@@ -11,10 +11,13 @@ static struct catalogue *catalogue;
 static struct catalogue_rules rules;
 static struct refusal refusal;
 
+static struct placement placement; /* that is asked for next */
+
 static void set_up(void)
 {
+    placement.part_count = placement.queue_count = 0;
     catalogue = catalogue_create(0, DURABILITY_DISK);
-    rules = (struct catalogue_rules){.shard_count = 3};
+    rules = (struct catalogue_rules){.shard_count = 3, .broker = BYTES_OF("broker-a")};
 }
 
 static void tear_down(void)
@@ -327,6 +330,170 @@ START_TEST(what_cannot_be_deleted_is_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------- several brokers */
+
+/* Adds queues of a broker to the placement that is asked for next. */
+static void place(const char *broker, uint32_t count)
+{
+    ck_assert(placement_append(&placement, bytes_from_string(broker), count));
+}
+
+static struct topic_put request_with_placement(const char *name)
+{
+    struct topic_put request = request_of(name);
+    request.placement = &placement;
+    return request;
+}
+
+static void refused_argument(const struct topic_put *request, const char *key)
+{
+    refused(request, ERROR_BAD_ARGUMENT);
+    ck_assert_str_eq(refusal.key, key);
+}
+
+START_TEST(a_placement_gives_queues_of_this_broker_shards_and_leaves_the_others_elsewhere)
+{
+    place("broker-b", 2);
+    place("broker-a", 3);
+    place("broker-c", 1);
+    struct topic_put request = request_with_placement("orders");
+    const struct topic *topic = put(&request);
+    ck_assert_uint_eq(topic->queue_count, 6);
+    ck_assert_uint_eq(topic->part_count, 3);
+    for (uint32_t queue = 0; queue < 6; queue++) {
+        ck_assert_int_eq(topic_has(topic, queue), queue >= 2 && queue < 5);
+    }
+    for (uint32_t queue = 2; queue < 5; queue++) {
+        ck_assert_uint_eq(topic_shard(topic, queue), (topic->id + queue - 2) % 3);
+    }
+    ck_assert_int_eq(topic_refuse_elsewhere(topic, 5, &refusal), ERROR_WRONG_BROKER);
+    ck_assert_str_eq(refusal.broker, "broker-c");
+    ck_assert_uint_eq(detail(REFUSAL_QUEUE), 5);
+}
+END_TEST
+
+START_TEST(the_same_placement_changes_nothing_and_one_of_this_broker_alone_is_none)
+{
+    place("broker-a", 4);
+    struct topic_put request = request_with_placement("orders");
+    const struct topic *whole = put(&request);
+    ck_assert_uint_eq(whole->part_count, 0);
+    place("broker-b", 4);
+    const struct topic *first = put(&request);
+    ck_assert_uint_eq(first->version, 2);
+    ck_assert_uint_eq(first->part_count, 2);
+    struct topic *again;
+    ck_assert_int_eq(topic_put_decide(catalogue, &rules, &request, &again, &refusal), OK);
+    ck_assert_ptr_eq(again, first);
+    topic_unref(again);
+    struct topic_put bare = request_of("orders");
+    bare.settings.has_durability = true;
+    bare.settings.durability = DURABILITY_MEMORY;
+    const struct topic *topic = put(&bare); /* what is not given keeps */
+    ck_assert_uint_eq(topic->version, 3);
+    ck_assert_uint_eq(topic->part_count, 2);
+    ck_assert_uint_eq(topic->queue_count, 8);
+    ck_assert(!topic_has(topic, 4));
+}
+END_TEST
+
+START_TEST(a_placement_grows_at_its_end_only)
+{
+    place("broker-a", 2);
+    place("broker-b", 2);
+    struct topic_put request = request_with_placement("orders");
+    const struct topic *topic = put(&request);
+    uint32_t first = topic_shard(topic, 0);
+    place("broker-b", 1); /* the last part becomes longer */
+    place("broker-a", 2);
+    topic = put(&request);
+    ck_assert_uint_eq(topic->queue_count, 7);
+    ck_assert_uint_eq(topic_shard(topic, 0), first);
+    ck_assert(!topic_has(topic, 4) && topic_has(topic, 5) && topic_has(topic, 6));
+
+    placement.part_count = placement.queue_count = 0;
+    place("broker-a", 2);
+    place("broker-b", 2);
+    refused_argument(&request, "placement"); /* fewer */
+    placement.part_count = placement.queue_count = 0;
+    place("broker-a", 3);
+    place("broker-b", 5);
+    refused_argument(&request, "placement"); /* queue 2 was another broker's */
+    placement.part_count = placement.queue_count = 0;
+    place("broker-b", 2);
+    place("broker-a", 6);
+    refused_argument(&request, "placement");
+    struct topic_put more = request_with_queues("orders", 9);
+    refused_argument(&more, "queues"); /* whose would they be? */
+    more.queues = 7;
+    ck_assert_uint_eq(put(&more)->version, 2);
+}
+END_TEST
+
+START_TEST(a_placement_without_this_broker_or_of_other_numbers_is_refused)
+{
+    place("broker-b", 2);
+    place("broker-c", 2);
+    struct topic_put request = request_with_placement("orders");
+    refused_argument(&request, "placement");
+    place("broker-a", 1);
+    request.has_queues = true;
+    request.queues = 4;
+    refused_argument(&request, "queues");
+    request.queues = 5;
+    ck_assert_uint_eq(put(&request)->queue_count, 5);
+}
+END_TEST
+
+START_TEST(more_queues_of_keys_on_another_broker_need_a_word)
+{
+    place("broker-a", 2);
+    place("broker-b", 2);
+    struct topic_put request = request_with_placement("orders");
+    give_route(&request, TOPIC_ROUTE_KEY);
+    (void)put(&request);
+    place("broker-b", 1);
+    refused(&request, ERROR_WOULD_REORDER);
+    request.rehash = true;
+    ck_assert_uint_eq(put(&request)->queue_count, 5);
+}
+END_TEST
+
+START_TEST(only_shards_of_this_brokers_queues_and_the_first_must_record_it)
+{
+    place("broker-b", 1000);
+    place("broker-a", 1);
+    struct topic_put request = request_with_placement("orders");
+    const struct topic *topic = put(&request);
+    ck_assert_uint_eq(topic_shards(topic), 1U | 1U << topic_shard(topic, 1000));
+    ck_assert_uint_eq(
+        catalogue->queue_count[0] + catalogue->queue_count[1] + catalogue->queue_count[2], 1);
+}
+END_TEST
+
+START_TEST(parts_of_all_placements_are_bounded)
+{
+    for (uint32_t part = 0; part < PLACEMENT_PARTS_MAX; part++) {
+        place(part % 2 == 0 ? "broker-a" : "broker-b", 1);
+    }
+    ck_assert(!placement_append(&placement, BYTES_OF("broker-a"), 1));
+    for (uint32_t i = 0; i < PLACEMENT_PARTS_IN_ALL_MAX / PLACEMENT_PARTS_MAX; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "t%u", i);
+        struct topic_put request = request_with_placement(name);
+        (void)put(&request);
+    }
+    struct topic_put request = request_with_placement("one-more");
+    refused(&request, ERROR_OVERLOADED);
+    ck_assert_uint_eq(detail(REFUSAL_LIMIT), PLACEMENT_PARTS_IN_ALL_MAX);
+    ck_assert_uint_eq(detail(REFUSAL_VALUE), PLACEMENT_PARTS_MAX);
+    ck_assert_uint_eq(detail(REFUSAL_USAGE), catalogue->part_count);
+    ck_assert_uint_gt(catalogue->part_count, PLACEMENT_PARTS_IN_ALL_MAX - PLACEMENT_PARTS_MAX);
+    request.placement = NULL;
+    ck_assert_uint_eq(put(&request)->queue_count, 4);
+}
+END_TEST
+
 static Suite *topic_put_suite(void)
 {
     Suite *suite = suite_create("topic_put");
@@ -347,6 +514,14 @@ static Suite *topic_put_suite(void)
     tcase_add_test(cases, queues_of_a_shard_are_bounded);
     tcase_add_test(cases, a_topic_is_deleted_with_a_version_of_its_own);
     tcase_add_test(cases, what_cannot_be_deleted_is_refused);
+    tcase_add_test(cases,
+                   a_placement_gives_queues_of_this_broker_shards_and_leaves_the_others_elsewhere);
+    tcase_add_test(cases, the_same_placement_changes_nothing_and_one_of_this_broker_alone_is_none);
+    tcase_add_test(cases, a_placement_grows_at_its_end_only);
+    tcase_add_test(cases, a_placement_without_this_broker_or_of_other_numbers_is_refused);
+    tcase_add_test(cases, more_queues_of_keys_on_another_broker_need_a_word);
+    tcase_add_test(cases, only_shards_of_this_brokers_queues_and_the_first_must_record_it);
+    tcase_add_test(cases, parts_of_all_placements_are_bounded);
     suite_add_tcase(suite, cases);
     return suite;
 }

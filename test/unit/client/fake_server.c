@@ -75,6 +75,17 @@ void fake_server_append(struct fake_server *server, uint32_t queue_number, struc
     }
 }
 
+static bool is_here(const struct fake_server *server, uint32_t queue)
+{
+    for (uint32_t i = 0; i < server->part_count; i++) {
+        const struct fake_part *part = &server->parts[i];
+        if (queue >= part->first && queue - part->first < part->count) {
+            return strcmp(part->broker, server->name) == 0;
+        }
+    }
+    return true;
+}
+
 /* -------------------------------------------------------------------------- answers */
 
 static void answer_send(struct fake_session *session, struct writer *writer)
@@ -127,6 +138,7 @@ static void write_records(struct fake_session *session, uint32_t msgid, uint32_t
     writer_put_string(&writer, "messages");
     writer_put_array32(&writer, (uint32_t)(next - offset));
     answer_send(session, &writer);
+    server->pulled += bytes;
     if (bytes > 0) {
         uint8_t *run = malloc(bytes);
         memcpy(run, queue->records + queue->places[offset], bytes);
@@ -211,6 +223,11 @@ static void run_pull(struct fake_session *session, uint32_t msgid,
         refuse(session, msgid, ERROR_BAD_ARGUMENT, 0);
         return;
     }
+    if (!is_here(server, number)) {
+        server->misdirected++;
+        refuse(session, msgid, ERROR_WRONG_BROKER, 0);
+        return;
+    }
     const struct fake_queue *queue = &server->queues[number];
     uint64_t offset = queue->first;
     if (arguments_has(arguments, ARGUMENT_OFFSET)) {
@@ -261,7 +278,15 @@ static void run_produce(struct fake_session *session, const struct request *requ
     if (arguments_has(arguments, ARGUMENT_QUEUE)) {
         queue = (uint32_t)arguments_number(arguments, ARGUMENT_QUEUE);
     } else {
+        while (!is_here(server, queue)) {
+            queue = ++server->turn % server->queue_count;
+        }
         server->turn++;
+    }
+    if (!is_here(server, queue)) {
+        server->misdirected++;
+        refuse(session, request->msgid, ERROR_WRONG_BROKER, 0);
+        return;
     }
     struct cursor messages = arguments_cursor(arguments, ARGUMENT_MESSAGES);
     uint32_t count = (uint32_t)arguments_number(arguments, ARGUMENT_MESSAGES);
@@ -324,6 +349,43 @@ static void write_broker(struct fake_server *server, struct writer *writer, cons
     writer_put_key_uint(writer, "epoch", server->epoch);
 }
 
+static void write_placement(const struct fake_server *server, struct writer *writer)
+{
+    writer_put_string(writer, "placement");
+    writer_put_array(writer, server->part_count);
+    for (uint32_t i = 0; i < server->part_count; i++) {
+        writer_put_array(writer, 3);
+        writer_put_string(writer, server->parts[i].broker);
+        writer_put_uint(writer, server->parts[i].first);
+        writer_put_uint(writer, server->parts[i].count);
+    }
+}
+
+static void write_parts_route(const struct fake_server *server, struct writer *writer)
+{
+    uint32_t alive = 0;
+    for (uint32_t i = 0; i < server->part_count; i++) {
+        alive += server->parts[i].address == NULL ? 0 : 1;
+    }
+    writer_put_map(writer, 3);
+    writer_put_key_uint(writer, "version", 1);
+    write_placement(server, writer);
+    writer_put_string(writer, "brokers");
+    writer_put_array(writer, alive);
+    for (uint32_t i = 0; i < server->part_count; i++) {
+        const struct fake_part *part = &server->parts[i];
+        if (part->address == NULL) {
+            continue;
+        }
+        writer_put_map(writer, 5);
+        writer_put_key_string(writer, "name", part->broker);
+        writer_put_key_string(writer, "master", part->address);
+        writer_put_key_uint(writer, "epoch", server->epoch);
+        writer_put_key_bool(writer, "writable", true);
+        writer_put_key_uint(writer, "queues", part->known == 0 ? server->queue_count : part->known);
+    }
+}
+
 static void run_lookup(struct fake_session *session, uint32_t msgid, struct bytes method)
 {
     struct fake_server *server = session->server;
@@ -331,8 +393,12 @@ static void run_lookup(struct fake_session *session, uint32_t msgid, struct byte
     struct writer writer = writer_over(room, sizeof(room));
     answer_begin(&writer, msgid);
     if (bytes_equal(method, BYTES_OF("topic.show"))) {
-        writer_put_map(&writer, 1);
+        writer_put_map(&writer, server->part_count == 0 ? 1 : 3);
         writer_put_key_uint(&writer, "queues", server->queue_count);
+        if (server->part_count != 0) {
+            writer_put_key_string(&writer, "broker", server->name);
+            write_placement(server, &writer);
+        }
     } else if (bytes_equal(method, BYTES_OF("broker.list"))) {
         writer_put_map(&writer, 2);
         writer_put_key_uint(&writer, "version", 1);
@@ -342,6 +408,9 @@ static void run_lookup(struct fake_session *session, uint32_t msgid, struct byte
         if (server->beside != NULL) {
             write_broker(server->beside, &writer, "address");
         }
+    } else if (server->part_count != 0) {
+        server->routes++;
+        write_parts_route(server, &writer);
     } else {
         server->routes++;
         writer_put_map(&writer, 3);
@@ -426,6 +495,7 @@ static void frame_came(struct connection *connection, struct bytes frame, struct
     if (server->refuse_times > 0 &&
         bytes_equal(request.method, bytes_from_string(server->refuse_method))) {
         server->refuse_times--;
+        server->refused++;
         refuse(session, request.msgid, server->refuse_with, server->refuse_detail);
         return;
     }

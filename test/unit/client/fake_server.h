@@ -25,6 +25,7 @@ enum {
     FAKE_QUEUES_MAX = 128,
     FAKE_TOPIC_ID = 7,
     FAKE_METHODS = 16,
+    FAKE_PARTS_MAX = 4,
 };
 
 struct fake_queue {
@@ -37,6 +38,15 @@ struct fake_queue {
 };
 
 struct fake_group;
+/* A part of the topic's queues, and the broker that has it, as a nameserver's route says it. */
+struct fake_part {
+    const char *broker;
+    uint32_t first;
+    uint32_t count;
+    const char *address; /* NULL: the broker holds no lease */
+    uint32_t known;      /* so many queues the broker knows; 0: all */
+};
+
 struct fake_session;
 
 struct fake_server {
@@ -49,10 +59,15 @@ struct fake_server {
 
     struct fake_queue queues[FAKE_QUEUES_MAX];
     uint32_t queue_count;
+
+    /* A topic on several brokers: the parts of all, the same for all, of different brokers; `name` is this
+     * one's. Without parts all is here, at the broker "fake". */
+    const struct fake_part *parts;
+    uint32_t part_count;
+    const char *name;
     uint32_t epoch;
     uint32_t topic_id;
     uint32_t turn;              /* which queue takes what names none */
-    const char *name;           /* of the broker; NULL: "fake" */
     struct fake_server *beside; /* another broker that its routes name, behind itself; or NULL */
     struct fake_group *group;   /* or NULL */
     int64_t clock_ahead_ms;     /* what hello says beyond the wall clock */
@@ -77,7 +92,10 @@ struct fake_server {
     uint32_t parked_most;
     uint32_t cancels;
     uint32_t routes;
-    char client[64]; /* of the last hello */
+    uint32_t refused;     /* by `refuse_method` */
+    uint64_t pulled;      /* bytes of records */
+    uint32_t misdirected; /* produces and pulls of queues that are elsewhere */
+    char client[64];      /* of the last hello */
 };
 
 void fake_server_start(struct fake_server *server, struct reactor *reactor, const char *address);

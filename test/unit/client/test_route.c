@@ -222,7 +222,7 @@ START_TEST(a_deleted_topic_ends_a_consumer_at_once)
     topic_delete("pull");
     fake_server_drop_all(&broker); /* its parked poll ends, and the next one is denied */
     world.server.refuse_times = 0;
-    world_pass(&world, 50);
+    world_pass(&world, 75); /* the first pause is of 63 ms at most, the second of 75 at least */
     world.server.refuse_times = UINT32_MAX;
     uint64_t before_ms = world_now_ms(&world);
     world_run(&world, has_said, consumer);

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The nameserver starts at START; WARM is past its first lease. */
 enum { START = 1000000, LEASE = 10000, WARM = START + LEASE };
@@ -376,40 +377,109 @@ START_TEST(lists_come_by_name_in_pages_of_a_prefix)
 }
 END_TEST
 
-START_TEST(the_placement_of_the_highest_version_leads)
+/* A placement of parts "a4 b2": a broker of one letter and its queues. */
+static void put_placed_row(struct writer *writer, const char *topic, uint64_t version,
+                           const char *parts)
+{
+    writer_put_array(writer, 4);
+    writer_put_string(writer, topic);
+    writer_put_uint(writer, 1);
+    writer_put_uint(writer, version);
+    writer_put_array(writer, (uint32_t)(strlen(parts) + 1) / 3);
+    uint32_t first = 0;
+    for (const char *part = parts; *part != '\0'; part += part[2] == ' ' ? 3 : 2) {
+        uint32_t count = (uint32_t)(part[1] - '0');
+        writer_put_array(writer, 3);
+        writer_put_str(writer, bytes_make(part, 1));
+        writer_put_uint(writer, first);
+        writer_put_uint(writer, count);
+        first += count;
+    }
+}
+
+/* Broker `name` renews with topic "x" alone; whether that is disputed. */
+static bool renew_placed(const char *name, uint64_t version, const char *parts)
 {
     uint8_t room[256];
-    struct lease a = A;
-    struct lease b = lease_of("b", "h:2", 1, 5);
     struct writer writer = writer_over(room, sizeof(room));
-    put_row(&writer, "x", "a", 1, 3, 4);
-    a.has_topics = b.has_topics = true;
-    a.topic_count = b.topic_count = 1;
-    a.topics = cursor_over(writer_bytes(&writer));
-    ck_assert_int_eq(renew(WARM, a), OK);
-    writer = writer_over(room, sizeof(room));
-    put_row(&writer, "x", "b", 2, 3, 8);
-    b.topics = cursor_over(writer_bytes(&writer));
-    ck_assert_int_eq(renew(WARM, b), OK);
-    ck_assert_uint_eq(answer.disputed.length, 1);
+    put_placed_row(&writer, "x", version, parts);
+    struct lease lease = lease_of(name, "h:1", 1, version);
+    lease.has_topics = true;
+    lease.topic_count = 1;
+    lease.topics = cursor_over(writer_bytes(&writer));
+    ck_assert_int_eq(renew(WARM, lease), OK);
+    ck_assert(answer.disputed.length == 0 || bytes_equal(answer.disputed, BYTES_OF("x")));
+    return answer.disputed.length > 0;
+}
 
+/* Whether the route of "x" has this placement, byte for byte. */
+static bool route_is(const char *parts)
+{
+    uint8_t room[256];
+    struct writer expected = writer_over(room, sizeof(room));
+    put_placed_row(&expected, "x", 1, parts);
+    struct cursor cursor = cursor_over(writer_bytes(&expected));
+    for (int skip = 0; skip < 3; skip++) {
+        uint32_t fields;
+        ck_assert(skip == 0 ? cursor_take_array(&cursor, &fields) : cursor_skip(&cursor));
+    }
+    ck_assert(cursor_skip(&cursor));
     struct route_topic *topic;
     ck_assert_int_eq(routes_find(routes, WARM, BYTES_OF("x"), &topic, &refusal), OK);
-    writer = writer_over(answer_room, sizeof(answer_room));
+    struct writer writer = writer_over(answer_room, sizeof(answer_room));
     route_write(topic, &writer);
-    /* {version, placement: [["a", 0, 4]], brokers: [{name: a ..}, {name: b ..}]} */
-    static const uint8_t OF_A[] = {0x91, 0x93, 0xa1, 'a', 0, 4};
-    ck_assert_ptr_nonnull(memmem(answer_room, writer_length(&writer), OF_A, sizeof(OF_A)));
+    return memmem(answer_room, writer_length(&writer), cursor.at, cursor_left(&cursor)) != NULL;
+}
 
-    writer = writer_over(room, sizeof(room));
-    put_row(&writer, "x", "b", 2, 4, 8);
-    b.topics = cursor_over(writer_bytes(&writer));
-    ck_assert_int_eq(renew(WARM, b), OK);
+START_TEST(the_longer_of_two_placements_leads_whatever_the_versions_of_the_catalogues)
+{
+    ck_assert(!renew_placed("a", 900, "a4 b4"));
+    ck_assert(!renew_placed("b", 2, "a4 b4"));
+    ck_assert(route_is("a4 b4"));
+    ck_assert(!renew_placed("b", 3, "a4 b6")); /* b was told first that it has more */
+    ck_assert(route_is("a4 b6"));
+    ck_assert(!renew_placed("a", 901, "a4 b6 a1"));
+    ck_assert(route_is("a4 b6 a1"));
+    ck_assert_int_eq(routes_release(routes, WARM, BYTES_OF("a"), 1, &refusal), OK);
+    ck_assert(route_is("a4 b6")); /* what is known of those that are there */
+}
+END_TEST
+
+START_TEST(a_route_says_how_many_queues_each_of_its_brokers_knows_and_changes_with_it)
+{
+    uint64_t before;
+    uint64_t after;
+    (void)renew_placed("a", 1, "a4 b4");
+    (void)renew_placed("b", 1, "a4 b4 a1");
+    ck_assert_int_eq(find(WARM, "x", &before), OK);
+    struct route_topic *topic;
     ck_assert_int_eq(routes_find(routes, WARM, BYTES_OF("x"), &topic, &refusal), OK);
-    writer = writer_over(answer_room, sizeof(answer_room));
+    struct writer writer = writer_over(answer_room, sizeof(answer_room));
     route_write(topic, &writer);
-    static const uint8_t OF_B[] = {0x91, 0x93, 0xa1, 'b', 0, 8};
-    ck_assert_ptr_nonnull(memmem(answer_room, writer_length(&writer), OF_B, sizeof(OF_B)));
+    static const uint8_t EIGHT[] = {0xa6, 'q', 'u', 'e', 'u', 'e', 's', 8};
+    static const uint8_t NINE[] = {0xa6, 'q', 'u', 'e', 'u', 'e', 's', 9};
+    const uint8_t *of_a = memmem(answer_room, writer_length(&writer), EIGHT, sizeof(EIGHT));
+    const uint8_t *of_b = memmem(answer_room, writer_length(&writer), NINE, sizeof(NINE));
+    ck_assert(of_a != NULL && of_b != NULL && of_a < of_b);
+    struct counting_watch watch = {.runs = 0};
+    watch_topic(&watch, WARM, "x");
+    (void)renew_placed("a", 2, "a4 b4 a1");
+    ck_assert_int_eq(watch.runs, 1);
+    ck_assert_int_eq(find(WARM, "x", &after), OK);
+    ck_assert_uint_ne(before, after);
+}
+END_TEST
+
+START_TEST(two_topics_of_one_name_are_disputed_and_the_one_of_more_queues_leads)
+{
+    ck_assert(!renew_placed("b", 9, "b4"));
+    ck_assert(renew_placed("a", 1, "a4"));
+    ck_assert(route_is("a4")); /* as many: the first by name */
+    ck_assert(renew_placed("b", 10, "b5"));
+    ck_assert(route_is("b5"));
+    ck_assert(renew_placed("a", 2, "a4 b1")); /* queues 0 to 3 are b's there */
+    ck_assert(renew_placed("c", 1, "b4 c4"));
+    ck_assert(route_is("b4 c4"));
 }
 END_TEST
 
@@ -516,7 +586,11 @@ static Suite *suite(void)
     tcase_add_test(answers, lists_have_watches_of_their_own);
     tcase_add_test(answers, a_cancelled_watch_never_runs);
     tcase_add_test(answers, lists_come_by_name_in_pages_of_a_prefix);
-    tcase_add_test(answers, the_placement_of_the_highest_version_leads);
+    tcase_add_test(answers,
+                   the_longer_of_two_placements_leads_whatever_the_versions_of_the_catalogues);
+    tcase_add_test(answers,
+                   a_route_says_how_many_queues_each_of_its_brokers_knows_and_changes_with_it);
+    tcase_add_test(answers, two_topics_of_one_name_are_disputed_and_the_one_of_more_queues_leads);
     suite_add_tcase(made, answers);
 
     TCase *refusals = tcase_create("refusals");
