@@ -32,6 +32,8 @@ uint32_t span_class_messages(uint32_t span_class)
 static void woken_hook_run(struct turn_hook *hook)
 {
     struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
+    groups_tell_homes(
+        core); /* first: what an ack has freed is there for the receive that it came with */
     settle_written(core);
     receive_written(core);
     pull_serve_woken(core);

@@ -33,7 +33,7 @@ struct dead_letters {
     struct timer timer;
     struct log_limit log_unreadable;
     struct queue_reader reader;
-    struct filter *no_filter;
+    struct group *group; /* a reference, for its filter, while it is read */
     /* What is under way: looked for again after each step, since its group or topic may go. */
     struct group_place place;
     uint64_t offset;
@@ -61,34 +61,35 @@ static void write_extra(struct dead_letters *dead, const struct group *group,
     writer_put_uint(&writer, range->attempts);
     writer_put_str(&writer, reason_text(range->reason));
     writer_put_string(&writer, "place");
-    writer_put_array(&writer, 2);
+    writer_put_array(&writer, 3);
     writer_put_uint(&writer, dead->place.group);
     writer_put_uint(&writer, dead->place.topic);
+    writer_put_uint(&writer, range->queue->generation);
     ASSERT(!writer.overflowed);
     dead->append.extra = writer_bytes(&writer);
 }
 
-static bool take_dead(struct cursor *cursor, struct group_place *place, uint64_t *offset)
+static bool take_dead(struct cursor *cursor, struct dead_letter_origin *origin)
 {
     uint32_t count;
     return cursor_take_array(cursor, &count) && count >= 4 && cursor_skip(cursor) &&
-           cursor_skip(cursor) && cursor_take_u16(cursor, &place->queue) &&
-           cursor_take_uint(cursor, offset);
+           cursor_skip(cursor) && cursor_take_u16(cursor, &origin->place.queue) &&
+           cursor_take_uint(cursor, &origin->offset);
 }
 
-static bool take_place(struct cursor *cursor, struct group_place *place)
+static bool take_place(struct cursor *cursor, struct dead_letter_origin *origin)
 {
     uint32_t count;
-    return cursor_take_array(cursor, &count) && count >= 2 &&
-           cursor_take_u32(cursor, &place->group) && cursor_take_u32(cursor, &place->topic);
+    return cursor_take_array(cursor, &count) && count >= 3 &&
+           cursor_take_u32(cursor, &origin->place.group) &&
+           cursor_take_u32(cursor, &origin->place.topic) &&
+           cursor_take_u32(cursor, &origin->generation);
 }
 
-bool dead_letter_read_origin(struct bytes extra, struct group_place *place_out,
-                             uint64_t *offset_out)
+bool dead_letter_read_origin(struct bytes extra, struct dead_letter_origin *origin_out)
 {
     struct cursor cursor = cursor_over(extra);
-    struct group_place place = {0};
-    uint64_t offset = 0;
+    struct dead_letter_origin origin = {.offset = 0};
     uint32_t pairs = 0;
     bool has_dead = false;
     bool has_place = false;
@@ -103,16 +104,15 @@ bool dead_letter_read_origin(struct bytes extra, struct group_place *place_out,
         }
         struct cursor inside = cursor_over(value);
         if (bytes_equal(key, BYTES_OF("dead"))) {
-            has_dead = take_dead(&inside, &place, &offset);
+            has_dead = take_dead(&inside, &origin);
         } else if (bytes_equal(key, BYTES_OF("place"))) {
-            has_place = take_place(&inside, &place);
+            has_place = take_place(&inside, &origin);
         }
     }
-    if (!has_dead || !has_place || offset >= INTEGER_LIMIT - 1) {
+    if (!has_dead || !has_place || origin.offset >= INTEGER_LIMIT - 1) {
         return false;
     }
-    *place_out = place;
-    *offset_out = offset;
+    *origin_out = origin;
     return true;
 }
 
@@ -155,13 +155,6 @@ static void timer_fired(struct timer *timer)
     go_on(dead);
 }
 
-static void try_later(struct dead_letters *dead, uint32_t after_ms)
-{
-    struct reactor *reactor = dead->shard->core->reactor;
-    dead->busy = true;
-    timer_start(reactor, &dead->timer, reactor_now_ns(reactor) + after_ms * UINT64_C(1000000));
-}
-
 /* The range that is dying, if it still is. */
 static struct open_range *find_range(const struct dead_letters *dead)
 {
@@ -169,6 +162,24 @@ static struct open_range *find_range(const struct dead_letters *dead)
     struct open_range *range = queue == NULL ? NULL : open_ranges_find(&queue->open, dead->offset);
     bool is_dying = range != NULL && range->first <= dead->offset && range->state == OPEN_DYING;
     return is_dying ? range : NULL;
+}
+
+/* Behind the others, so that one whose topic cannot be made holds up nobody. */
+static void put_behind(struct dead_letters *dead)
+{
+    struct open_range *range = find_range(dead);
+    if (range != NULL) {
+        list_remove(&range->link);
+        list_append(&dead->shard->groups->dying, &range->link);
+    }
+}
+
+static void try_later(struct dead_letters *dead, uint32_t after_ms)
+{
+    struct reactor *reactor = dead->shard->core->reactor;
+    put_behind(dead);
+    dead->busy = true;
+    timer_start(reactor, &dead->timer, reactor_now_ns(reactor) + after_ms * UINT64_C(1000000));
 }
 
 static void appended(struct append *append)
@@ -259,13 +270,18 @@ static void was_read(struct dead_letters *dead, struct core *at)
     struct open_range *range = find_range(dead);
     struct group *group = directory_find_group_id(at->directory, dead->place.group);
     const struct topic *topic = directory_find_id(at->directory, dead->place.topic);
+    group_unref(dead->group);
+    dead->group = NULL;
     bool is_wanted = range != NULL && group != NULL && topic != NULL;
-    if (!is_wanted || (reader->error == OK && reader->runs == NULL && reader->put_off)) {
+    bool is_lost = reader->error == ERROR_OFFSET_TOO_SMALL || reader->error == ERROR_CORRUPT ||
+                   reader->error == ERROR_IO_FAILED;
+    bool is_put_off = reader->error == OK && reader->runs == NULL && reader->put_off;
+    if (!is_wanted || is_put_off || (reader->error != OK && !is_lost)) {
         queue_reader_drop_runs(reader, at);
         try_later(dead, TOPIC_RETRY_MS);
         return;
     }
-    if (reader->error != OK) {
+    if (is_lost) {
         give_up(dead, reader->error);
         return;
     }
@@ -273,8 +289,11 @@ static void was_read(struct dead_letters *dead, struct core *at)
     struct group_queue *queue = range->queue;
     if (wanted > dead->offset) {
         const struct offset_range unwanted = {dead->offset, wanted - dead->offset};
-        (void)groups_settle(queue, &unwanted);
         queue_reader_drop_runs(reader, at);
+        if (groups_settle(queue, &unwanted) != OK) {
+            try_later(dead, REFUSED_RETRY_MS);
+            return;
+        }
         groups_changed(queue);
         dead->busy = false;
         return;
@@ -305,7 +324,7 @@ static void read_again(struct queue_reader *reader, struct core *at)
 static bool begin(struct dead_letters *dead, const struct open_range *range)
 {
     struct core *core = dead->shard->core;
-    const struct group *group = directory_find_group_id(core->directory, range->queue->place.group);
+    struct group *group = directory_find_group_id(core->directory, range->queue->place.group);
     const struct topic *topic = directory_find_id(core->directory, range->queue->place.topic);
     const struct group_topic *read =
         group == NULL || topic == NULL ? NULL : group_find_topic(group, topic->name);
@@ -315,6 +334,7 @@ static bool begin(struct dead_letters *dead, const struct open_range *range)
     queue_reader_init(&dead->reader, dead->shard, dead->place.topic, dead->place.queue, 1);
     dead->reader.again = read_again;
     dead->reader.filter = read == NULL ? NULL : read->filter;
+    dead->group = group == NULL ? NULL : group_ref(group);
     dead->reader.from = range->first;
     dead->reader.until = open_range_end(range);
     dead->reader.messages_max = 1;
@@ -368,6 +388,7 @@ void dead_letters_destroy(struct dead_letters *dead)
 {
     if (dead != NULL) {
         timer_stop(dead->shard->core->reactor, &dead->timer);
+        group_unref(dead->group);
         free(dead->record);
         free(dead);
     }

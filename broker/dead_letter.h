@@ -6,7 +6,7 @@
  * appended to the very log that has its origin, and that one record does both: its extra says
  *
  *     dead   [group, topic, queue, offset, attempts, reason]     for people and programs
- *     place  [group's id, topic's id]                            for the view, which settles the origin
+ *     place  [group's id, topic's id, generation]                for the view, which settles the origin
  *
  * One after the other: a range of groups->dying is read (what the group's filter does not want of it is
  * settled), appended, and gone when the log has it. Where the topic is not there it is asked for; where the
@@ -41,8 +41,14 @@ void dead_letters_go_on(struct groups *groups);
 /* The log is about to be closed: nothing begins any more. */
 void dead_letters_stop(struct groups *groups);
 
+/* What a dead letter was. */
+struct dead_letter_origin {
+    struct group_place place;
+    uint32_t generation; /* that the group had in that queue */
+    uint64_t offset;
+};
+
 /* Reads an extra. False: it is not that of a dead letter. */
-NODISCARD bool dead_letter_read_origin(struct bytes extra, struct group_place *place_out,
-                                       uint64_t *offset_out);
+NODISCARD bool dead_letter_read_origin(struct bytes extra, struct dead_letter_origin *origin_out);
 
 #endif

@@ -6,6 +6,7 @@
 
 struct group_key {
     uint32_t hash;
+    uint32_t leased;    /* of its ranges */
     struct list ranges; /* struct keyed_range.of_key, in the order of offsets */
 };
 
@@ -71,7 +72,25 @@ struct open_range *group_key_leave(struct group_queue *queue, struct open_range 
         free(key);
         return NULL;
     }
-    return was_first ? range_at(list_first(&key->ranges)) : NULL;
+    return was_first && key->leased == 0 ? range_at(list_first(&key->ranges)) : NULL;
+}
+
+bool group_key_is_free(const struct open_range *range)
+{
+    return group_key_is_first(range) && keyed(range)->key->leased == 0;
+}
+
+void group_key_count_leased(const struct open_range *range, bool is_leased)
+{
+    struct group_key *key = keyed(range)->key;
+    ASSERT(is_leased || key->leased > 0);
+    key->leased += is_leased ? 1 : UINT32_MAX;
+}
+
+struct open_range *group_key_freed(const struct open_range *range)
+{
+    struct group_key *key = keyed(range)->key;
+    return key->leased == 0 ? range_at(list_first(&key->ranges)) : NULL;
 }
 
 bool group_key_is_first(const struct open_range *range)
@@ -89,6 +108,19 @@ bool group_queue_key_is_free(const struct group_queue *queue, uint32_t key_hash,
     }
     const struct open_range *last = range_at(list_last(&key->ranges));
     return last->state == OPEN_LEASED && last->serial == serial;
+}
+
+struct open_range *group_queue_held_behind(const struct open_range *range, uint64_t serial)
+{
+    struct group_key *key = keyed(range)->key;
+    struct list *link = keyed(range)->of_key.next;
+    for (; link != &key->ranges; link = link->next) {
+        struct open_range *behind = range_at(link);
+        if (behind->state == OPEN_LEASED && behind->serial == serial) {
+            return behind;
+        }
+    }
+    return NULL;
 }
 
 struct open_range *group_queue_next_of_key(const struct group_queue *queue, uint32_t key_hash,

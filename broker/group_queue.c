@@ -70,6 +70,9 @@ static void leave_state(struct group_queue *queue, struct open_range *range)
     if (range->state == OPEN_LEASED) {
         group_member_unref(range->member);
         range->member = NULL;
+        if (range->key != 0) {
+            group_key_count_leased(range, false);
+        }
     }
 }
 
@@ -78,6 +81,9 @@ static void enter_state(struct group_queue *queue, struct open_range *range, enu
     range->state = (uint8_t)state;
     count_in(queue, range, 1);
     bool is_unknown = queue->order == IN_KEY_ORDER && !range->is_looked_at;
+    if (state == OPEN_LEASED && range->key != 0) {
+        group_key_count_leased(range, true);
+    }
     if (state == OPEN_READY) {
         list_append(is_unknown ? &queue->unknown : &queue->ready, &range->link);
     } else if (state == OPEN_DYING) {
@@ -95,14 +101,14 @@ void group_queue_set_moment(struct open_range *range, uint64_t at_ms)
     }
 }
 
-/* READY, or BLOCKED where an earlier message of its key is open. */
+/* READY, or BLOCKED where an earlier message of its key is open, or a later one somebody's. */
 static void enter_open(struct group_queue *queue, struct open_range *range)
 {
-    bool is_blocked = range->key != 0 && !group_key_is_first(range);
+    bool is_blocked = range->key != 0 && !group_key_is_free(range);
     enter_state(queue, range, is_blocked ? OPEN_BLOCKED : OPEN_READY);
 }
 
-/* The first of a key has changed: it alone may be READY. */
+/* `first` may be given out now, what became the second of its key may not. */
 static void order_key(struct group_queue *queue, struct open_range *first,
                       struct open_range *second)
 {
@@ -116,10 +122,22 @@ static void order_key(struct group_queue *queue, struct open_range *first,
     }
 }
 
+/* What was LEASED of a key is it no more: the first of the key may have waited for that. */
+static void free_key(struct group_queue *queue, const struct open_range *range)
+{
+    if (range->key != 0) {
+        order_key(queue, group_key_freed(range), NULL);
+    }
+}
+
 static void range_remove(struct group_queue *queue, struct open_range *range)
 {
+    bool was_leased = range->state == OPEN_LEASED;
     leave_state(queue, range);
     open_ranges_remove(&queue->open, range);
+    if (was_leased && range->key != 0 && !group_key_is_first(range)) {
+        free_key(queue, range);
+    }
     if (range->key != 0) {
         order_key(queue, group_key_leave(queue, range), NULL);
     }
@@ -367,6 +385,7 @@ void group_queue_give_back(struct group_queue *queue, struct open_range *range)
     ASSERT(range->state == OPEN_LEASED);
     leave_state(queue, range);
     enter_open(queue, range);
+    free_key(queue, range);
 }
 
 void group_queue_due(struct group_queue *queue, struct open_range *range)
@@ -380,12 +399,18 @@ struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offs
 {
     ASSERT(queue->order == IN_KEY_ORDER);
     struct open_range *unknown = open_ranges_find(&queue->open, offset);
+    struct open_range known = {.attempts = 0};
     if (unknown != NULL && unknown->first == offset) {
         ASSERT(!unknown->is_looked_at);
+        known = *unknown;
+        (void)reason_ref(known.reason);
         cut(queue, offset, offset + 1);
     }
     struct open_range *range = range_add(queue, offset, 1, key);
     range->is_looked_at = true;
+    range->attempts = known.attempts;
+    range->due_ms = known.due_ms;
+    range->reason = known.reason;
     enter_open(queue, range);
     reach(queue, offset + 1);
     return range;
@@ -429,10 +454,10 @@ bool group_queue_is_full(const struct group_queue *queue, struct group_bound *bo
 bool group_queue_has_work(const struct group_queue *queue, uint64_t visible)
 {
     struct group_bound bound;
-    bool is_taken = queue->in_state[OPEN_LEASED] > 0 || queue->in_state[OPEN_WAITING] > 0 ||
-                    queue->in_state[OPEN_DYING] > 0;
-    if (queue->order == IN_QUEUE_ORDER && is_taken) {
-        return false;
+    if (queue->order == IN_QUEUE_ORDER) {
+        const struct open_range *first = open_ranges_first(&queue->open);
+        return queue->in_state[OPEN_LEASED] == 0 &&
+               (first == NULL ? queue->next < visible : first->state == OPEN_READY);
     }
     return !list_is_empty(&queue->ready) || !list_is_empty(&queue->unknown) ||
            (queue->next < visible && !group_queue_is_full(queue, &bound));

@@ -18,8 +18,8 @@
  * must be in the log first is written by groups.c, receive.c and settle.c, whose operations come back
  * here through the view.
  *
- * An order of queues gives out nothing while something is LEASED, WAITING or DYING; an order of keys the
- * same for each key, so there every open offset is a range of its own that knows its key.
+ * An order of queues gives out the first that is open, and nothing while something is LEASED; an order of keys
+ * the same for each key, so there every open offset is a range of its own that knows its key.
  *
  * Memory:  about 300 bytes and its open ranges. Owner: the shard's groups.
  * Threads: the shard's core.
@@ -65,6 +65,7 @@ struct group_queue {
     uint32_t generation; /* from 1; every seek makes another */
     uint64_t next;
     uint64_t logged;
+    bool is_full;     /* a bound keeps back what is there: group->full counts it */
     uint64_t skipped; /* offsets that retention took before anybody had them */
 
     struct open_ranges open;
@@ -133,6 +134,9 @@ struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offs
  * out with the same. */
 bool group_queue_key_is_free(const struct group_queue *queue, uint32_t key, uint64_t serial);
 
+/* The next range behind `range`, of its key, that is LEASED with `serial`; or NULL. */
+struct open_range *group_queue_held_behind(const struct open_range *range, uint64_t serial);
+
 /* The range of a key that follows what was given out with `serial`: BLOCKED behind it alone; or NULL. */
 struct open_range *group_queue_next_of_key(const struct group_queue *queue, uint32_t key,
                                            uint64_t serial);
@@ -145,7 +149,7 @@ uint64_t group_queue_cursor(const struct group_queue *queue);
 /* The lowest offset that is not settled. */
 uint64_t group_queue_first_open(const struct group_queue *queue);
 
-/* Why nothing new is given out now, though it is there: the bound, its limit and what there is; or NULL. */
+/* Whether nothing new is given out: which bound, its limit and what there is. */
 struct group_bound {
     const char *what;
     uint64_t limit;

@@ -22,7 +22,8 @@ enum {
     /* What becomes due in one turn: the next is asked for at once. */
     DUE_MAX = 4096,
     /* After the log refused to record that something expired. */
-    REFUSED_RETRY_MS = 1000
+    REFUSED_RETRY_MS = 1000,
+    TIMER_MS_MAX = 24 * 60 * 60 * 1000
 };
 
 #define EXPIRED_REASON "lease expired"
@@ -31,7 +32,15 @@ enum {
 
 static void flush_hook_run(struct turn_hook *hook)
 {
-    (void)groups_flush(CONTAINER_OF(hook, struct groups, flush_hook));
+    struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
+    groups->flush_refused = !groups_flush(groups);
+}
+
+/* What was settled behind the log's turn is written in the next one; refused, with whichever comes. */
+static bool flush_hook_pending(struct turn_hook *hook)
+{
+    const struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
+    return !list_is_empty(&groups->dirty) && !groups->flush_refused;
 }
 
 static void timer_fired(struct timer *timer);
@@ -52,7 +61,7 @@ struct groups *groups_create(struct shard *shard)
     list_init(&groups->dirty);
     heap_init(&groups->moments);
     groups->timer.fired = timer_fired;
-    groups->flush_hook = (struct turn_hook){.run = flush_hook_run};
+    groups->flush_hook = (struct turn_hook){.run = flush_hook_run, .pending = flush_hook_pending};
     reactor_hook_add(reactor, TURN_WRITE, &groups->flush_hook);
     return groups;
 }
@@ -65,7 +74,6 @@ static void group_destroy(struct shard_group *group)
     }
     list_remove(&group->woken);
     number_map_deinit(&group->places);
-    group_unref(group->group);
     free(group);
 }
 
@@ -189,6 +197,7 @@ void groups_drop_group(struct groups *groups, uint32_t id)
 
 static void drop_queue(struct group_queue *queue)
 {
+    queue->group->full -= queue->is_full ? 1 : 0;
     (void)number_map_remove(&queue->group->places, place_key(&queue->place));
     group_queue_destroy(queue);
 }
@@ -355,6 +364,19 @@ static void note_settled(struct group_queue *queue, const struct offset_range *r
     queue->settled_count = queue->settled_count + 1 - removed;
 }
 
+bool groups_say_again(struct group_queue *queue, struct log_operation *waiting)
+{
+    uint64_t first = group_queue_first_open(queue);
+    if (first == 0) {
+        return false; /* nothing was ever settled */
+    }
+    uint8_t bytes[EVENT_PROGRESS_BYTES];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+    const struct event_progress progress = {.place = queue->place, .range = {first - 1, 1}};
+    event_put_progress(&writer, &progress, NULL, 0);
+    return commit_log_operate(queue->groups->shard->log, writer_bytes(&writer), waiting) == OK;
+}
+
 static bool flush_queue(struct group_queue *queue, struct log_operation *waiting)
 {
     struct groups *groups = queue->groups;
@@ -444,6 +466,32 @@ static void watch(struct group_queue *queue, struct queue *log_queue)
     }
 }
 
+/* Notes whether a bound keeps back what is there. */
+static void note_full(struct group_queue *queue, uint64_t visible)
+{
+    struct group_bound bound;
+    bool is_full = queue->next < visible && list_is_empty(&queue->ready) &&
+                   list_is_empty(&queue->unknown) && group_queue_is_full(queue, &bound);
+    if (is_full != queue->is_full) {
+        queue->is_full = is_full;
+        queue->group->full += is_full ? 1 : UINT32_MAX;
+    }
+}
+
+bool groups_find_full(const struct shard_group *group, struct group_bound *bound_out)
+{
+    if (group->full == 0) {
+        return false;
+    }
+    LIST_FOREACH (link, &group->queues) {
+        const struct group_queue *queue = CONTAINER_OF(link, struct group_queue, of_group);
+        if (queue->is_full) {
+            return group_queue_is_full(queue, bound_out);
+        }
+    }
+    return false;
+}
+
 void groups_changed(struct group_queue *queue)
 {
     struct groups *groups = queue->groups;
@@ -457,6 +505,7 @@ void groups_changed(struct group_queue *queue)
         return; /* its topic is being deleted */
     }
     uint64_t visible = queue_state(log_queue).visible;
+    note_full(queue, visible);
     if (group_queue_has_work(queue, visible)) {
         queue_waiter_cancel(&queue->waiter);
         if (list_is_empty(&queue->in_ready)) {
@@ -474,6 +523,7 @@ void groups_watch(struct group_queue *queue)
     struct commit_log *log = queue->groups->shard->log;
     struct queue *log_queue = commit_log_queue_find(log, queue->place.topic, queue->place.queue);
     if (log_queue != NULL) {
+        note_full(queue, queue_state(log_queue).visible);
         watch(queue, log_queue);
     }
 }
@@ -523,7 +573,7 @@ static bool expire(struct groups *groups, struct open_range *range, uint64_t now
     struct event_retry retry = {
         .place = queue->place,
         .range = {range->first, range->count},
-        .attempt = range->attempts < UINT16_MAX ? (uint16_t)(range->attempts + 1) : UINT16_MAX,
+        .attempt = attempts_after(range->attempts),
         .due_ms = now_ms,
         .reason = BYTES_OF(EXPIRED_REASON),
         .key = range->key,
@@ -590,6 +640,7 @@ void groups_set_timer(struct groups *groups)
     }
     uint64_t now_ms = reactor_wall_ms(reactor);
     uint64_t wait_ms = node->key > now_ms ? node->key - now_ms : 0;
+    wait_ms = wait_ms < TIMER_MS_MAX ? wait_ms : TIMER_MS_MAX; /* set again then */
     uint64_t at_ns = reactor_now_ns(reactor) + wait_ms * NS_PER_MS;
     if (groups->timer.started && groups->timer_ms == node->key) {
         return;
@@ -620,10 +671,16 @@ void groups_release(struct groups *groups, uint64_t session, uint64_t first_seri
     if (leases == NULL) {
         return;
     }
-    LIST_FOREACH (link, &leases->ranges) {
+    /* The newest are the last, and mostly what is meant. */
+    struct list *link = leases->ranges.previous;
+    while (link != &leases->ranges) {
         struct open_range *range = CONTAINER_OF(link, struct open_range, link);
-        if (range->serial >= first_serial && range->serial <= last_serial) {
-            groups_give_back(range);
+        link = link->previous;
+        if (range->serial < first_serial) {
+            return;
+        }
+        if (range->serial <= last_serial) {
+            (void)groups_give_back(range);
         }
     }
 }
@@ -638,13 +695,13 @@ void groups_forget_session(struct groups *groups, uint64_t session)
     }
 }
 
-void groups_give_back(struct open_range *range)
+bool groups_give_back(struct open_range *range)
 {
     struct group_queue *queue = range->queue;
     if (queue->order == IN_NO_ORDER) {
         group_queue_give_back(queue, range);
         groups_changed(queue);
-        return;
+        return true;
     }
     /* The log says that it is leased; it must say that it is not any more. */
     const struct event_retry retry = {
@@ -656,26 +713,12 @@ void groups_give_back(struct open_range *range)
         .key = range->key,
     };
     if (groups_retry(queue, &retry) != OK) {
-        return; /* it expires */
+        return false;
     }
     struct open_range *open = open_ranges_find(&queue->open, retry.range.first);
     group_queue_due(queue, open);
     groups_changed(queue);
-}
-
-void groups_give_back_behind(struct group_queue *queue, uint64_t serial, uint64_t offset,
-                             uint32_t key)
-{
-    struct open_range *range;
-    while ((range = open_ranges_find(&queue->open, offset + 1)) != NULL) {
-        uint64_t last = open_range_end(range) - 1;
-        bool is_meant = range->state == OPEN_LEASED && range->serial == serial &&
-                        (queue->order == IN_QUEUE_ORDER || range->key == key);
-        if (is_meant && range->first > offset) {
-            groups_give_back(range);
-        }
-        offset = last;
-    }
+    return true;
 }
 
 /* ---------------------------------------------------------------- catalogue */

@@ -49,7 +49,6 @@ struct shard;
 struct shard_group {
     struct groups *groups;
     uint32_t id;
-    struct group *group;     /* the version that was met last, a reference; NULL: none yet */
     uint64_t opened_version; /* of the core's directory when its queues were looked for; 0: never */
     struct number_map places; /* topic << 16 | queue -> struct group_queue */
     struct list queues;       /* struct group_queue.of_group */
@@ -62,7 +61,8 @@ struct shard_group {
     uint64_t acked;
     uint64_t nacked;
     uint64_t expired;
-    uint64_t dead;
+    uint64_t dead; /* dead letters made */
+    uint32_t full; /* of its queues that keep something back for a bound */
 };
 
 /* What a session holds here. */
@@ -87,6 +87,7 @@ struct groups {
     struct list dying;           /* struct open_range.link */
     struct list dirty;           /* struct group_queue.dirty */
     struct turn_hook flush_hook; /* TURN_WRITE, before the log's */
+    bool flush_refused;          /* the last time: `dirty` is tried again when the loop turns */
     uint64_t lease_serial;
     struct number_map sessions; /* struct session_leases */
     uint8_t flush_room[EVENT_PROGRESS_BYTES + (GROUPS_SETTLED_MAX + 1) * EVENT_PROGRESS_MORE_BYTES];
@@ -159,6 +160,10 @@ bool groups_flush(struct groups *groups);
  * False: refused, `waiting` is not told. */
 bool groups_flush_waiting(struct groups *groups, struct log_operation *waiting);
 
+/* Appends again that something is settled which is, for who waits until it is durable. False: refused, or
+ * nothing is. */
+bool groups_say_again(struct group_queue *queue, struct log_operation *waiting);
+
 /* ---------------------------------------------------------------- what is ready */
 
 /* Something of a queue has changed: if there is something to give out now its group is told, if not the
@@ -167,6 +172,9 @@ void groups_changed(struct group_queue *queue);
 
 /* The same of a queue of which nothing could be taken: it is watched only. */
 void groups_watch(struct group_queue *queue);
+
+/* Whether a queue of the group here keeps something back for a bound, and which. */
+bool groups_find_full(const struct shard_group *group, struct group_bound *bound_out);
 
 /* Tells the group's home, if it does not know, that there may be something. */
 void groups_wake(struct shard_group *group);
@@ -184,14 +192,9 @@ void groups_set_timer(struct groups *groups);
 uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t due_ms,
                        uint64_t now_ms);
 
-/* A LEASED range is open again as it was, uncounted. In an ordered group the log must say so: where it
- * refuses, the lease expires. */
-void groups_give_back(struct open_range *range);
-
-/* In an ordered group: what was given out with `serial` behind a failed `offset`, of the same key where
- * keys are ordered, is given back. */
-void groups_give_back_behind(struct group_queue *queue, uint64_t serial, uint64_t offset,
-                             uint32_t key);
+/* A LEASED range is open again as it was, uncounted. False: in an ordered group the log must say so, and has
+ * refused; the lease expires. */
+bool groups_give_back(struct open_range *range);
 
 /* ----------------------------------------------------------------- sessions */
 

@@ -9,6 +9,7 @@
 #include "broker/catalogue.h"
 #include "broker/dead_letter.h"
 #include "broker/groups.h"
+#include "broker/limits.h"
 #include "proto/base/contract.h"
 
 static struct groups *of_view(const struct view *view)
@@ -23,6 +24,15 @@ static void reset(struct view *view)
 
 /* -------------------------------------------------------------- operations */
 
+/* Whether such a range can be of this queue: what lies between is open, and that is bounded; keys are of
+ * queues that keep their order. */
+static bool is_possible(const struct group_queue *queue, const struct offset_range *range,
+                        uint32_t key)
+{
+    return range->first <= queue->next + 2 * (uint64_t)GROUP_OPEN_MAX &&
+           (key == 0 || queue->order == IN_KEY_ORDER);
+}
+
 static bool apply_progress(struct groups *groups, struct cursor fields)
 {
     struct event_progress progress;
@@ -34,9 +44,12 @@ static bool apply_progress(struct groups *groups, struct cursor fields)
         return true;
     }
     struct offset_range range = progress.range;
+    if (!is_possible(queue, &range, 0)) {
+        return false;
+    }
     group_queue_progress(queue, &range);
     for (uint32_t i = 0; i < progress.more_count; i++) {
-        if (!event_take_progress(&progress.more, &range)) {
+        if (!event_take_progress(&progress.more, &range) || !is_possible(queue, &range, 0)) {
             return false;
         }
         group_queue_progress(queue, &range);
@@ -52,9 +65,13 @@ static bool apply_retry(struct groups *groups, struct cursor fields)
         return false;
     }
     struct group_queue *queue = groups_find(groups, &retry.place);
-    if (queue != NULL) {
-        group_queue_retry(queue, &retry);
+    if (queue == NULL) {
+        return true;
     }
+    if (!is_possible(queue, &retry.range, retry.key)) {
+        return false;
+    }
+    group_queue_retry(queue, &retry);
     return true;
 }
 
@@ -65,10 +82,15 @@ static bool apply_lease(struct groups *groups, struct cursor fields)
         return false;
     }
     struct group_queue *queue = groups_find(groups, &lease.place);
-    if (queue != NULL && queue->order != IN_NO_ORDER && lease.range.count <= UINT32_MAX) {
-        group_queue_lease(queue, &lease, NULL);
-        group_queue_note_logged(queue, &lease.range);
+    if (queue == NULL) {
+        return true;
     }
+    if (!is_possible(queue, &lease.range, lease.key) || queue->order == IN_NO_ORDER ||
+        lease.range.count > UINT32_MAX) {
+        return false;
+    }
+    group_queue_lease(queue, &lease, NULL);
+    group_queue_note_logged(queue, &lease.range);
     return true;
 }
 
@@ -126,16 +148,15 @@ static bool apply_operation(struct view *view, uint32_t number, struct cursor *f
 static void apply_message(struct view *view, const struct record_view *record, bool loading)
 {
     (void)loading;
-    struct group_place place;
-    uint64_t offset;
-    if (record->extra.length == 0 || !dead_letter_read_origin(record->extra, &place, &offset)) {
+    struct dead_letter_origin origin;
+    if (record->extra.length == 0 || !dead_letter_read_origin(record->extra, &origin)) {
         return;
     }
-    struct group_queue *queue = groups_find(of_view(view), &place);
-    if (queue != NULL) {
-        const struct offset_range range = {offset, 1};
+    struct group_queue *queue = groups_find(of_view(view), &origin.place);
+    const struct offset_range range = {origin.offset, 1};
+    if (queue != NULL && queue->generation == origin.generation && is_possible(queue, &range, 0)) {
         group_queue_progress(queue, &range);
-        queue->group->dead++;
+        queue->group->dead += queue->groups->is_live ? 1 : 0;
         groups_changed(queue);
     }
 }

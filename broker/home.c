@@ -4,6 +4,7 @@
 
 #include "broker/call.h"
 #include "broker/core.h"
+#include "broker/directory.h"
 #include "broker/limits.h"
 #include "broker/receive.h"
 #include "broker/shard.h"
@@ -40,18 +41,19 @@ static struct home *home_make(struct core *core, uint32_t group)
     return home;
 }
 
-static void forget_member(struct home *home, struct group_member *member)
+static void forget_member(struct core *core, struct home *home, struct group_member *member)
 {
+    core->home_members--;
     (void)map_remove(&home->members, member->name);
     list_remove(&member->link);
     group_member_unref(member);
 }
 
-static void home_destroy(struct home *home)
+static void home_destroy(struct core *core, struct home *home)
 {
     ASSERT(list_is_empty(&home->waiting));
     LIST_FOREACH (link, &home->by_seen) {
-        forget_member(home, CONTAINER_OF(link, struct group_member, link));
+        forget_member(core, home, CONTAINER_OF(link, struct group_member, link));
     }
     map_deinit(&home->members);
     free(home);
@@ -62,7 +64,7 @@ void homes_deinit(struct core *core)
     uint32_t slot = 0;
     struct home *home;
     while ((home = number_map_next(&core->homes, &slot)) != NULL) {
-        home_destroy(home);
+        home_destroy(core, home);
     }
     number_map_deinit(&core->homes);
 }
@@ -77,7 +79,7 @@ static bool is_forgettable(const struct group_member *member, uint64_t now_ms)
 }
 
 /* Those that were seen longest ago go, a few at a time. */
-static void forget_members(struct home *home, uint64_t now_ms)
+static void forget_members(struct core *core, struct home *home, uint64_t now_ms)
 {
     enum { AT_ONCE = 4 };
     for (uint32_t i = 0; i < AT_ONCE; i++) {
@@ -88,7 +90,7 @@ static void forget_members(struct home *home, uint64_t now_ms)
             return;
         }
         if (is_forgettable(member, now_ms)) {
-            forget_member(home, member);
+            forget_member(core, home, member);
         } else {
             list_remove(link);
             list_append(&home->by_seen, link);
@@ -97,14 +99,16 @@ static void forget_members(struct home *home, uint64_t now_ms)
 }
 
 /* The member of that name, seen now; NULL where there are too many. */
-static struct group_member *see_member(struct home *home, struct bytes name, uint64_t now_ms)
+static struct group_member *see_member(struct core *core, struct home *home, struct bytes name,
+                                       uint64_t now_ms)
 {
     struct group_member *member = map_find(&home->members, name);
     if (member == NULL) {
-        forget_members(home, now_ms);
-        if (home->members.count >= HOME_MEMBERS_MAX) {
+        forget_members(core, home, now_ms);
+        if (core->home_members >= HOME_MEMBERS_MAX) {
             return NULL;
         }
+        core->home_members++;
         member = group_member_create(name);
         ASSERT(map_put(&home->members, member->name, member));
     }
@@ -143,17 +147,21 @@ void home_cancel(struct call *call, struct core *at)
     }
 }
 
-/* Behind those that wait, or, having waited before, in front of them. */
+/* In the order in which they came. */
 static void wait_here(struct home *home, struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
     receive->parked = true;
     receive->member->waiting++;
+    struct list *place = &home->waiting;
     if (receive->has_waited) {
-        list_prepend(&home->waiting, &receive->waiting);
-    } else {
-        list_append(&home->waiting, &receive->waiting);
+        place = home->waiting.next;
+        while (place != &home->waiting &&
+               CONTAINER_OF(place, struct call, receive.waiting)->arrived_ns < call->arrived_ns) {
+            place = place->next;
+        }
     }
+    list_insert_before(place, &receive->waiting);
     receive->has_waited = true;
     receive->timer = (struct timer){.fired = timer_fired};
     timer_start(at->reactor, &receive->timer, receive->wait_until_ns);
@@ -171,7 +179,7 @@ static void go_to_shard(struct call *call, struct core *at, uint32_t shard)
 static void place(struct home *home, struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    uint64_t ready = home->ready & ~receive->tried;
+    uint64_t ready = (home->ready | home->full) & ~receive->tried;
     if (ready != 0) {
         uint64_t later = ready & ~((UINT64_C(1) << home->next_shard) - 1);
         uint32_t shard = (uint32_t)__builtin_ctzll(later != 0 ? later : ready);
@@ -189,33 +197,57 @@ static void place(struct home *home, struct call *call, struct core *at)
     call_return(call, at, receive_home);
 }
 
+/* The home of the call's group; NULL: the group was deleted, and the call is on its way to say so. */
+static struct home *home_of_call(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    if (directory_find_group_id(at->directory, receive->group_id) != NULL) {
+        return home_make(at, receive->group_id);
+    }
+    receive->error = ERROR_GROUP_NOT_FOUND;
+    call_return(call, at, receive_home);
+    return NULL;
+}
+
 void home_receive(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    struct home *home = home_make(at, receive->group_id);
+    struct home *home = home_of_call(call, at);
+    if (home == NULL) {
+        return;
+    }
     uint64_t now_ms = reactor_wall_ms(at->reactor);
     home->used_ms = now_ms;
     if (receive->member == NULL) {
         struct bytes name = bytes_make(receive->member_name, receive->member_bytes);
-        receive->member = group_member_ref(see_member(home, name, now_ms));
+        receive->member = group_member_ref(see_member(at, home, name, now_ms));
     }
     if (receive->member == NULL) {
         receive->error = ERROR_OVERLOADED;
+        receive->bound = (struct group_bound){"members of groups that are remembered",
+                                              HOME_MEMBERS_MAX, at->home_members};
         call_return(call, at, receive_home);
         return;
     }
     place(home, call, at);
 }
 
-/* What is ready was not of the topic of who was woken for it: it may be somebody else's. */
+/* A call that waits goes to a shard. */
+static void wake(struct home *home, struct call *call, struct core *at, uint32_t shard)
+{
+    stop_waiting(call, at);
+    call->receive.round = home->round;
+    call->receive.is_full = false;
+    go_to_shard(call, at, shard);
+}
+
+/* Something is there that the last one did not want: the next that was not asked this round may. */
 static void pass_on(struct home *home, struct core *at, uint32_t shard)
 {
     LIST_FOREACH (link, &home->waiting) {
         struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
-        if (!call->receive.is_of_topic) {
-            home->ready &= ~(UINT64_C(1) << shard);
-            stop_waiting(call, at);
-            go_to_shard(call, at, shard);
+        if (call->receive.round != home->round) {
+            wake(home, call, at, shard);
             return;
         }
     }
@@ -224,15 +256,20 @@ static void pass_on(struct home *home, struct core *at, uint32_t shard)
 void home_return(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    struct home *home = home_make(at, receive->group_id);
-    uint64_t bit = UINT64_C(1) << receive->shard->number;
-    /* What it said before this call came from there is over; what it says from now on comes later. */
-    home->ready = receive->is_of_topic ? home->ready | bit : home->ready & ~bit;
-    receive->tried |= bit;
+    struct home *home = home_of_call(call, at);
+    if (home == NULL) {
+        return;
+    }
     uint32_t shard = receive->shard->number;
-    bool is_of_topic = receive->is_of_topic;
+    uint64_t bit = UINT64_C(1) << shard;
+    bool leaves_some = receive->leaves_some;
+    /* What it said before this call came from there is over; what it says from now on comes later. */
+    home->ready = leaves_some ? home->ready | bit : home->ready & ~bit;
+    home->full = receive->is_full_here ? home->full | bit : home->full & ~bit;
+    receive->tried |= bit;
+    receive->round = home->round;
     place(home, call, at);
-    if (is_of_topic) {
+    if (leaves_some) {
         pass_on(home, at, shard);
     }
 }
@@ -248,9 +285,8 @@ static void ready_here(struct core *at, uint32_t group, uint32_t shard)
         home->ready |= UINT64_C(1) << shard;
         return;
     }
-    struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
-    stop_waiting(call, at);
-    go_to_shard(call, at, shard);
+    home->round++;
+    wake(home, CONTAINER_OF(link, struct call, receive.waiting), at, shard);
 }
 
 static void deliver_ready(const struct core_message *message, void *core)
@@ -282,5 +318,5 @@ void home_drop(struct core *core, uint32_t group)
         call->receive.error = ERROR_GROUP_NOT_FOUND;
         call_return(call, core, receive_home);
     }
-    home_destroy(home);
+    home_destroy(core, home);
 }

@@ -10,7 +10,8 @@
  *
  * A shard says once that it has something and is quiet until a call has come from here. A call that waited
  * goes to it alone; if there is more behind what it takes the shard says so again, and the next one goes. So a
- * message wakes one call, whoever many wait, in the order in which they came.
+ * message wakes one call, however many wait, in the order in which they came; who was woken for what he did not
+ * ask for (another topic) passes it on to the next.
  *
  * The home is core (id of the group) modulo the number of cores.
  *
@@ -34,6 +35,8 @@ struct core;
 struct home {
     uint32_t group;
     uint64_t ready;      /* bit 1 << shard */
+    uint64_t full;       /* bit 1 << shard: keeps messages back for a bound */
+    uint64_t round;      /* how often something became ready */
     uint32_t next_shard; /* where to look for one first */
     struct list waiting; /* struct call.receive.waiting */
     struct map members;  /* struct group_member by name */
@@ -47,7 +50,7 @@ struct home {
 /* The core that is the home of a group. */
 struct core *home_core(const struct core *any, uint32_t group);
 
-/* The home of a group on its core, or NULL: nobody has received since the start. */
+/* The home of a group on its core, or NULL: nobody has received from it since the start. */
 struct home *home_find(const struct core *core, uint32_t group);
 
 /* A receive has come to the home core of its group. */

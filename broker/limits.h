@@ -63,10 +63,10 @@
 #define GROUP_RETRIES_MAX 65536
 #define GROUP_BLOCKED_MAX 65536
 
-/* Open ranges of all groups of a shard: about 110 bytes each, so 220 MiB at the most. */
+/* Open ranges of all groups of a shard: about 130 bytes each, so 260 MiB at the most. */
 #define GROUP_RANGES_MAX (2U << 20)
 
-/* Members that a group's home remembers: those that wait, hold something, or were seen in the last two
+/* Members that the groups' homes of a core remember: those that wait, hold something, or were seen in the last two
  * minutes. About 200 bytes each. */
 #define HOME_MEMBERS_MAX 16384
 

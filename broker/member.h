@@ -21,7 +21,7 @@ struct group_member {
     _Atomic uint32_t references;
     _Atomic uint64_t leased; /* offsets, now */
     /* The home's alone. */
-    struct list link;  /* home->members, who was seen longest ago first */
+    struct list link;  /* home->by_seen: who was seen longest ago is first */
     uint32_t waiting;  /* its calls that wait */
     uint64_t seen_ms;  /* wall clock */
     struct bytes name; /* in this block */

@@ -141,6 +141,30 @@ static struct place place_of(const struct open_ranges *ranges, const struct open
     return place;
 }
 
+static void remove_block(struct open_ranges *ranges, uint32_t at)
+{
+    free(ranges->blocks[at]);
+    ranges->block_count--;
+    memmove(ranges->blocks + at, ranges->blocks + at + 1,
+            (ranges->block_count - at) * sizeof(ranges->blocks[0]));
+}
+
+/* Makes a block and the one behind it one, where that leaves room to grow. */
+static void merge_blocks(struct open_ranges *ranges, uint32_t at)
+{
+    if (at + 1 >= ranges->block_count) {
+        return;
+    }
+    struct open_block *block = ranges->blocks[at];
+    const struct open_block *behind = ranges->blocks[at + 1];
+    if (block->count + behind->count > BLOCK_RANGES / 2) {
+        return;
+    }
+    memcpy(block->ranges + block->count, behind->ranges, behind->count * sizeof(behind->ranges[0]));
+    block->count += behind->count;
+    remove_block(ranges, at + 1);
+}
+
 void open_ranges_remove(struct open_ranges *ranges, struct open_range *range)
 {
     struct place place = place_of(ranges, range);
@@ -151,10 +175,14 @@ void open_ranges_remove(struct open_ranges *ranges, struct open_range *range)
     ranges->count--;
     ranges->offsets -= range->count;
     if (block->count == 0) {
-        free(block);
-        ranges->block_count--;
-        memmove(ranges->blocks + place.block, ranges->blocks + place.block + 1,
-                (ranges->block_count - place.block) * sizeof(ranges->blocks[0]));
+        remove_block(ranges, place.block);
+    } else if (block->count <= BLOCK_RANGES / 4) {
+        if (place.block + 1 < ranges->block_count) {
+            merge_blocks(ranges, place.block);
+        }
+        if (place.block > 0) {
+            merge_blocks(ranges, place.block - 1);
+        }
     }
 }
 

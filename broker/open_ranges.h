@@ -16,7 +16,7 @@
  * The set is an array of blocks of pointers, so that a million ranges are found, added and removed in
  * any order in about a microsecond.
  *
- * Memory:  about 110 bytes a range. Owner: the group's queue; bounded by GROUP_OPEN_MAX offsets.
+ * Memory:  about 130 bytes a range, with its place here and among the moments. Owner: the group's queue; bounded by GROUP_OPEN_MAX offsets.
  * Threads: the shard's core.
  */
 #ifndef BROKER_OPEN_RANGES_H
@@ -64,6 +64,12 @@ struct open_ranges {
 static inline uint64_t open_range_end(const struct open_range *range)
 {
     return range->first + range->count;
+}
+
+/* How many attempts have failed when one more has. */
+static inline uint16_t attempts_after(uint16_t attempts)
+{
+    return attempts < UINT16_MAX ? (uint16_t)(attempts + 1) : UINT16_MAX;
 }
 
 /* Gives the blocks back; the ranges are not touched. */

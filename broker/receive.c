@@ -76,7 +76,7 @@ static void refuse(struct call *call)
 {
     struct receive_call *receive = &call->receive;
     struct refusal refusal;
-    if (receive->error == ERROR_GROUP_FULL) {
+    if (receive->error == ERROR_GROUP_FULL || receive->bound.what != NULL) {
         const struct refusal_overload overload = {
             .what = receive->bound.what,
             .limit = receive->bound.limit,
@@ -84,7 +84,7 @@ static void refuse(struct call *call)
             .usage = receive->bound.usage,
             .retry_after_ms = RETRY_AFTER_MS,
         };
-        (void)refusal_set_overload(&refusal, ERROR_GROUP_FULL, &overload);
+        (void)refusal_set_overload(&refusal, receive->error, &overload);
         call_refuse(call, &refusal);
         return;
     }
@@ -97,8 +97,13 @@ void receive_home(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
     struct session *session = call->session;
+    if (receive->shard != NULL) {
+        session->lease_shards |= UINT64_C(1) << receive->shard->number;
+    }
     if (receive->error == OK && receive->ranges == NULL && receive->is_full) {
         receive->error = ERROR_GROUP_FULL;
+    } else if (receive->error != ERROR_OVERLOADED) {
+        receive->bound.what = NULL;
     }
     if (receive->error != OK) {
         refuse(call);
@@ -125,6 +130,7 @@ void receive_resume_held(struct session *session)
     while (!session_is_full(session) && (link = list_take_first(&session->held_receives)) != NULL) {
         struct call *call = CONTAINER_OF(link, struct call, receive.held);
         call->receive.tried = 0;
+        call->receive.is_full = false;
         go(call);
     }
 }
@@ -160,6 +166,10 @@ void receive_cancel(struct call *call)
     if (!list_is_empty(&receive->held)) {
         list_remove(&receive->held);
         receive_answer(call);
+        return;
+    }
+    if (!receive->is_placed) {
+        receive->cancelled = true;
         return;
     }
     if (receive->group_home == home) {
@@ -281,11 +291,16 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
 static void go(struct call *call)
 {
     struct core *home = call->home;
+    if (call->receive.cancelled) {
+        receive_answer(call);
+        return;
+    }
     if (session_is_full(call->session) && !call_is_dropped(call)) {
         list_append(&call->session->held_receives, &call->receive.held);
         home->counters.receives_held++;
         return;
     }
+    call->receive.is_placed = true;
     call_forward(call, home, call->receive.group_home, home_receive);
 }
 

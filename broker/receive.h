@@ -56,7 +56,6 @@ struct receive_range {
     uint64_t span;
     uint32_t generation;
     uint32_t messages;
-    uint32_t key; /* of an order of keys, to tell whether ranges may be joined */
     uint16_t queue;
     uint16_t attempt;      /* this one, from 1 */
     struct reason *reason; /* a reference; NULL: none */
@@ -74,6 +73,7 @@ struct receive_call {
     bool cancel_under_way;
     bool ended;
     bool has_ack;
+    bool is_placed; /* on its way to its group's home, which stays the same from here */
 
     /* The core of the group's home alone. */
     struct list waiting; /* home->waiting */
@@ -82,6 +82,7 @@ struct receive_call {
     _Atomic bool cancelled; /* a home that it has left may still say so */
     bool has_waited;
     uint64_t tried; /* bit 1 << shard: had nothing for it */
+    uint64_t round; /* of its home, when it was asked last */
 
     /* Whose the call is. */
     struct settling settling; /* of `ack` */
@@ -104,7 +105,12 @@ struct receive_call {
     uint32_t group_id;
     uint32_t topic_id;
     bool is_of_topic;
-    bool is_full; /* something is there, and the bound of a queue keeps it back */
+    bool leaves_some;  /* the shard has something that this call did not take */
+    bool is_full_here; /* the shard keeps something back for a bound */
+    bool is_full;      /* one of the shards does */
+    /* What the reader was last made for: where it goes on with what it has learned of the disk. */
+    struct group_place read_place;
+    uint64_t read_from;
     enum error error;
     struct group_bound bound; /* where is_full */
     uint8_t member_bytes;

@@ -85,7 +85,6 @@ static void note_given(struct call *call)
         .serial = call->receive.serial,
         .end = connection_queued_bytes(&session->connection),
     };
-    session->lease_shards |= UINT64_C(1) << given->shard->number;
     list_append(&session->given, &given->link);
 }
 

@@ -31,7 +31,8 @@ static enum take_result take_range(struct take *take, struct open_range *range)
     struct receive_call *receive = &take->call->receive;
     uint64_t first = range->first;
     uint64_t end = open_range_end(range);
-    take->key = range->key;
+    uint32_t key = range->key;
+    take->keys = &key;
     enum take_result result = take_read(take, first, end);
     if (result != TAKE_SOME || receive->reader.runs == NULL) {
         return result;
@@ -40,10 +41,12 @@ static enum take_result take_range(struct take *take, struct open_range *range)
         queue_reader_drop_runs(&receive->reader, take->at);
         return TAKE_ENOUGH;
     }
-    const struct attempt_like like = {range->attempts, reason_ref(range->reason), range->key};
-    receive->error = take_lease(take, first, end, take->key);
+    const struct attempt_like like = {range->attempts, reason_ref(range->reason)};
+    receive->error = take_lease(take, first, end, key);
     if (receive->error == OK) {
         take_add(take, first, end, &like);
+    } else {
+        queue_reader_drop_runs(&receive->reader, take->at);
     }
     reason_unref(like.reason);
     return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
@@ -65,13 +68,15 @@ static enum take_result take_ready(struct take *take, struct open_range *range)
 
 /* ---------------------------------------------------------------- new messages */
 
-/* Where unknown keys begin, and how far they go without a known one. */
-static struct offset_range find_unknown(const struct take *take)
+/* Where unknown keys begin, and how far they go without a known one; how often they were tried. */
+static struct offset_range find_unknown(const struct take *take, struct attempt_like *like)
 {
     const struct group_queue *queue = take->queue;
     struct list *link = list_first(&queue->unknown);
+    *like = (struct attempt_like){0, NULL};
     if (link != NULL) {
         const struct open_range *range = CONTAINER_OF(link, struct open_range, link);
+        *like = (struct attempt_like){range->attempts, range->reason};
         return (struct offset_range){range->first, range->count};
     }
     return (struct offset_range){queue->next,
@@ -102,7 +107,7 @@ static void collect(const struct take *take, const struct index_span *span, uint
 }
 
 static enum take_result lease_keys(struct take *take, const struct free_keys *free_keys,
-                                   uint64_t end)
+                                   uint64_t end, const struct attempt_like *like)
 {
     struct receive_call *receive = &take->call->receive;
     for (uint64_t offset = free_keys->first; offset < end; offset++) {
@@ -113,8 +118,7 @@ static enum take_result lease_keys(struct take *take, const struct free_keys *fr
             return TAKE_FAILED;
         }
     }
-    const struct attempt_like like = {0, NULL, 0};
-    take_add(take, free_keys->first, end, &like);
+    take_add(take, free_keys->first, end, like);
     return TAKE_SOME;
 }
 
@@ -122,14 +126,15 @@ static enum take_result take_new(struct take *take)
 {
     struct receive_call *receive = &take->call->receive;
     const struct group_place *place = &take->queue->place;
-    struct offset_range unknown = find_unknown(take);
+    struct attempt_like like;
+    struct offset_range unknown = find_unknown(take, &like);
     if (unknown.count == 0 || take->queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
         return TAKE_NOTHING;
     }
     if (take_is_enough(take)) {
         return TAKE_ENOUGH;
     }
-    take_init_reader(take);
+    take_init_reader(take, unknown.first);
     struct commit_log *log = receive->shard->log;
     struct queue *queue = commit_log_queue_find(log, place->topic, place->queue);
     struct cold_range cold = {.segment = NULL};
@@ -157,18 +162,20 @@ static enum take_result take_new(struct take *take)
         free_keys.count = 1;
         free_keys.keys[0] = 0;
     }
-    take->key = free_keys.keys[0];
+    take->keys = free_keys.keys;
     enum take_result result = take_read(take, free_keys.first, free_keys.first + free_keys.count);
     if (result != TAKE_SOME || receive->reader.runs == NULL) {
         return result;
     }
-    return lease_keys(take, &free_keys, take_fit(take));
+    (void)reason_ref(like.reason); /* the range that it is of is cut into others */
+    result = lease_keys(take, &free_keys, take_fit(take), &like);
+    reason_unref(like.reason);
+    return result;
 }
 
 enum take_result take_keyed(const struct take *take)
 {
     struct take copy = *take;
-    struct receive_call *receive = &take->call->receive;
     struct list *link = list_first(&take->queue->ready);
     if (link != NULL) {
         return take_ready(&copy, CONTAINER_OF(link, struct open_range, link));
@@ -176,8 +183,6 @@ enum take_result take_keyed(const struct take *take)
     struct group_bound bound;
     bool is_full = group_queue_is_full(take->queue, &bound);
     if (is_full && list_is_empty(&take->queue->unknown)) {
-        receive->is_full = take->queue->next < take->visible;
-        receive->bound = bound;
         return TAKE_NOTHING;
     }
     return take_new(&copy);

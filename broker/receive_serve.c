@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* receive_serve.c - a receive in a shard: which queues it looks at, and where it goes then. */
 #include "broker/call.h"
+#include "broker/catalogue.h"
 #include "broker/core.h"
+#include "broker/dead_letter.h"
 #include "broker/delivery.h"
 #include "broker/directory.h"
 #include "broker/groups.h"
@@ -57,7 +59,11 @@ static enum take_result begin_topic(struct call *call, const struct group *group
         struct queue *queue = topic_is_in(topic, i, shard->number)
                                   ? commit_log_queue_find(shard->log, topic->id, place.queue)
                                   : NULL;
-        if (queue == NULL || groups_find(shard->groups, &place) != NULL) {
+        struct group_queue *begun = groups_find(shard->groups, &place);
+        if (begun != NULL) {
+            groups_changed(begun); /* the group may have left the topic out for a while */
+        }
+        if (queue == NULL || begun != NULL) {
             continue;
         }
         uint64_t offset;
@@ -141,6 +147,7 @@ static enum take_result take_queues(struct call *call, struct core *at, struct s
         list_remove(&queue->in_ready);
         enum take_result result = take_queue(call, at, queue);
         if (result == TAKE_NOTHING) {
+            list_remove(&queue->in_ready);
             groups_watch(queue);
             continue;
         }
@@ -168,8 +175,7 @@ static void drop_taken(struct call *call, struct core *at)
 static void leave(struct call *call, struct core *at, struct shard_group *here)
 {
     struct receive_call *receive = &call->receive;
-    groups_set_timer(here->groups);
-    if (receive->has_waited) {
+    if (receive->has_waited && !list_is_empty(&here->ready)) {
         groups_wake(here);
     }
     if (receive->group->settings.order == GROUP_ORDER_NONE) {
@@ -187,7 +193,17 @@ static bool has_time(const struct call *call, const struct core *at)
     uint64_t until_ns = call->arrived_ns + SCAN_MS_MAX * NS_PER_MS;
     until_ns = until_ns > receive->wait_until_ns ? until_ns : receive->wait_until_ns;
     until_ns = until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
-    return reactor_now_ns(at->reactor) < until_ns && !at->draining;
+    return reactor_now_ns(at->reactor) < until_ns && !at->draining && !receive->cancelled;
+}
+
+/* For its home: whether the shard has something else, or keeps something back. */
+static void note_left(struct call *call, struct shard_group *here)
+{
+    struct receive_call *receive = &call->receive;
+    receive->leaves_some = !list_is_empty(&here->ready);
+    here->told = receive->leaves_some;
+    receive->is_full_here = groups_find_full(here, &receive->bound);
+    receive->is_full |= receive->is_full_here;
 }
 
 static void go_on(struct call *call, struct core *at, struct shard_group *here,
@@ -204,7 +220,7 @@ static void go_on(struct call *call, struct core *at, struct shard_group *here,
         core_hook_woken(at);
         list_append(&at->receives, &receive->woken);
     } else {
-        here->told = false;
+        note_left(call, here);
         call_forward(call, at, receive->group_home, home_return);
     }
 }
@@ -213,7 +229,7 @@ void receive_serve(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
     struct groups *groups = receive->shard->groups;
-    struct group *group = directory_find_group_id(at->directory, receive->group_id);
+    struct group *group = catalogue_find_group_id(groups->catalogue, receive->group_id);
     if (group == NULL) {
         receive->error = ERROR_GROUP_NOT_FOUND; /* deleted while the call was on its way */
         call_return(call, at, receive_home);
@@ -226,7 +242,6 @@ void receive_serve(struct call *call, struct core *at)
     }
     /* Who did not wait finds the home's bit set; for who did it must be told again if there is more. */
     here->told = !receive->has_waited;
-    receive->is_full = false;
     receive->serial = ++groups->lease_serial;
     uint64_t lease_ms = receive->lease_ms != 0 ? receive->lease_ms : group->settings.lease_ms;
     receive->until_ms = reactor_wall_ms(at->reactor) + lease_ms;
@@ -234,6 +249,8 @@ void receive_serve(struct call *call, struct core *at)
     if (result == TAKE_SOME) {
         result = take_queues(call, at, here);
     }
+    groups_set_timer(groups);
+    dead_letters_go_on(groups);
     if (result == TAKE_COLD) {
         ASSERT(receive->ranges == NULL);
         return; /* it begins again when the disk has given what it lacks */

@@ -28,7 +28,7 @@ static void again(struct queue_reader *reader, struct core *at)
     receive_serve(call, at);
 }
 
-void take_init_reader(const struct take *take)
+void take_init_reader(const struct take *take, uint64_t from)
 {
     struct receive_call *receive = &take->call->receive;
     struct queue_reader *reader = &receive->reader;
@@ -40,8 +40,14 @@ void take_init_reader(const struct take *take)
     reader->cold_rounds = before.cold_rounds;
     reader->cold_tries = before.cold_tries;
     reader->cold = before.cold;
-    reader->unreadable = before.unreadable;
-    reader->one_by_one = before.one_by_one;
+    const struct group_place *place = &take->queue->place;
+    bool is_same = place->topic == receive->read_place.topic &&
+                   place->queue == receive->read_place.queue && from == receive->read_from;
+    reader->unreadable = is_same && before.unreadable;
+    reader->one_by_one = is_same && before.one_by_one;
+    receive->read_place = *place;
+    receive->read_from = from;
+    reader->from = from;
     reader->again = again;
     reader->filter = take->filter;
     reader->messages_max = messages_left(receive);
@@ -68,22 +74,22 @@ static enum take_result pass_removed(const struct take *take, uint64_t first, ui
 }
 
 /* One message cannot be read: an attempt at it has failed, so that it does not hold up all others. */
-static enum take_result pass_unreadable(const struct take *take, uint64_t offset)
+static enum take_result pass_unreadable(const struct take *take, uint64_t first, uint64_t offset)
 {
     struct receive_call *receive = &take->call->receive;
     struct group_queue *queue = take->queue;
     const struct open_range *range = open_ranges_find(&queue->open, offset);
     bool is_open = range != NULL && range->first <= offset;
-    uint16_t attempts = is_open && range->attempts < UINT16_MAX ? range->attempts : 0;
+    uint16_t attempts = attempts_after(is_open ? range->attempts : 0);
     uint64_t now_ms = reactor_wall_ms(take->at->reactor);
-    uint64_t backoff_ms = group_settings_backoff_ms(&receive->group->settings, attempts + 2U);
+    uint64_t backoff_ms = group_settings_backoff_ms(&receive->group->settings, attempts + 1U);
     const struct event_retry retry = {
         .place = queue->place,
         .range = {offset, 1},
-        .attempt = (uint16_t)(attempts + 1),
-        .due_ms = groups_due_ms(receive->group, attempts + 1U, now_ms + backoff_ms, now_ms),
+        .attempt = attempts,
+        .due_ms = groups_due_ms(receive->group, attempts, now_ms + backoff_ms, now_ms),
         .reason = BYTES_OF(UNREADABLE_REASON),
-        .key = take->key,
+        .key = take->keys == NULL ? 0 : take->keys[offset - first],
     };
     receive->error = groups_retry(queue, &retry);
     return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
@@ -110,8 +116,7 @@ enum take_result take_read(const struct take *take, uint64_t first, uint64_t unt
     if (take_is_enough(take)) {
         return TAKE_ENOUGH;
     }
-    take_init_reader(take);
-    reader->from = first;
+    take_init_reader(take, first);
     reader->until = until;
     if (!queue_reader_read(reader, take->at)) {
         return TAKE_COLD;
@@ -123,7 +128,7 @@ enum take_result take_read(const struct take *take, uint64_t first, uint64_t unt
         return pass_removed(take, first, until);
     case ERROR_CORRUPT:
     case ERROR_IO_FAILED:
-        return pass_unreadable(take, reader->from);
+        return pass_unreadable(take, first, reader->from);
     case ERROR_TRUNCATED:
         return TAKE_NOTHING;
     default:
@@ -228,9 +233,8 @@ void take_add(const struct take *take, uint64_t first, uint64_t end,
         .span = end - first,
         .generation = take->queue->generation,
         .messages = receive->reader.runs->messages,
-        .key = like->key,
         .queue = take->queue->place.queue,
-        .attempt = (uint16_t)(like->attempts + 1),
+        .attempt = attempts_after(like->attempts),
         .reason = reason_ref(like->reason),
     };
     take->queue->group->delivered += range.messages;
@@ -244,10 +248,7 @@ void take_add(const struct take *take, uint64_t first, uint64_t end,
 static bool find_next(const struct take *take, struct open_range **range_out)
 {
     struct group_queue *queue = take->queue;
-    struct receive_call *receive = &take->call->receive;
     if (!group_queue_has_work(queue, take->visible)) {
-        receive->is_full =
-            queue->next < take->visible && group_queue_is_full(queue, &receive->bound);
         return false;
     }
     struct list *link = list_first(&queue->ready);

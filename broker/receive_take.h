@@ -29,7 +29,7 @@ struct take {
     struct bytes topic;
     struct filter *filter;
     uint64_t visible;
-    uint32_t key; /* of the first that is read, in an order of keys */
+    const uint32_t *keys; /* of what is read, from its first on, in an order of keys; NULL: none */
 };
 
 /* Takes from the queue, in no order or that of queues. */
@@ -40,7 +40,7 @@ enum take_result take_keyed(const struct take *take);
 
 /* For the two: whether the answer is full; makes the reader one of this queue. */
 bool take_is_enough(const struct take *take);
-void take_init_reader(const struct take *take);
+void take_init_reader(const struct take *take, uint64_t from);
 
 /* Reads what lies from `first` to `until` and is wanted; TAKE_SOME: the reader has runs. What is
  * not wanted before them is settled where there are none. */
@@ -53,7 +53,6 @@ uint64_t take_fit(const struct take *take);
 struct attempt_like {
     uint16_t attempts;
     struct reason *reason;
-    uint32_t key;
 };
 void take_add(const struct take *take, uint64_t first, uint64_t end,
               const struct attempt_like *like);

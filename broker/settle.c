@@ -176,6 +176,48 @@ static void durable(struct log_operation *operation)
     go_on(call, settling->shard->core);
 }
 
+/* The log has not taken what this shard settled. */
+static void refuse_here(struct settling *settling)
+{
+    for (uint32_t i = 0; i < settling->count; i++) {
+        struct receipt *receipt = &settling->receipts[i];
+        if (receipt->error == OK && receipt->shard == settling->shard->number) {
+            receipt->error = ERROR_DISK_FULL;
+        }
+    }
+}
+
+static bool say_again(struct settling *settling, struct groups *groups)
+{
+    for (uint32_t i = 0; i < settling->count; i++) {
+        const struct receipt *receipt = &settling->receipts[i];
+        const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
+        struct group_queue *queue =
+            receipt->error == OK && receipt->shard == settling->shard->number
+                ? groups_find(groups, &place)
+                : NULL;
+        if (queue != NULL && groups_say_again(queue, &settling->operation)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Waits until all that was settled here is durable. False: there is nothing to wait for. */
+static bool wait_for_disk(struct settling *settling, struct groups *groups)
+{
+    settling->operation = (struct log_operation){.done = durable};
+    if (list_is_empty(&groups->dirty)) {
+        /* The log has it already, but perhaps not the disk: what says so again will be. */
+        return say_again(settling, groups);
+    }
+    bool is_waiting = groups_flush_waiting(groups, &settling->operation);
+    if (!is_waiting) {
+        refuse_here(settling);
+    }
+    return is_waiting;
+}
+
 static void visit(struct call *call, struct core *at)
 {
     struct settling *settling = settling_of(call);
@@ -187,12 +229,15 @@ static void visit(struct call *call, struct core *at)
             receipt->error = is_late ? ERROR_DEADLINE : settle_receipt(groups, settling, receipt);
         }
     }
-    dead_letters_go_on(groups);
-    if (settling->durable && !list_is_empty(&groups->dirty)) {
-        settling->operation = (struct log_operation){.done = durable};
-        if (groups_flush_waiting(groups, &settling->operation)) {
-            return;
+    for (uint32_t i = 0; i < settling->count && settling->verb == SETTLE_NACK; i++) {
+        const struct receipt *receipt = &settling->receipts[i];
+        if (receipt->shard == settling->shard->number && receipt->error != ERROR_TOPIC_NOT_FOUND) {
+            settle_give_back_behind(groups, receipt);
         }
+    }
+    dead_letters_go_on(groups);
+    if (settling->durable && wait_for_disk(settling, groups)) {
+        return;
     }
     list_append(&at->written, &settling->written);
     core_hook_woken(at);
@@ -206,6 +251,9 @@ void settle_written(struct core *core)
     struct list *link;
     while ((link = list_take_first(&written)) != NULL) {
         struct settling *settling = CONTAINER_OF(link, struct settling, written);
+        if (settling->shard->groups->flush_refused) {
+            refuse_here(settling);
+        }
         go_on(settling->call, core);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "broker/catalogue.h"
 #include "broker/core.h"
+#include "broker/limits.h"
 #include "broker/shard.h"
 
 /* A receipt under work. */
@@ -83,18 +84,16 @@ static void fail(struct judging *judging, struct open_range *range,
 {
     struct group_queue *queue = judging->queue;
     const struct settling *settling = judging->settling;
-    uint32_t attempts = range->attempts + (settling->counts ? 1U : 0U);
+    uint32_t attempts = settling->counts ? attempts_after(range->attempts) : range->attempts;
     struct bytes reason = bytes_make(settling->reason, settling->reason_length);
     const struct event_retry retry = {
         .place = queue->place,
         .range = *offsets,
-        .attempt = attempts < UINT16_MAX ? (uint16_t)attempts : UINT16_MAX,
+        .attempt = (uint16_t)attempts,
         .due_ms = due_ms(judging, attempts),
         .reason = settling->counts || settling->dead ? reason : reason_text(range->reason),
         .key = range->key,
     };
-    uint32_t key = range->key;
-    uint64_t serial = range->serial;
     enum error error = groups_retry(queue, &retry);
     note(judging, error);
     if (error != OK) {
@@ -104,9 +103,6 @@ static void fail(struct judging *judging, struct open_range *range,
     if (retry.due_ms <= judging->now_ms) {
         struct open_range *open = open_ranges_find(&queue->open, offsets->first);
         group_queue_due(queue, open);
-    }
-    if (queue->order != IN_NO_ORDER && (queue->order == IN_QUEUE_ORDER || key != 0)) {
-        groups_give_back_behind(queue, serial, offsets->first + offsets->count - 1, key);
     }
 }
 
@@ -131,10 +127,18 @@ static void settle_piece(struct judging *judging, struct open_range *range,
         judging->all_count = false;
         return;
     }
+    bool is_within = range != NULL && (piece->first > range->first ||
+                                       piece->first + piece->count < open_range_end(range));
+    if (is_within && judging->queue->groups->range_count >= GROUP_RANGES_MAX) {
+        note(judging, ERROR_GROUP_FULL); /* it would become two or three */
+        return;
+    }
+    enum error error;
     switch (judging->settling->verb) {
     case SETTLE_ACK:
-        note(judging, groups_settle(judging->queue, piece));
-        judging->queue->group->acked += piece->count;
+        error = groups_settle(judging->queue, piece);
+        note(judging, error);
+        judging->queue->group->acked += error == OK ? piece->count : 0;
         break;
     case SETTLE_NACK:
         fail(judging, range, piece);
@@ -170,6 +174,9 @@ static enum error settle_leased(struct judging *judging)
     struct group_queue *queue = judging->queue;
     uint64_t first = receipt->first;
     uint64_t end = first + receipt->span;
+    if (first > queue->next + GROUP_OPEN_MAX) {
+        return ERROR_LEASE_LOST; /* so far nobody has come */
+    }
     while (first < end && judging->refused == OK) {
         struct open_range *range;
         struct offset_range piece = next_piece(judging, first, end, &range);
@@ -183,23 +190,22 @@ static enum error settle_leased(struct judging *judging)
     return judging->refused != OK ? judging->refused : judging->all_count ? OK : ERROR_LEASE_LOST;
 }
 
-static enum error settle_cursor(struct judging *judging, uint64_t visible)
+static enum error settle_cursor(struct judging *judging)
 {
     const struct receipt *receipt = judging->receipt;
     uint64_t end = receipt->first + receipt->span;
     uint64_t first = group_queue_first_open(judging->queue);
-    if (judging->settling->verb != SETTLE_ACK) {
-        return ERROR_LEASE_LOST;
-    }
-    if (end > visible) {
-        return ERROR_TRUNCATED;
-    }
     if (end <= first) {
         return OK;
     }
     const struct offset_range range = {first, end - first};
+    uint64_t open = judging->queue->open.offsets;
+    uint64_t next = judging->queue->next;
     enum error error = groups_settle(judging->queue, &range);
-    judging->queue->group->acked += error == OK ? range.count : 0;
+    if (error == OK) {
+        judging->queue->group->acked +=
+            open - judging->queue->open.offsets + (judging->queue->next - next);
+    }
     return error;
 }
 
@@ -212,6 +218,16 @@ enum error settle_receipt(struct groups *groups, const struct settling *settling
         return ERROR_TOPIC_NOT_FOUND;
     }
     const struct queue_state state = queue_state(log_queue);
+    const struct group *group = catalogue_find_group_id(groups->catalogue, place.group);
+    if (group == NULL) {
+        return ERROR_GROUP_NOT_FOUND;
+    }
+    if (!receipt->has_lease && settling->verb != SETTLE_ACK) {
+        return ERROR_LEASE_LOST;
+    }
+    if (!receipt->has_lease && receipt->first + receipt->span > state.visible) {
+        return ERROR_TRUNCATED;
+    }
     struct group_queue *queue = groups_find(groups, &place);
     if (queue == NULL && !receipt->has_lease) {
         enum error error = groups_seek(groups, &place, state.first);
@@ -219,10 +235,6 @@ enum error settle_receipt(struct groups *groups, const struct settling *settling
         if (error != OK) {
             return error;
         }
-    }
-    const struct group *group = catalogue_find_group_id(groups->catalogue, place.group);
-    if (group == NULL) {
-        return ERROR_GROUP_NOT_FOUND;
     }
     if (queue == NULL) {
         return ERROR_LEASE_LOST;
@@ -237,9 +249,50 @@ enum error settle_receipt(struct groups *groups, const struct settling *settling
     };
     bool is_known =
         receipt->generation == queue->generation && receipt->first + receipt->span <= state.visible;
-    enum error error = !receipt->has_lease ? settle_cursor(&judging, state.visible)
+    enum error error = !receipt->has_lease ? settle_cursor(&judging)
                        : is_known          ? settle_leased(&judging)
                                            : ERROR_LEASE_LOST;
     groups_changed(queue);
     return error;
+}
+
+/* ------------------------------------------------------------ behind a failure */
+
+/* The keys of what has failed, one after the other. */
+static void give_back_keys(struct group_queue *queue, const struct receipt *receipt)
+{
+    uint64_t end = receipt->first + receipt->span;
+    struct open_range *range = open_ranges_find(&queue->open, receipt->first);
+    while (range != NULL && range->first < end) {
+        uint64_t behind = open_range_end(range);
+        struct open_range *held;
+        while (range->key != 0 && range->state != OPEN_LEASED &&
+               (held = group_queue_held_behind(range, receipt->serial)) != NULL &&
+               groups_give_back(held)) {
+        }
+        range = open_ranges_find(&queue->open, behind);
+    }
+}
+
+void settle_give_back_behind(struct groups *groups, const struct receipt *receipt)
+{
+    const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
+    struct group_queue *queue = groups_find(groups, &place);
+    if (queue == NULL || queue->order == IN_NO_ORDER || receipt->generation != queue->generation) {
+        return;
+    }
+    if (queue->order == IN_KEY_ORDER) {
+        give_back_keys(queue, receipt);
+    } else {
+        struct open_range *range = open_ranges_find(&queue->open, receipt->first + receipt->span);
+        while (range != NULL) {
+            uint64_t behind = open_range_end(range);
+            if (range->state == OPEN_LEASED && range->serial == receipt->serial &&
+                !groups_give_back(range)) {
+                break;
+            }
+            range = open_ranges_find(&queue->open, behind);
+        }
+    }
+    groups_changed(queue);
 }

@@ -16,4 +16,8 @@
 enum error settle_receipt(struct groups *groups, const struct settling *settling,
                           const struct receipt *receipt);
 
+/* In an ordered group, behind what a nack's receipt has failed: what was given out with it and is later, of
+ * the same keys where keys are ordered, is given back. For when all of the call's receipts are settled. */
+void settle_give_back_behind(struct groups *groups, const struct receipt *receipt);
+
 #endif
