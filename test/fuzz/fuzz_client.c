@@ -2,8 +2,9 @@
 /*
  * fuzz_client.c - a client whose server answers anything.
  *
- * The properties: a call, a message and a batch are told their end exactly once; what a consumer
- * gives can be read to its last byte; nothing is left when the client is gone.
+ * The properties: a call, a message and a batch are told their end exactly once; what a consumer or a
+ * member gives can be read to its last byte, and a member never has more in hand than its credit; nothing
+ * is left when the client is gone.
  *
  * The lowest three bits of an input's first byte choose what the client does; with the highest bit the
  * rest is sent as it is, else as the result of an answer to whatever was asked.
@@ -19,12 +20,13 @@
 #include "test/fuzz/fuzz.h"
 #include "tools/client/attach.h"
 #include "tools/client/ternmq.h"
+#include "tools/client/ternmq_groups.h"
 
 #include <string.h>
 
 #define SERVER_ADDRESS "10.0.0.1:9876"
 
-enum { SESSIONS_MAX = 64, WORLD_MS = 4000 };
+enum { SESSIONS_MAX = 64, WORLD_MS = 4000, RECEIVE_CREDIT = 8 };
 
 enum action {
     ACTION_PRODUCE,
@@ -34,6 +36,7 @@ enum action {
     ACTION_KEYED,  /* and produces by key */
     ACTION_BROKER, /* which brokers there are */
     ACTION_CALL,
+    ACTION_RECEIVE, /* and settles */
     ACTION_COUNT
 };
 
@@ -53,6 +56,7 @@ struct world {
     bool raw;
     struct ternmq *client;
     struct ternmq_consumer *consumer;
+    struct ternmq_member *member;
     uint32_t told;
     uint64_t sum; /* of everything that was delivered, so that all of it is read */
     bool detached;
@@ -216,6 +220,56 @@ static void begin_consume(bool one_queue)
     ASSERT(world.consumer != NULL);
 }
 
+/* Takes what a member has and settles it, in all ways in turn. */
+static void on_received(void *context)
+{
+    (void)context;
+    struct ternmq_received received[4];
+    size_t count;
+    int code = TERNMQ_OK;
+    for (int round = 0; round < 64 && code != TERNMQ_NOTHING; round++) {
+        code = ternmq_receive(world.member, 0, received, 4, &count, NULL);
+        for (size_t i = 0; code == TERNMQ_OK && i < count; i++) {
+            struct ternmq_settlement settlement = {
+                .verdict = (enum ternmq_verdict)(received[i].message.offset % 6), .reason = "no"};
+            ASSERT(count <= RECEIVE_CREDIT);
+            read_delivery(&received[i].message);
+            read_bytes(received[i].reason);
+            if (settlement.verdict <= TERNMQ_RELEASE) { /* the sixth is kept */
+                ASSERT(ternmq_settle(world.member, &received[i].receipt, 1, &settlement, NULL) ==
+                       TERNMQ_OK);
+            }
+        }
+        size_t ahead;
+        size_t given;
+        size_t settling;
+        ternmq_member_in_hand(world.member, &ahead, &given, &settling);
+        ASSERT(ahead + given <= RECEIVE_CREDIT && settling <= 2 * RECEIVE_CREDIT);
+    }
+}
+
+static void on_lost(void *context, const char *topic, uint32_t queue, uint64_t offset,
+                    const struct ternmq_error *why)
+{
+    (void)context;
+    (void)queue;
+    (void)offset;
+    ASSERT(why->code != TERNMQ_OK);
+    world.sum += strlen(topic);
+}
+
+static void begin_receive(void)
+{
+    world.member = ternmq_member_open(world.client,
+                                      &(struct ternmq_member_options){.group = "g",
+                                                                      .credit = RECEIVE_CREDIT,
+                                                                      .keep_leases = true,
+                                                                      .ready = on_received,
+                                                                      .lost = on_lost},
+                                      NULL);
+    ASSERT(world.member != NULL);
+}
+
 static void begin_call(enum ternmq_to to)
 {
     ASSERT(ternmq_call_async(world.client,
@@ -227,7 +281,8 @@ static void begin_call(enum ternmq_to to)
 /* Gives how many ends are to be told. */
 static uint32_t client_start(enum action action)
 {
-    bool direct = action == ACTION_PRODUCE || action == ACTION_PULL || action == ACTION_SHOW;
+    bool direct = action == ACTION_PRODUCE || action == ACTION_PULL || action == ACTION_SHOW ||
+                  action == ACTION_RECEIVE;
     world.client = client_attach(world.reactor,
                                  &(struct ternmq_options){.nameservers = SERVER_ADDRESS,
                                                           .broker = direct ? SERVER_ADDRESS : NULL,
@@ -245,6 +300,9 @@ static uint32_t client_start(enum action action)
     case ACTION_PULL:
     case ACTION_SHOW:
         begin_consume(action == ACTION_PULL);
+        return 0;
+    case ACTION_RECEIVE:
+        begin_receive();
         return 0;
     case ACTION_BROKER:
         begin_call(TERNMQ_TO_BROKER);

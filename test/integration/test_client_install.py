@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed of libternmq works by itself: the example is compiled with pkg-config's flags against a
+"""What is installed of libternmq works by itself: the examples are compiled with pkg-config's flags against a
 copy of what `meson install` would put in place, with the shared and with the static library, and run."""
 
 import json
@@ -110,6 +110,11 @@ class Install(unittest.TestCase):
         program = self.compile("static", [str(archive), *system])
         self.run_example(program)
 
+    def test_the_example_of_groups_runs(self):
+        source = SOURCE / "example_group.c"
+        lines = self.run_program(self.compile("group", self.flags("--libs"), source))
+        self.assertEqual([line for line in lines if "again" not in line], ["10 received", "90 pushed"])
+
     def test_the_program_at_the_head_of_the_header_does_what_it_says(self):
         """Its lines are the comment's that are indented by five, from the first #include to `}`."""
         text = (SOURCE / "ternmq.h").read_text()
@@ -132,7 +137,9 @@ class Install(unittest.TestCase):
                 ["nm", *options, "--defined-only", str(library)], check=True, capture_output=True
             ).stdout.decode()
             names = {line.split()[2] for line in symbols.splitlines() if len(line.split()) == 3}
-            header = (SOURCE / "ternmq.h").read_text()
+            header = "".join(
+                (SOURCE / name).read_text() for name in ("ternmq.h", "ternmq_groups.h")
+            )
             for name in names:
                 if name.startswith(("__asan", "__odr_asan", "__ubsan", "__tsan")):
                     continue

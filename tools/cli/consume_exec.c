@@ -129,7 +129,11 @@ static _Noreturn void become(char **words, int word_count, int input,
         if (word_count == 1) {
             (void)execl("/bin/sh", "sh", "-c", words[0], (char *)NULL);
         } else {
-            (void)execvp(words[0], words);
+            char **ended = calloc((size_t)word_count + 1, sizeof(*ended));
+            if (ended != NULL) {
+                memcpy(ended, words, (size_t)word_count * sizeof(*ended));
+                (void)execvp(ended[0], ended);
+            }
         }
     }
     (void)dprintf(STDERR_FILENO, "ternmq: %s: %s\n", words[0], strerror(errno));

@@ -146,8 +146,9 @@ static void hello_ended(struct client_call *call, const struct client_call_end *
     uint64_t now_ms;
     source->ahead_ms = 0;
     if (answer_find_uint(end->result, "now", &now_ms)) {
-        /* It was read in the middle of the way there and back. */
-        source->ahead_ms = (int64_t)(now_ms + end->round_trip_ns / 2000000U) -
+        /* It was read some time on the way there and back: at its beginning, so that no lease is
+         * taken for longer than it is. */
+        source->ahead_ms = (int64_t)(now_ms + end->round_trip_ns / 1000000U + 1) -
                            (int64_t)reactor_wall_ms(source->member->client->reactor);
     }
     source->is_clock_known = true;

@@ -17,9 +17,7 @@
 
 enum {
     ENTRIES_LEAST = 16,
-    HEAD_ROOM = 768, /* group, reason, a few words */
-    /* A receipt: topic and lease with their headers, three numbers, the array's header. */
-    RECEIPT_ROOM = TOPIC_NAME_BYTES_MAX + LEASE_BYTES_MAX + 32
+    HEAD_ROOM = 768 /* group, reason, a few words */
 };
 
 /* -------------------------------------------------------------------------- terms */
@@ -103,18 +101,13 @@ static void batch_free(struct settle_batch *batch)
     free(batch);
 }
 
-static bool is_next_to(const struct settle_entry *before, const struct settle_entry *entry)
-{
-    return before->grant == entry->grant && before->first + before->span == entry->first;
-}
-
 static void batch_add(struct settle_batch *batch, struct grant *grant, uint64_t first,
                       uint64_t span, struct held *held, struct settle_wait *wait)
 {
     struct settle_entry *entry = &batch->entries[batch->count++];
     *entry = (struct settle_entry){
         .grant = grant, .first = first, .span = span, .held = held, .wait = wait};
-    batch->runs += batch->count == 1 || !is_next_to(entry - 1, entry);
+    batch->runs += batch->count == 1 || !settle_is_next_to(entry - 1, entry);
     grant_ref(grant);
     if (wait != NULL) {
         wait->pending++;
@@ -170,62 +163,7 @@ bool settle_add(struct ternmq_member *member, struct held *held, const struct se
     return true;
 }
 
-/* -------------------------------------------------------------------------- receipts */
-
-static int compare_entries(const void *left, const void *right)
-{
-    const struct settle_entry *a = left;
-    const struct settle_entry *b = right;
-    if (a->grant->number != b->grant->number) {
-        return a->grant->number < b->grant->number ? -1 : 1;
-    }
-    return a->first < b->first ? -1 : a->first > b->first;
-}
-
-static void put_receipt(struct writer *writer, const struct settle_entry *first,
-                        const struct settle_entry *last)
-{
-    const struct grant *grant = first->grant;
-    writer_put_array(writer, 5);
-    writer_put_string(writer, grant->topic);
-    writer_put_uint(writer, grant->queue);
-    writer_put_uint(writer, first->first);
-    writer_put_uint(writer, last->first + last->span - first->first);
-    writer_put_bin(writer, bytes_make(grant->lease, grant->lease_bytes));
-}
-
-/* Puts the entries in order and writes their receipts. False: no memory. */
-static bool batch_encode(struct settle_batch *batch)
-{
-    qsort(batch->entries, batch->count, sizeof(*batch->entries), compare_entries);
-    uint32_t receipts = 0;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        receipts += i == 0 || !is_next_to(&batch->entries[i - 1], &batch->entries[i]);
-        batch->entries[i].receipt = receipts - 1;
-        batch->entries[i].code = 0;
-    }
-    size_t room = (size_t)receipts * RECEIPT_ROOM + 8;
-    free(batch->receipts);
-    batch->receipts = malloc(room);
-    if (batch->receipts == NULL) {
-        return false;
-    }
-    struct writer writer = writer_over(batch->receipts, room);
-    writer_put_array(&writer, receipts);
-    for (uint32_t i = 0; i < batch->count;) {
-        uint32_t last = i;
-        while (last + 1 < batch->count &&
-               batch->entries[last + 1].receipt == batch->entries[i].receipt) {
-            last++;
-        }
-        put_receipt(&writer, &batch->entries[i], &batch->entries[last]);
-        i = last + 1;
-    }
-    ASSERT(!writer.overflowed);
-    batch->receipt_count = receipts;
-    batch->receipts_bytes = writer_length(&writer);
-    return true;
-}
+/* -------------------------------------------------------------------------- writing */
 
 static const char *const METHODS[] =
     {[SETTLE_ACK] = "ack", [SETTLE_NACK] = "nack", [SETTLE_EXTEND] = "extend"};
@@ -411,7 +349,7 @@ static void batch_send(struct settle_batch *batch)
 {
     struct member_source *source = batch->source;
     struct ternmq *client = source->member->client;
-    if (!batch_encode(batch)) {
+    if (!settle_encode(batch)) {
         struct ternmq_error error;
         fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for receipts");
         batch_end(batch, &error);
@@ -497,7 +435,7 @@ uint32_t settle_rideable(const struct member_source *source)
 struct settle_batch *settle_ride(struct member_source *source)
 {
     struct settle_batch *batch = find_rideable(source);
-    if (batch == NULL || !batch_encode(batch)) {
+    if (batch == NULL || !settle_encode(batch)) {
         return NULL;
     }
     list_remove(&batch->link);

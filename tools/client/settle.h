@@ -90,6 +90,12 @@ NODISCARD bool settle_add(struct ternmq_member *member, struct held *held,
 NODISCARD bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
                                const struct settle_terms *terms, struct settle_wait *wait);
 
+/* Whether `entry` goes on where `before` ends, under the same lease. */
+bool settle_is_next_to(const struct settle_entry *before, const struct settle_entry *entry);
+
+/* Puts the entries of a batch in order and writes their receipts. False: no memory. */
+NODISCARD bool settle_encode(struct settle_batch *batch);
+
 /* Sends what is open, at once; of one source, of all. */
 void settle_send(struct member_source *source);
 void settle_send_all(struct ternmq_member *member);

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Members of consumer groups, of libternmq (group_program.c has the scenarios) and of `ternmq consume --group`,
+against real servers."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import cluster
+import tap
+
+
+class Library(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.made = cluster.Cluster()
+        cls.made.__enter__()
+        cls.addClassCleanup(cls.made.__exit__, None, None, None)
+
+    def start(self, scenario):
+        return subprocess.Popen(
+            [cluster.program_path("group_program"), scenario, self.made.nameserver_address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def end(self, program):
+        _, complaint = program.communicate(timeout=150)
+        self.assertEqual(program.returncode, 0, complaint.decode(errors="replace"))
+
+    def test_blocking_receive_ack_nack_extend_and_close(self):
+        self.end(self.start("blocking"))
+
+    def test_a_missing_group_is_an_error(self):
+        self.end(self.start("missing"))
+
+    def test_kills_of_the_broker_lose_no_message_of_a_push_consumer(self):
+        program = self.start("push")
+        for line in program.stdout:
+            if int(line) in (500, 1500):
+                self.made.broker.kill()
+                self.made.start_broker()
+        self.end(program)
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = cluster.Cluster()
+        cls.cluster.__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ternmq-group-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.topic = self.id().rsplit(".", 1)[-1][:100]
+        self.ternmq("topic", "create", self.topic, "--queues", "2")
+
+    def command(self, *arguments):
+        return [cluster.program_path("ternmq"), "-b", self.cluster.broker_address, *arguments]
+
+    def ternmq(self, *arguments, status=0, **more):
+        """Standard output, as lines."""
+        done = subprocess.run(
+            self.command(*arguments), capture_output=True, timeout=60, check=False, **more
+        )
+        self.said = done.stderr.decode(errors="replace")
+        self.assertEqual(done.returncode, status, f"{arguments}\n{self.said}")
+        return done.stdout.decode().splitlines()
+
+    def consume(self, *arguments, **more):
+        return self.ternmq("consume", self.topic, "--group", "g-" + self.topic, *arguments, **more)
+
+    def produce(self, *bodies, **more):
+        self.ternmq("produce", self.topic, *bodies, **more)
+
+    def test_a_missing_group_is_made_and_what_was_written_is_acked(self):
+        self.produce("a", "b", "c")
+        self.assertEqual(sorted(self.consume("--idle", "1s")), ["a", "b", "c"])
+        self.assertIn("was not there", self.said)
+        self.assertIn("3 messages", self.said)
+        self.produce("d")
+        self.assertEqual(self.consume("--count", "1"), ["d"])
+        self.assertNotIn("was not there", self.said)
+        self.assertEqual(self.consume("--idle", "300ms"), [])
+
+    def test_objects_say_the_attempt_and_why_the_one_before_failed(self):
+        self.produce("a")
+        self.consume("--idle", "500ms", "--ack", "exec", "exit 7")
+        self.assertIn("1 to be tried again", self.said)
+        [line] = self.consume("--count", "1", "--json")  # after ten seconds, the group's first step
+        message = json.loads(line)
+        self.assertEqual(message["attempt"], 2)
+        self.assertEqual(message["reason"], "exit status 7")
+        self.assertEqual(message["body"], "a")
+        self.assertEqual(message["group"], "g-" + self.topic)
+
+    def test_a_command_gets_the_message(self):
+        body = b"0123456789" * 20000
+        source = self.folder / "body"
+        source.write_bytes(body)
+        self.produce(
+            *("--file", str(source), "--tag", "blue", "--key", "k1", "--key", "k2"),
+            *("--property", "weight=7 kg"),
+        )
+        out = self.folder / "out"
+        self.consume(
+            *("--count", "1", "--ack", "exec"),
+            f"cat > {out}; env | grep ^TERNMQ_ | sort > {out}.env",
+        )
+        environment = dict(
+            line.split("=", 1) for line in pathlib.Path(f"{out}.env").read_text().splitlines()
+        )
+        self.assertEqual(environment["TERNMQ_TOPIC"], self.topic)
+        self.assertEqual(environment["TERNMQ_OFFSET"], "0")
+        self.assertEqual(environment["TERNMQ_ATTEMPT"], "1")
+        self.assertEqual(environment["TERNMQ_TAG"], "blue")
+        self.assertEqual(environment["TERNMQ_KEY"], "k1")
+        self.assertEqual(environment["TERNMQ_PROPERTY_weight"], "7 kg")
+        self.assertEqual(out.read_bytes(), body)
+        self.assertEqual(self.consume("--idle", "300ms"), [])
+
+    def test_a_command_of_several_words_is_a_program_and_its_arguments(self):
+        self.produce("a b", "a b")
+        lines = self.consume("--count", "2", "--ack", "exec", "--", "sed", "s/^/got: /")
+        self.assertEqual(lines, ["got: a bgot: a b"])
+
+    def test_a_command_that_is_not_there_is_a_reason(self):
+        self.produce("a")
+        self.consume("--idle", "500ms", "--ack", "exec", "--", "no-such-program", "x")
+        self.assertIn("no-such-program", self.said)
+        self.assertIn("0 messages", self.said)
+        self.assertIn("1 to be tried again", self.said)
+
+    def test_a_lease_is_kept_while_a_command_runs(self):
+        self.produce("a")
+        marks = self.folder / "marks"
+        self.consume(
+            *("--idle", "2s", "--lease", "600ms", "--ack", "exec"),
+            f"echo $TERNMQ_ATTEMPT >> {marks}; sleep 2",
+        )
+        self.assertEqual(marks.read_text(), "1\n")
+        self.assertIn("1 message ", self.said)
+
+    def test_a_signal_gives_back_what_is_not_done_and_ends_with_zero(self):
+        self.produce(*"abcde")
+        for which in (signal.SIGINT, signal.SIGTERM):
+            mark = self.folder / f"mark-{which}"
+            process = subprocess.Popen(
+                self.command(
+                    *("consume", self.topic, "--group", "g-" + self.topic, "--credit", "3"),
+                    *("--ack", "exec", f"touch {mark}; exec sleep 30"),
+                ),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            deadline = time.monotonic() + 20
+            while not mark.exists():
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            process.send_signal(which)
+            _, said = process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 0, said)
+            self.assertIn(b"until interrupted", said)
+        began = time.monotonic()
+        attempts = [json.loads(line)["attempt"] for line in self.consume("--count", "5", "--json")]
+        self.assertEqual(attempts, [1] * 5)
+        self.assertLess(time.monotonic() - began, 10)  # and not when leases of 30 s are over
+
+    def test_members_share_the_work(self):
+        self.produce(*(str(i) for i in range(400)))
+        self.consume("--count", "1")
+        processes = [
+            subprocess.Popen(
+                self.command(
+                    *("consume", self.topic, "--group", "g-" + self.topic, "--credit", "5"),
+                    *("--idle", "2s"),
+                ),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            for _ in range(3)
+        ]
+        got = []
+        for process in processes:
+            out, said = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, said)
+            got += out.split()
+        self.assertEqual(len(got), 399)
+        self.assertEqual(len(set(got)), 399)
+
+    def test_a_reader_that_goes_leaves_the_rest_to_others(self):
+        self.produce(*(str(i) for i in range(2000)))
+        process = subprocess.Popen(
+            self.command("consume", self.topic, "--group", "g-" + self.topic),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=20), 0, said)
+        rest = self.consume("--idle", "1s")
+        self.assertGreater(len(rest), 0)
+
+    def test_a_filter_belongs_to_the_group(self):
+        self.produce("a", "--tag", "red")
+        self.produce("b", "--tag", "blue")
+        self.assertEqual(self.consume("--filter", "blue", "--idle", "1s"), ["b"])
+        self.consume("--filter", "red", status=1)
+        self.assertIn("another filter", self.said)
+        self.consume("--filter", "blue", "--from", "last", status=1)
+        self.assertIn("seek", self.said)
+
+    def test_what_does_not_go_together_is_refused(self):
+        self.consume("--queue", "0", status=2)
+        self.consume("--ack", "exec", status=2)
+        self.consume("words", status=2)
+        self.consume("--from", "17", status=2)
+        self.ternmq("consume", self.topic, "--lease", "5s", status=2)
+        self.assertIn("--group", self.said)
+        self.ternmq("consume", "no-such-topic", "--group", "g", status=1)
+        self.assertIn("TOPIC_NOT_FOUND", self.said)
+        self.ternmq("consume", self.topic, "--group", "a/b", status=1)
+
+
+if __name__ == "__main__":
+    tap.main(__name__)
