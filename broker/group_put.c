@@ -159,6 +159,9 @@ static enum error make_group(const struct catalogue *catalogue, const struct gro
 {
     struct group_settings settings =
         old == NULL ? put->settings : group_settings_merge(&old->settings, &put->settings);
+    if (settings.broadcast && settings.from != GROUP_FROM_LAST) {
+        return refuse(refusal, "from", "last in a broadcast group: members begin where queues end");
+    }
     bool looks_at_topics = gives(put, GROUP_SETTING_TOPICS) || gives(put, GROUP_SETTING_ORDER);
     enum error error =
         looks_at_topics ? check_topics(catalogue, put->name, &settings, refusal) : OK;

@@ -4,6 +4,7 @@
 import pathlib
 import subprocess
 import sys
+import time
 import unittest
 
 import msgpack
@@ -13,6 +14,8 @@ import tap
 import wire
 
 SCRIPT = pathlib.Path(__file__).with_name("thirty_lines.py")
+WORKER = pathlib.Path(__file__).with_name("worker.py")
+README = pathlib.Path(__file__).parents[2] / "README.md"
 
 
 class PythonClient(unittest.TestCase):
@@ -47,6 +50,59 @@ class PythonClient(unittest.TestCase):
         done = self.run_script("no-such-topic", "first")
         self.assertEqual(done.returncode, 1)
         self.assertIn("TOPIC_NOT_FOUND", done.stderr)
+
+    def start_worker(self, group, command):
+        worker = subprocess.Popen(
+            [sys.executable, WORKER, self.cluster.broker_address, group, *command],
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(worker.wait)
+        self.addCleanup(worker.kill)
+        self.addCleanup(worker.stdout.close)
+        return worker
+
+    def test_a_worker_of_forty_lines_runs_a_command_on_each_message(self):
+        self.make_topic("work")
+        self.client.call("group.put", name="workers", settings={"topics": {"work": None}})
+        worker = self.start_worker("workers", ["cat"])
+        self.client.call("produce", topic="work", queue=0, messages=[b"one\n", [None, None, None, b"two\n"]])
+        self.assertEqual([worker.stdout.readline(), worker.stdout.readline()], [b"one\n", b"two\n"])
+        self.client.call("produce", topic="work", queue=0, messages=[b"three\n"])
+        self.assertEqual(worker.stdout.readline(), b"three\n")
+        # All was acknowledged before the next one was asked for.
+        worker.kill()
+        empty = self.client.call("receive", group="workers", wait_ms=200)
+        self.assertLessEqual([r[2] for r in empty["ranges"]], [2])
+
+    def test_a_worker_of_forty_lines_has_what_failed_tried_again(self):
+        self.make_topic("fails")
+        self.client.call(
+            "group.put", name="failing", settings={"topics": {"fails": None}, "backoff": [50], "attempts": 2}
+        )
+        worker = self.start_worker("failing", ["sh", "-c", "cat; exit 3"])
+        self.client.call("produce", topic="fails", queue=0, messages=[b"again\n"])
+        self.assertEqual([worker.stdout.readline(), worker.stdout.readline()], [b"again\n"] * 2)
+        dead = self.dead_letter_of("failing")
+        self.assertEqual(dead[12], b"again\n")
+        self.assertEqual(dead[11]["dead"], ["failing", "fails", 0, 0, 2, "exit status 3, attempt 2"])
+
+    def dead_letter_of(self, group):
+        """The first dead letter of a group, in whichever shard it lies; waits for it."""
+        give_up_at = time.monotonic() + 30
+        while time.monotonic() < give_up_at:
+            for queue in (0, 1):
+                try:
+                    answer = self.client.call("pull", topic=f"%DLQ%{group}", queue=queue, first=True)
+                except wire.CallFailed:
+                    continue
+                if answer["messages"]:
+                    return answer["messages"][0]
+            time.sleep(0.02)
+        self.fail("no dead letter came")
+
+    def test_the_worker_is_what_its_name_says(self):
+        self.assertLessEqual(len(WORKER.read_text().splitlines()), 40)
+        self.assertIn("test/integration/worker.py", README.read_text())
 
     def test_a_produce_answers_exactly_five_things(self):
         self.make_topic("five")
@@ -103,7 +159,7 @@ class PythonClient(unittest.TestCase):
 
     def test_an_unknown_method_is_refused(self):
         with self.assertRaises(wire.CallFailed) as refused:
-            self.client.call("receive", group="g")
+            self.client.call("replicate", shard=0)
         self.assertEqual(refused.exception.name, "UNKNOWN_METHOD")
 
     def test_pipelined_produces_are_answered_in_their_order(self):
