@@ -93,7 +93,7 @@ class Wire(GroupCase):
             "topics": {"users": "paid || sent"},
             "from": 1700000000000,
             "order": "key",
-            "broadcast": True,
+            "broadcast": False,
             "lease_ms": 100,
             "attempts": 1,
             "backoff": [0, 86400000],
@@ -265,7 +265,7 @@ class CommandLine(GroupCase):
     def test_every_option_arrives(self):
         self.ternmq(
             *("group", "create", "cli-all", "--topic", "users=a = 'b=c'", "--topic", "orders"),
-            *("--from", "first", "--order", "queue", "--broadcast", "--attempts", "4"),
+            *("--from", "last", "--order", "queue", "--broadcast", "--attempts", "4"),
             *("--backoff", "10s,30s,1m", "--jitter", "20%", "--exhausted", "stay"),
             *("--lease", "1m", "--idle-expire", "2h"),
         )
@@ -273,7 +273,7 @@ class CommandLine(GroupCase):
             self.row("cli-all")["settings"],
             {
                 "topics": {"users": "a = 'b=c'", "orders": None},
-                "from": "first",
+                "from": "last",
                 "order": "queue",
                 "broadcast": True,
                 "lease_ms": 60000,

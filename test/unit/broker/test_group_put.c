@@ -217,6 +217,18 @@ START_TEST(order_and_broadcast_stay_as_the_group_was_made)
 }
 END_TEST
 
+START_TEST(a_broadcast_begins_at_the_end)
+{
+    struct group_put request = request_of("g", ORDERS_REFUNDS, 2);
+    give_number(&request, GROUP_SETTING_BROADCAST, 1);
+    request.settings.given |= 1U << GROUP_SETTING_FROM;
+    request.settings.from = GROUP_FROM_FIRST;
+    refused(&request, ERROR_BAD_ARGUMENT, "from");
+    request.settings.from = GROUP_FROM_LAST;
+    (void)put(&request);
+}
+END_TEST
+
 START_TEST(order_by_key_is_of_topics_that_are_routed_by_key)
 {
     struct group_put request = request_of("g", ORDERS, 1);
@@ -391,8 +403,6 @@ static const struct group *make_broadcast(const char *name)
     struct group_put request = request_of(name, ORDERS_REFUNDS, 2);
     give_number(&request, GROUP_SETTING_BROADCAST, 1);
     give_number(&request, GROUP_SETTING_ATTEMPTS, 3);
-    request.settings.given |= 1U << GROUP_SETTING_FROM;
-    request.settings.from = GROUP_FROM_FIRST;
     return put(&request);
 }
 
@@ -514,6 +524,7 @@ static Suite *group_put_suite(void)
     tcase_add_test(cases, what_is_not_given_keeps_its_value);
     tcase_add_test(cases, a_version_that_is_not_the_current_one_conflicts);
     tcase_add_test(cases, order_and_broadcast_stay_as_the_group_was_made);
+    tcase_add_test(cases, a_broadcast_begins_at_the_end);
     tcase_add_test(cases, order_by_key_is_of_topics_that_are_routed_by_key);
     tcase_add_test(cases, a_group_whose_topic_was_deleted_can_be_changed);
     tcase_add_test(cases, a_change_is_begun_in_all_shards_or_in_none);
