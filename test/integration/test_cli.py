@@ -20,7 +20,7 @@ DONE, FAILED, USAGE, NOBODY = 0, 1, 2, 3
 COMMANDS = [
     *(["topic", verb] for verb in ("create", "set", "list", "show", "delete")),
     *(["broker", verb] for verb in ("list", "show")),
-    *(["group", verb] for verb in ("create", "set", "list", "delete")),
+    *(["group", verb] for verb in ("create", "set", "list", "show", "members", "seek", "delete")),
     ["filter", "test"],
     *([name] for name in ("produce", "consume", "route", "ping", "stats", "inspect")),
 ]
