@@ -76,6 +76,17 @@ static void leave_state(struct group_queue *queue, struct open_range *range)
     }
 }
 
+/* In the order of offsets, since what comes first of a key must be met first. */
+static void add_unknown(struct group_queue *queue, struct open_range *range)
+{
+    struct list *place = &queue->unknown;
+    while (place->previous != &queue->unknown &&
+           CONTAINER_OF(place->previous, struct open_range, link)->first > range->first) {
+        place = place->previous;
+    }
+    list_insert_before(place, &range->link);
+}
+
 static void enter_state(struct group_queue *queue, struct open_range *range, enum open_state state)
 {
     range->state = (uint8_t)state;
@@ -84,8 +95,10 @@ static void enter_state(struct group_queue *queue, struct open_range *range, enu
     if (state == OPEN_LEASED && range->key != 0) {
         group_key_count_leased(range, true);
     }
-    if (state == OPEN_READY) {
-        list_append(is_unknown ? &queue->unknown : &queue->ready, &range->link);
+    if (state == OPEN_READY && is_unknown) {
+        add_unknown(queue, range);
+    } else if (state == OPEN_READY) {
+        list_append(&queue->ready, &range->link);
     } else if (state == OPEN_DYING) {
         list_append(&queue->groups->dying, &range->link);
     }
@@ -393,6 +406,20 @@ void group_queue_due(struct group_queue *queue, struct open_range *range)
     ASSERT(range->state == OPEN_WAITING);
     leave_state(queue, range);
     enter_open(queue, range);
+}
+
+void group_queue_replayed(struct group_queue *queue)
+{
+    struct open_range *range = open_ranges_first(&queue->open);
+    for (; range != NULL; range = open_ranges_next(&queue->open, range)) {
+        if (range->state == OPEN_WAITING && range->due_ms == 0) {
+            group_queue_due(queue, range);
+        } else if (range->state == OPEN_READY) {
+            /* What a replay has opened late may lie before what a snapshot has. */
+            leave_state(queue, range);
+            enter_state(queue, range, OPEN_READY);
+        }
+    }
 }
 
 struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offset, uint32_t key)

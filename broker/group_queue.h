@@ -112,6 +112,9 @@ void group_queue_note_logged(struct group_queue *queue, const struct offset_rang
 /* A LEASED range is open again as it was before. */
 void group_queue_give_back(struct group_queue *queue, struct open_range *range);
 
+/* The log was replayed: what is open and was never tried is READY, all of it in the order of offsets. */
+void group_queue_replayed(struct group_queue *queue);
+
 /* Its due has come. */
 void group_queue_due(struct group_queue *queue, struct open_range *range);
 

@@ -218,17 +218,6 @@ void groups_reset(struct groups *groups)
     drop_everything(groups);
 }
 
-/* What is open and was never tried is there at once, in order. */
-static void make_ready(struct group_queue *queue)
-{
-    struct open_range *range = open_ranges_first(&queue->open);
-    for (; range != NULL; range = open_ranges_next(&queue->open, range)) {
-        if (range->state == OPEN_WAITING && range->due_ms == 0) {
-            group_queue_due(queue, range);
-        }
-    }
-}
-
 void groups_attach(struct groups *groups)
 {
     struct shard *shard = groups->shard;
@@ -238,7 +227,7 @@ void groups_attach(struct groups *groups)
         bool is_there = catalogue_find_group_id(groups->catalogue, queue->place.group) != NULL &&
                         catalogue_find_id(groups->catalogue, queue->place.topic) != NULL;
         if (is_there) {
-            make_ready(queue);
+            group_queue_replayed(queue);
             groups_changed(queue);
         } else {
             drop_queue(queue);
