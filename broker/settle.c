@@ -74,12 +74,12 @@ static bool take_receipt(struct core *home, const struct group *group, struct cu
         receipt->error = ERROR_TOPIC_NOT_FOUND;
         return true;
     }
-    if (!is_of_group(home->directory, group, receipt->group)) {
-        receipt->error = ERROR_LEASE_LOST;
-        return true;
-    }
     if (!topic_has(topic, receipt->queue)) {
         receipt->error = ERROR_WRONG_BROKER;
+        return true;
+    }
+    if (!is_of_group(home->directory, group, receipt->group)) {
+        receipt->error = ERROR_LEASE_LOST;
         return true;
     }
     receipt->topic = topic->id;

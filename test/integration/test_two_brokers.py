@@ -13,6 +13,7 @@ import wire
 MANY = 80000
 # What nobody waits longer for than a test must: of a broker that is away on purpose.
 SHORT = ("--timeout", "3s")
+WRONG_BROKER = 21
 # The exit status of the command line where a server cannot be reached.
 AWAY = 3
 
@@ -224,6 +225,37 @@ class Killed(TwoBrokersCase):
         for broker in ("broker-a", "broker-b"):
             shown = self.client(broker).call("topic.show", name="t")
             self.assertEqual(shown["placement"], [["broker-a", 0, 2], ["broker-b", 2, 2]])
+
+
+class Grouped(TwoBrokersCase):
+    def test_a_group_shares_the_messages_of_both_and_goes_on_with_one(self):
+        self.ternmq("topic", "create", "shared", "--brokers", "broker-a,broker-b", "--queues", "4")
+        for queue in range(4):
+            self.ternmq("produce", "shared", f"before {queue}", "--queue", str(queue))
+        consume = ("consume", "shared", "--group", "g", "--idle", "2s")
+        found = sorted(self.ternmq(*consume).splitlines())
+        self.assertEqual(found, [f"before {queue}" for queue in range(4)])
+        self.cluster.others["broker-b"].kill()
+        self.ternmq("produce", "shared", "of a", "--queue", "0")
+        self.assertEqual(self.ternmq(*consume).splitlines(), ["of a"])
+        self.start_b()
+        self.ternmq("produce", "shared", "of b", "--queue", "3")
+        self.assertEqual(self.ternmq(*consume).splitlines(), ["of b"])
+
+    def test_each_broker_leases_and_settles_its_own_queues(self):
+        self.ternmq("topic", "create", "settled", "--brokers", "broker-a,broker-b", "--queues", "2")
+        clients = [self.client(broker) for broker in ("broker-a", "broker-b")]
+        for queue, client in enumerate(clients):
+            client.call("group.put", name="h", settings={"topics": {"settled": None}, "from": "first"})
+            client.call("produce", topic="settled", queue=queue, messages=[b"x"])
+        receipts = []
+        for queue, client in enumerate(clients):
+            (leased,) = client.call("receive", group="h", wait_ms=5000)["ranges"]
+            self.assertEqual(leased[:4], ["settled", queue, 0, 1])
+            receipts.append([*leased[:4], leased[6]])
+        failed = clients[0].call("ack", group="h", receipts=receipts)["failed"]
+        self.assertEqual(failed, [[1, WRONG_BROKER]])
+        self.assertEqual(clients[1].call("ack", group="h", receipts=receipts[1:])["failed"], [])
 
 
 class Changed(TwoBrokersCase):

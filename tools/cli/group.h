@@ -48,7 +48,8 @@ bool group_wish_is_met(const struct group_wish *wish, struct bytes row);
 
 /*
  * Calls `row` for every group of every broker (one, with -b) whose name begins with `prefix`; `broker` is
- * "" with -b. False from it ends with EXIT_FAILED: the answer could not be read. The exit status.
+ * "" with -b. False from it ends with EXIT_FAILED: the answer could not be read. The exit status. A broker
+ * that does not answer any more is passed over, which is said.
  */
 int group_each(struct invocation *invocation, const char *prefix,
                bool (*row)(void *context, const char *broker, struct bytes row), void *context);

@@ -14,15 +14,26 @@
 
 /* ------------------------------------------------------------------ pages */
 
+/* A broker may go while all are asked one after the other: it is not waited for as long as one that is
+ * meant by itself. */
+#define AWAY_MS 3000
+
 /* Pages of rows, of groups or of brokers. */
 struct pages {
     enum ternmq_to to;
     const char *broker; /* with TERNMQ_TO_BROKER */
     const char *method;
     const char *prefix;
+    bool is_away; /* the broker does not answer, which was said: there are no rows of it */
 };
 
-static int ask_page(struct invocation *invocation, const struct pages *pages, const char *after,
+static bool is_away(const struct ternmq_error *error)
+{
+    return error->code == TERNMQ_UNREACHABLE || error->code == TERNMQ_LOST ||
+           error->code == TERNMQ_TIMED_OUT || error->code == TERNMQ_STOPPING;
+}
+
+static int ask_page(struct invocation *invocation, struct pages *pages, const char *after,
                     struct ternmq_answer *answer_out)
 {
     uint8_t room[2 * GROUP_ANY_NAME_BYTES_MAX + 64];
@@ -35,8 +46,22 @@ static int ask_page(struct invocation *invocation, const struct pages *pages, co
         .to_name = pages->broker,
         .method = pages->method,
         .arguments = ternmq_bytes(room, writer_length(&writer)),
+        .timeout_ms = pages->to == TERNMQ_TO_BROKER ? AWAY_MS : 0,
     };
-    return invocation_call(invocation, &call, answer_out, pages->method);
+    if (pages->to != TERNMQ_TO_BROKER) {
+        return invocation_call(invocation, &call, answer_out, pages->method);
+    }
+    struct ternmq_error error;
+    if (ternmq_call(invocation->client, &call, answer_out, &error) == TERNMQ_OK) {
+        return EXIT_DONE;
+    }
+    if (!is_away(&error)) {
+        return invocation_fail_with(invocation, &error, "%s", pages->method);
+    }
+    pages->is_away = true;
+    invocation_say(invocation, "broker %s is passed over: %s (%s)", pages->broker, error.message,
+                   error.name);
+    return EXIT_DONE;
 }
 
 /* Calls `row` for every row of one page. */
@@ -58,7 +83,7 @@ static bool each_of_page(struct bytes page, const char *broker,
     return true;
 }
 
-static int each_row(struct invocation *invocation, const struct pages *pages,
+static int each_row(struct invocation *invocation, struct pages *pages,
                     bool (*row)(void *context, const char *broker, struct bytes row), void *context)
 {
     char after[GROUP_ANY_NAME_BYTES_MAX + 1] = "";
@@ -66,7 +91,7 @@ static int each_row(struct invocation *invocation, const struct pages *pages,
     do {
         struct ternmq_answer answer;
         int status = ask_page(invocation, pages, after, &answer);
-        if (status != EXIT_DONE) {
+        if (status != EXIT_DONE || pages->is_away) {
             return status;
         }
         struct bytes page = bytes_make(answer.result.data, answer.result.length);
@@ -116,13 +141,13 @@ int group_each(struct invocation *invocation, const char *prefix,
     if (invocation_common(invocation, OPTION_BROKER)->given) {
         return each_row(invocation, &groups, row, context);
     }
-    const struct pages brokers = {
-        .to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
+    struct pages brokers = {.to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
     struct broker_names names = {.count = 0};
     int status = each_row(invocation, &brokers, note_broker, &names);
     groups.to = TERNMQ_TO_BROKER;
     for (size_t i = 0; status == EXIT_DONE && i < names.count; i++) {
         groups.broker = names.at[i];
+        groups.is_away = false;
         status = each_row(invocation, &groups, row, context);
     }
     free(names.at);

@@ -169,12 +169,9 @@ static int make_placement(const struct ternmq_topic_options *options,
     const char *const *brokers = options->brokers;
     uint32_t count = options->broker_count;
     uint32_t queues = options->queues;
-    if (count == 0) {
-        struct topic_placement was = *placement;
-        for (uint32_t i = 0; i < was.part_count; i++) {
-            if (topic_placement_is_first(&was, i)) {
-                old[count++] = placement->parts[i].broker;
-            }
+    for (uint32_t i = 0; i < placement->part_count && options->broker_count == 0; i++) {
+        if (topic_placement_is_first(placement, i)) {
+            old[count++] = placement->parts[i].broker;
         }
         brokers = old;
     }
@@ -192,7 +189,6 @@ static int make_placement(const struct ternmq_topic_options *options,
         return fault_set(error_out, TERNMQ_BAD_ARGUMENT, TERNMQ_STORED_NO,
                          "%u queues are too few for %u brokers: at least one each", queues, count);
     }
-    /* The names are copied with it: `old` may be of this very placement. */
     struct topic_placement grown = *placement;
     if (!topic_placement_share(&grown, brokers, count, queues - placement->queue_count)) {
         return fault_set(error_out, TERNMQ_BAD_ARGUMENT, TERNMQ_STORED_NO,
