@@ -169,6 +169,9 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
     broker->epoch = result.epoch;
     broker->recovery_ms = result.took_ns / NS_PER_MS;
     broker->cores->epoch = result.epoch;
+    for (uint32_t i = 0; i < options->core_count; i++) {
+        core_hook_woken(broker->cores->core[i]);
+    }
     for (uint32_t i = 0; i < options->shard_count; i++) {
         groups_attach(broker->cores->shard[i]->groups);
     }

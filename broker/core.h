@@ -163,7 +163,8 @@ void core_drain(struct core *core, void (*drained)(struct core *core, void *owne
 /* For session.c: a session of this core, or a socket on its way to it, is gone. */
 void core_session_gone(struct core *core);
 
-/* For pull.c: adds `woken_hook`, once, behind those of the logs, which are open by then. */
+/* Adds `woken_hook`, once, behind those of the logs, which are open by then: at the broker's start. From within a
+ * turn's hooks it would run for the first time in the next. */
 void core_hook_woken(struct core *core);
 
 /* How many messages a block of core->spans[span_class] has room for. */

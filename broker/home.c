@@ -71,14 +71,14 @@ void homes_deinit(struct core *core)
 
 /* ------------------------------------------------------------------ members */
 
-static bool is_forgettable(const struct group_member *member, uint64_t now_ms)
+static bool is_forgettable(const struct group_member *member)
 {
     return member->waiting == 0 &&
-           atomic_load_explicit(&member->leased, memory_order_relaxed) == 0 &&
-           now_ms - member->seen_ms > MEMBER_FORGOTTEN_MS;
+           atomic_load_explicit(&member->leased, memory_order_relaxed) == 0;
 }
 
-/* Those that were seen longest ago go, a few at a time. */
+/* Those that were seen longest ago go, a few at a time; where there is no room for another, whatever their
+ * age. */
 static void forget_members(struct core *core, struct home *home, uint64_t now_ms)
 {
     enum { AT_ONCE = 4 };
@@ -86,10 +86,11 @@ static void forget_members(struct core *core, struct home *home, uint64_t now_ms
         struct list *link = list_first(&home->by_seen);
         struct group_member *member =
             link == NULL ? NULL : CONTAINER_OF(link, struct group_member, link);
-        if (member == NULL || now_ms - member->seen_ms <= MEMBER_FORGOTTEN_MS) {
+        bool is_full = core->home_members >= HOME_MEMBERS_MAX;
+        if (member == NULL || (!is_full && now_ms - member->seen_ms <= MEMBER_FORGOTTEN_MS)) {
             return;
         }
-        if (is_forgettable(member, now_ms)) {
+        if (is_forgettable(member)) {
             forget_member(core, home, member);
         } else {
             list_remove(link);
