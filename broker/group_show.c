@@ -236,7 +236,7 @@ static void write_missing(struct writer *writer, const struct group_show *show)
     }
 }
 
-struct writer group_show_write(const struct group_show *show)
+static struct writer write_answer(const struct group_show *show, uint64_t now_ms)
 {
     const struct group *group = show->group;
     size_t bytes = HEAD_BYTES + 2 * GROUP_SETTINGS_BYTES_MAX + show->members_bytes +
@@ -246,7 +246,8 @@ struct writer group_show_write(const struct group_show *show)
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);
     bool is_all = show->tour.of_all_topics;
-    writer_put_map(&writer, is_all && group->topic_count > show->tour.topic_count ? 13 : 12);
+    writer_put_map(&writer, is_all && group->topic_count > show->tour.topic_count ? 14 : 13);
+    writer_put_key_uint(&writer, "now", now_ms);
     writer_put_key_str(&writer, "name", group->name);
     writer_put_key_uint(&writer, "id", group->id);
     writer_put_key_uint(&writer, "version", group->version);
@@ -288,10 +289,9 @@ static void show_destroy(struct group_show *show)
 
 static void answer(struct call *call, struct core *at)
 {
-    (void)at;
     struct group_show *show =
         CONTAINER_OF((struct queue_tour *)call->own, struct group_show, tour);
-    struct writer writer = group_show_write(show);
+    struct writer writer = write_answer(show, reactor_wall_ms(at->reactor));
     show_destroy(show);
     struct bytes bytes = writer_bytes(&writer);
     call_answer(call, bytes);

@@ -101,8 +101,7 @@ struct group_show {
     uint64_t dead;
 };
 
-/* For group_show.c alone: what the tour looks at, and what is answered of it. */
+/* For group_show.c alone: what the tour does at a queue. */
 enum tour_look group_show_look(struct queue_tour *tour, struct core *at, uint32_t place);
-struct writer group_show_write(const struct group_show *show); /* its memory is the caller's */
 
 #endif

@@ -148,10 +148,10 @@ static uint32_t find_events(const struct message_trace *trace,
 /* -------------------------------------------------------------------- answer */
 
 static void write_head(struct writer *writer, const struct message_trace *trace,
-                       const struct stored *stored, const struct cores *cores)
+                       const struct stored *stored, const struct core *at)
 {
     bool is_removed = trace->place.offset < trace->first;
-    writer_put_map(writer, 3U + (stored->is_whole ? 3U : 0U) + is_removed);
+    writer_put_map(writer, 4U + (stored->is_whole ? 3U : 0U) + is_removed);
     if (stored->is_whole) {
         writer_put_key_uint(writer, "stored_at", stored->stored_ms);
         writer_put_key_uint(writer, "epoch", stored->epoch);
@@ -161,7 +161,8 @@ static void write_head(struct writer *writer, const struct message_trace *trace,
         writer_put_key_bool(writer, "removed", true);
     }
     uint64_t since_ms = delivery_trace_since(&trace->shard->groups->trace);
-    writer_put_key_uint(writer, "since", since_ms == 0 ? cores->started_wall_ms : since_ms);
+    writer_put_key_uint(writer, "now", reactor_wall_ms(at->reactor));
+    writer_put_key_uint(writer, "since", since_ms == 0 ? at->cores->started_wall_ms : since_ms);
 }
 
 static void write_answer(struct message_trace *trace, struct core *at, const struct stored *stored)
@@ -174,7 +175,7 @@ static void write_answer(struct message_trace *trace, struct core *at, const str
     uint8_t *room = malloc(bytes);
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);
-    write_head(&writer, trace, stored, at->cores);
+    write_head(&writer, trace, stored, at);
     write_groups(&writer, trace, directory, group_count);
     writer_put_string(&writer, "deliveries");
     writer_put_array(&writer, event_count);
