@@ -5,9 +5,8 @@
 #include "proto/limits.h"
 #include "proto/names.h"
 #include "tools/cli/command.h"
-#include "tools/cli/group.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
-#include "tools/cli/show.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,37 +48,11 @@ static void print_sentences(const char *broker, const struct ternmq_explanation 
 
 /* -------------------------------------------------------------------- group */
 
-/* The brokers that have the group. */
-struct holders {
-    const char *group;
-    char (*at)[BROKER_NAME_BYTES_MAX + 1];
-    size_t count;
-};
-
-static bool note_holder(void *context, const char *broker, struct bytes row)
-{
-    struct holders *holders = context;
-    struct bytes name;
-    if (!result_find_text(row, "name", &name)) {
-        return false;
-    }
-    if (!bytes_equal(name, bytes_from_string(holders->group))) {
-        return true; /* its name only begins so */
-    }
-    void *grown = realloc(holders->at, (holders->count + 1) * sizeof(holders->at[0]));
-    if (grown == NULL) {
-        return false;
-    }
-    holders->at = grown;
-    (void)snprintf(holders->at[holders->count++], sizeof(holders->at[0]), "%s", broker);
-    return true;
-}
-
-static int explain_at(struct invocation *invocation, const struct holders *holders, size_t i)
+static int explain_at(struct invocation *invocation, const struct group_holders *holders, size_t i)
 {
     struct ternmq_explanation explanation;
     struct ternmq_error error;
-    const char *broker = holders->at[i][0] == '\0' ? NULL : holders->at[i];
+    const char *broker = holders->brokers[i][0] == '\0' ? NULL : holders->brokers[i];
     if (ternmq_explain_group(invocation->client, broker, holders->group, &explanation, &error) !=
         TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "group %s", holders->group);
@@ -94,26 +67,12 @@ static int explain_at(struct invocation *invocation, const struct holders *holde
 
 static int run_group(struct invocation *invocation)
 {
-    struct holders holders = {.group = invocation->words[0]};
-    if (!name_is_any_group(bytes_from_string(holders.group))) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE, "'%s' is no name of a group",
-                               holders.group);
-    }
-    int status = EXIT_FAILED;
-    if (invocation_client(invocation, &status) == NULL) {
-        return status;
-    }
-    status = group_each(invocation, holders.group, note_holder, &holders);
-    if (status == EXIT_DONE && holders.count == 0) {
-        status = invocation_fail(invocation, EXIT_FAILED,
-                                 "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' "
-                                 "shows those that there are",
-                                 holders.group);
-    }
+    struct group_holders holders;
+    int status = group_holders_find(invocation, invocation->words[0], &holders);
     for (size_t i = 0; status == EXIT_DONE && i < holders.count; i++) {
         status = explain_at(invocation, &holders, i);
     }
-    free(holders.at);
+    group_holders_free(&holders);
     return status;
 }
 
