@@ -48,8 +48,8 @@ static bool woken_hook_pending(struct turn_hook *hook)
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
     return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
            !list_is_empty(&core->written) || !list_is_empty(&core->toured) ||
-           !list_is_empty(&core->leased) ||
-           !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
+           !list_is_empty(&core->leased) || !list_is_empty(&core->receives) ||
+           !list_is_empty(&core->woken_groups);
 }
 
 static struct core *core_create(struct cores *cores, uint32_t number, struct reactor *reactor)

@@ -13,9 +13,8 @@ static_assert(sizeof(struct trace_event) == 40, "65,536 of them are 2.5 MiB");
 const char *trace_outcome_name(enum trace_outcome outcome)
 {
     static const char *const names[] = {
-        [TRACE_LEASED] = "leased",   [TRACE_ACKED] = "acked",
-        [TRACE_NACKED] = "nacked",   [TRACE_EXPIRED] = "expired",
-        [TRACE_DEAD] = "dead",       [TRACE_GIVEN_BACK] = "given back",
+        [TRACE_LEASED] = "leased",   [TRACE_ACKED] = "acked", [TRACE_NACKED] = "nacked",
+        [TRACE_EXPIRED] = "expired", [TRACE_DEAD] = "dead",   [TRACE_GIVEN_BACK] = "given back",
         [TRACE_SKIPPED] = "skipped",
     };
     return names[outcome];

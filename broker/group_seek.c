@@ -198,8 +198,7 @@ static void answer_rows(struct call *call, struct group_seek *seek)
 static void answer(struct call *call, struct core *at)
 {
     (void)at;
-    struct group_seek *seek =
-        CONTAINER_OF((struct queue_tour *)call->own, struct group_seek, tour);
+    struct group_seek *seek = CONTAINER_OF((struct queue_tour *)call->own, struct group_seek, tour);
     if (seek->error == OK) {
         answer_rows(call, seek);
         return;

@@ -91,8 +91,8 @@ static void add_dead(struct group_show *show, const struct shard *shard)
             continue;
         }
         const struct queue_state state = queue_state(log_queue);
-        const struct group_place place = {
-            show->dead_group == NULL ? 0 : show->dead_group->id, topic->id, (uint16_t)i};
+        const struct group_place place = {show->dead_group == NULL ? 0 : show->dead_group->id,
+                                          topic->id, (uint16_t)i};
         const struct group_queue *queue =
             show->dead_group == NULL ? NULL : groups_find(shard->groups, &place);
         uint64_t next = queue == NULL ? state.first : queue->next;
@@ -104,8 +104,7 @@ static void add_dead(struct group_show *show, const struct shard *shard)
 
 static void look_at_core(struct call *call, struct core *at)
 {
-    struct group_show *show =
-        CONTAINER_OF((struct queue_tour *)call->own, struct group_show, tour);
+    struct group_show *show = CONTAINER_OF((struct queue_tour *)call->own, struct group_show, tour);
     for (uint32_t i = 0; i < show->part_count; i++) {
         uint32_t id = show->parts[i]->id;
         if (home_core(at, id) == at) {
@@ -144,7 +143,9 @@ static void write_block(struct writer *writer, const struct shown_block *block)
     writer_put_key_uint(writer, "offset", block->offset);
     writer_put_key_uint(writer, "attempt", block->attempt);
     writer_put_key_string(writer, "state",
-                          block->is_leased ? "leased" : block->until_ms != 0 ? "waiting" : "dead");
+                          block->is_leased       ? "leased"
+                          : block->until_ms != 0 ? "waiting"
+                                                 : "dead");
     if (block->until_ms != 0) {
         writer_put_key_uint(writer, "until", block->until_ms);
     }
@@ -240,8 +241,7 @@ static struct writer write_answer(const struct group_show *show, uint64_t now_ms
 {
     const struct group *group = show->group;
     size_t bytes = HEAD_BYTES + 2 * GROUP_SETTINGS_BYTES_MAX + show->members_bytes +
-                   show->tour.count * (size_t)QUEUE_BYTES +
-                   show->block_count * (size_t)BLOCK_BYTES;
+                   show->tour.count * (size_t)QUEUE_BYTES + show->block_count * (size_t)BLOCK_BYTES;
     uint8_t *room = malloc(bytes);
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);
@@ -289,8 +289,7 @@ static void show_destroy(struct group_show *show)
 
 static void answer(struct call *call, struct core *at)
 {
-    struct group_show *show =
-        CONTAINER_OF((struct queue_tour *)call->own, struct group_show, tour);
+    struct group_show *show = CONTAINER_OF((struct queue_tour *)call->own, struct group_show, tour);
     struct writer writer = write_answer(show, reactor_wall_ms(at->reactor));
     show_destroy(show);
     struct bytes bytes = writer_bytes(&writer);
@@ -336,7 +335,8 @@ static void find_dead(struct group_show *show, struct directory *directory)
     struct bytes name = name_of_dead_letters(show->group->name, text);
     struct topic *topic = directory_find(directory, name);
     struct group *group = directory_find_group(directory, name);
-    bool is_own = name_is_dead_letters(show->group->name); /* these have no dead letters of theirs */
+    bool is_own =
+        name_is_dead_letters(show->group->name); /* these have no dead letters of theirs */
     show->dead_topic = topic == NULL || is_own ? NULL : topic_ref(topic);
     show->dead_group = group == NULL || is_own ? NULL : group_ref(group);
 }

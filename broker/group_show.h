@@ -69,9 +69,9 @@ struct shown_queue {
     uint64_t retrying;
     uint64_t dying;
     uint64_t skipped;
-    uint64_t oldest_ms;      /* 0: nothing is undone, or it cannot be read */
-    uint64_t next_retry_ms;  /* 0: nothing waits */
-    uint64_t lease_until_ms; /* the first that ends; 0: nothing is leased */
+    uint64_t oldest_ms;       /* 0: nothing is undone, or it cannot be read */
+    uint64_t next_retry_ms;   /* 0: nothing waits */
+    uint64_t lease_until_ms;  /* the first that ends; 0: nothing is leased */
     struct group_bound bound; /* of SHOWN_FULL */
     uint32_t block_first;     /* in `blocks` */
     uint32_t block_count;
@@ -79,11 +79,11 @@ struct shown_queue {
 
 struct group_show {
     struct queue_tour tour;
-    struct group *group; /* a reference, as all others here */
+    struct group *group;  /* a reference, as all others here */
     struct group **parts; /* whose state it is: itself, or its members' */
     uint32_t part_count;
-    struct topic *dead_topic; /* NULL: there is none */
-    struct group *dead_group; /* likewise */
+    struct topic *dead_topic;   /* NULL: there is none */
+    struct group *dead_group;   /* likewise */
     struct shown_queue *queues; /* as tour.queues */
     struct shown_block *blocks; /* SHOWN_BLOCKS_MAX; NULL: none yet */
     uint32_t block_count;

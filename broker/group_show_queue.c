@@ -119,7 +119,7 @@ static enum shown_state judge(const struct look *look, uint64_t lag, struct grou
         group_queue_is_full(queue, bound)) {
         return SHOWN_FULL;
     }
-    return leased > 0                            ? SHOWN_LEASED
+    return leased > 0                          ? SHOWN_LEASED
            : queue->in_state[OPEN_WAITING] > 0 ? SHOWN_WAITING
                                                : SHOWN_DEAD_LETTERS;
 }

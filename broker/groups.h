@@ -62,8 +62,8 @@ struct shard_group {
     uint64_t acked;
     uint64_t nacked;
     uint64_t expired;
-    uint64_t dead; /* dead letters made */
-    uint32_t full; /* of its queues that keep something back for a bound */
+    uint64_t dead;     /* dead letters made */
+    uint32_t full;     /* of its queues that keep something back for a bound */
     uint64_t filtered; /* looked at, and not delivered */
 };
 

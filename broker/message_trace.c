@@ -50,8 +50,7 @@ static const char *state_name(const struct group_queue *queue, const struct open
 
 static const struct open_range *find_open(const struct group_queue *queue, uint64_t offset)
 {
-    const struct open_range *range =
-        queue == NULL ? NULL : open_ranges_find(&queue->open, offset);
+    const struct open_range *range = queue == NULL ? NULL : open_ranges_find(&queue->open, offset);
     return range != NULL && range->first <= offset ? range : NULL;
 }
 
@@ -64,8 +63,8 @@ static void write_group(struct writer *writer, const struct group *group,
         range != NULL && (range->state == OPEN_LEASED || range->state == OPEN_WAITING);
     const struct group_member *member =
         range != NULL && range->state == OPEN_LEASED ? range->member : NULL;
-    writer_put_map(writer, 2U + (range != NULL) + has_moment + (reason.length > 0) +
-                               (member != NULL));
+    writer_put_map(writer,
+                   2U + (range != NULL) + has_moment + (reason.length > 0) + (member != NULL));
     writer_put_key_str(writer, "group", group->name);
     writer_put_key_string(writer, "state", state_name(queue, range, offset));
     if (range != NULL) {

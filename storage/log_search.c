@@ -121,8 +121,8 @@ bool commit_log_find_stored(struct commit_log *log, struct queue *queue, uint64_
 {
     uint8_t head[RECORD_HEAD_BYTES];
     *stored_out = (struct stored){.is_whole = false};
-    enum head found = offset < queue->written_next ? read_head(log, queue, offset, cold, head)
-                                                   : HEAD_NOT_WHOLE;
+    enum head found =
+        offset < queue->written_next ? read_head(log, queue, offset, cold, head) : HEAD_NOT_WHOLE;
     if (found == HEAD_COLD) {
         return false;
     }

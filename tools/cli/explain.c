@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* explain.c - the commands `explain group` and `explain message`: why nothing moves, in sentences. */
-#include "tools/client/ternmq_explain.h"
-
 #include "proto/limits.h"
 #include "proto/names.h"
 #include "tools/cli/command.h"
 #include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
+#include "tools/client/ternmq_explain.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,12 +84,13 @@ const struct command EXPLAIN_GROUP_COMMAND = {
     .name = "group",
     .arguments = "NAME",
     .summary = "Say why the messages of a consumer group do not move, or that all is well",
-    .help = "  ternmq explain group billing\n"
-            "  ternmq explain group billing --json | jq .well\n"
-            "\n"
-            "Nobody asks, all is leased and until when, what failed and when it is tried again, which\n"
-            "key is parked, a bound that is reached, a filter that passes nothing, a topic that is\n"
-            "gone. The numbers themselves: ternmq group show.\n",
+    .help =
+        "  ternmq explain group billing\n"
+        "  ternmq explain group billing --json | jq .well\n"
+        "\n"
+        "Nobody asks, all is leased and until when, what failed and when it is tried again, which\n"
+        "key is parked, a bound that is reached, a filter that passes nothing, a topic that is\n"
+        "gone. The numbers themselves: ternmq group show.\n",
     .words_least = 1,
     .words_most = 1,
     .run = run_group,
@@ -143,10 +143,11 @@ static int run_message(struct invocation *invocation)
     const char *word = invocation->words[0];
     int status = EXIT_FAILED;
     if (!read_place(word, &place)) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "'%s' is no place of a message: TOPIC/QUEUE/OFFSET, as in orders/0/17, "
-                               "and /EPOCH behind it where that is known",
-                               word);
+        return invocation_fail(
+            invocation, EXIT_WRONG_USAGE,
+            "'%s' is no place of a message: TOPIC/QUEUE/OFFSET, as in orders/0/17, "
+            "and /EPOCH behind it where that is known",
+            word);
     }
     struct ternmq *client = invocation_client(invocation, &status);
     if (client == NULL) {
@@ -171,12 +172,13 @@ const struct command EXPLAIN_MESSAGE_COMMAND = {
     .name = "message",
     .arguments = "TOPIC/QUEUE/OFFSET[/EPOCH]",
     .summary = "Say what became of one message in each consumer group",
-    .help = "  ternmq explain message orders/0/17\n"
-            "  ternmq explain message orders/0/17/3 --json\n"
-            "\n"
-            "When it was stored, whether it is on disk, and for each group: to whom it was given, at\n"
-            "which attempt, how that ended, and what comes next. A broker remembers the last 65,536\n"
-            "events of each of its logs, and those since its start; where a message is it always knows.\n",
+    .help =
+        "  ternmq explain message orders/0/17\n"
+        "  ternmq explain message orders/0/17/3 --json\n"
+        "\n"
+        "When it was stored, whether it is on disk, and for each group: to whom it was given, at\n"
+        "which attempt, how that ended, and what comes next. A broker remembers the last 65,536\n"
+        "events of each of its logs, and those since its start; where a message is it always knows.\n",
     .words_least = 1,
     .words_most = 1,
     .run = run_message,

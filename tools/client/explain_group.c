@@ -89,8 +89,7 @@ static void say_bound(struct sums *sums, struct bytes queue)
     explained_warn(sums->explained,
                    "%s has reached a bound, %s: %llu of %llu; nothing new is given out there until "
                    "some are settled.",
-                   explained_queue(queue).text,
-                   explained_name(explained_bytes(bound, "what")).text,
+                   explained_queue(queue).text, explained_name(explained_bytes(bound, "what")).text,
                    (unsigned long long)explained_number(bound, "usage"),
                    (unsigned long long)explained_number(bound, "limit"));
 }

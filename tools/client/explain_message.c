@@ -73,10 +73,11 @@ static void say_settled(const struct message *message, struct bytes group)
     struct last_event last;
     const struct explained_text name = explained_name(group);
     if (!find_last(message, group, &last)) {
-        explained_say(message->explained,
-                      "Group %s is done with it: its filter did not want it, or that was before %s.",
-                      name.text,
-                      explained_distance(explained_number(message->answer, "since"), message->now_ms).text);
+        explained_say(
+            message->explained,
+            "Group %s is done with it: its filter did not want it, or that was before %s.",
+            name.text,
+            explained_distance(explained_number(message->answer, "since"), message->now_ms).text);
         return;
     }
     if (bytes_equal(last.outcome, BYTES_OF("dead")) ||
@@ -98,22 +99,21 @@ static void say_failed(const struct message *message, struct bytes row, const ch
 {
     struct bytes reason = explained_bytes(row, "reason");
     uint64_t failed = explained_number(row, "failed");
-    explained_warn(message->explained, "Group %s: %s, attempt %llu%s%s.",
-                   explained_name(explained_bytes(row, "group")).text, what,
-                   (unsigned long long)failed + 1,
-                   reason.length > 0 ? "; the one before failed: " : "",
-                   explained_name(reason).text);
+    explained_warn(
+        message->explained, "Group %s: %s, attempt %llu%s%s.",
+        explained_name(explained_bytes(row, "group")).text, what, (unsigned long long)failed + 1,
+        reason.length > 0 ? "; the one before failed: " : "", explained_name(reason).text);
 }
 
 static void say_leased(const struct message *message, struct bytes row)
 {
     struct bytes member = explained_bytes(row, "member");
-    explained_say(message->explained,
-                  "Group %s: it is with %s%s, attempt %llu, whose lease ends %s.",
-                  explained_name(explained_bytes(row, "group")).text,
-                  member.length > 0 ? "member " : "a member of before the broker's start",
-                  explained_name(member).text, (unsigned long long)explained_number(row, "failed") + 1,
-                  explained_distance(explained_number(row, "until"), message->now_ms).text);
+    explained_say(
+        message->explained, "Group %s: it is with %s%s, attempt %llu, whose lease ends %s.",
+        explained_name(explained_bytes(row, "group")).text,
+        member.length > 0 ? "member " : "a member of before the broker's start",
+        explained_name(member).text, (unsigned long long)explained_number(row, "failed") + 1,
+        explained_distance(explained_number(row, "until"), message->now_ms).text);
 }
 
 static void say_group(const struct message *message, struct bytes row)

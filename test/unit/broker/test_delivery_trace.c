@@ -113,7 +113,8 @@ START_TEST(a_member_lives_as_long_as_its_events)
     group_member_unref(member);
     uint64_t before = trace.count;
     ck_assert(bytes_equal(find(0, &before)->member->name, BYTES_OF("worker")));
-    for (uint64_t i = 0; i < TRACE_EVENTS; i++) { /* its event goes, and it with it: leaks are seen */
+    for (uint64_t i = 0; i < TRACE_EVENTS;
+         i++) { /* its event goes, and it with it: leaks are seen */
         note(2 * i + 2, 1, TRACE_LEASED);
     }
     before = trace.count;

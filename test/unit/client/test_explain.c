@@ -60,8 +60,9 @@ START_TEST(a_bound_that_is_reached_is_named)
     writer_put_key_uint(&writer, "usage", 65537);
     ck_assert(explain());
     ck_assert(!explained.is_well);
-    ck_assert(has("Queue 2 of topic orders has reached a bound, messages of a group that have failed "
-                  "in a queue: 65537 of 65536"));
+    ck_assert(
+        has("Queue 2 of topic orders has reached a bound, messages of a group that have failed "
+            "in a queue: 65537 of 65536"));
 }
 END_TEST
 
@@ -188,7 +189,8 @@ START_TEST(a_group_is_told_by_its_own_last_event)
     ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
     ck_assert(has("Group a is done with it: acked 2.0 s ago by member two."));
     ck_assert(has("Group b: it became a dead letter 2.0 s ago, after 17 attempts."));
-    ck_assert(has("Group c is done with it: its filter did not want it, or that was before 60.0 s ago"));
+    ck_assert(
+        has("Group c is done with it: its filter did not want it, or that was before 60.0 s ago"));
     ck_assert(!explained.is_well);
 }
 END_TEST
