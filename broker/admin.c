@@ -4,6 +4,7 @@
 
 #include "broker/call.h"
 #include "broker/core.h"
+#include "broker/groups.h"
 #include "broker/session.h"
 #include "broker/shard.h"
 #include "net/buffer.h"
@@ -108,6 +109,11 @@ static void put_core(struct writer *writer, const struct core *core)
         {"pulled_bytes", counters->pulled_bytes},
         {"filtered_messages", counters->filtered_messages},
         {"pulls_held", counters->pulls_held},
+        {"received_calls", counters->receives},
+        {"received_messages", counters->received_messages},
+        {"received_bytes", counters->received_bytes},
+        {"receives_held", counters->receives_held},
+        {"group_members", core->home_members},
         {"forwarded", counters->forwarded},
         {"reading_stopped", counters->reading_stopped},
         {"too_many_waiting", counters->too_many_waiting},
@@ -162,6 +168,8 @@ static void put_shard(struct writer *writer, const struct shard *shard)
         {"bytes", log.bytes},
         {"position_written", log.position_written},
         {"position_durable", log.position_durable},
+        {"groups", shard->groups->by_id.count},
+        {"group_ranges", shard->groups->range_count},
         {"read_only", log.read_only ? 1 : 0},
         {"corrupt_from", log.corrupt_from},
         {"corrupt_to", log.corrupt_to},

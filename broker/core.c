@@ -7,6 +7,7 @@
 #include "broker/home.h"
 #include "broker/pull.h"
 #include "broker/queue_choice.h"
+#include "broker/queue_tour.h"
 #include "broker/receive.h"
 #include "broker/session.h"
 #include "broker/settle.h"
@@ -35,6 +36,7 @@ static void woken_hook_run(struct turn_hook *hook)
     groups_tell_homes(
         core); /* first: what an ack has freed is there for the receive that it came with */
     settle_written(core);
+    queue_tours_written(core);
     receive_written(core);
     pull_serve_woken(core);
     receive_serve_woken(core);
@@ -45,8 +47,9 @@ static bool woken_hook_pending(struct turn_hook *hook)
 {
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
     return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
-           !list_is_empty(&core->written) || !list_is_empty(&core->leased) ||
-           !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
+           !list_is_empty(&core->written) || !list_is_empty(&core->toured) ||
+           !list_is_empty(&core->leased) || !list_is_empty(&core->receives) ||
+           !list_is_empty(&core->woken_groups);
 }
 
 static struct core *core_create(struct cores *cores, uint32_t number, struct reactor *reactor)
@@ -60,6 +63,7 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
     list_init(&core->woken);
     list_init(&core->scanning);
     list_init(&core->written);
+    list_init(&core->toured);
     list_init(&core->leased);
     list_init(&core->receives);
     list_init(&core->woken_groups);

@@ -7,6 +7,7 @@
 #include "broker/core.h"
 #include "broker/find.h"
 #include "broker/group_methods.h"
+#include "broker/message_trace.h"
 #include "broker/produce.h"
 #include "broker/pull.h"
 #include "broker/session.h"
@@ -29,11 +30,14 @@ static method_run_fn *const methods[METHOD_COUNT] = {
     [METHOD_GROUP_PUT] = group_put_run,
     [METHOD_GROUP_DELETE] = group_delete_run,
     [METHOD_GROUP_LIST] = group_list_run,
+    [METHOD_GROUP_SHOW] = group_show_run,
+    [METHOD_GROUP_SEEK] = group_seek_run,
     [METHOD_RECEIVE] = receive_run,
     [METHOD_ACK] = ack_run,
     [METHOD_NACK] = nack_run,
     [METHOD_EXTEND] = extend_run,
     [METHOD_MESSAGE_GET] = message_get_run,
+    [METHOD_MESSAGE_TRACE] = message_trace_run,
     [METHOD_STATS] = stats_run,
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * group_methods.h - the methods group.put, group.delete and group.list.
+ * group_methods.h - the methods group.put, group.delete, group.list, group.show and group.seek.
  *
  * Put and delete travel to core 0, which decides (broker/catalogue_change.h); list reads the home core's
- * directory.
+ * directory; show (broker/group_show.h) and seek (broker/group_seek.h) visit the queues.
  *
  * Threads: as the call.
  */
@@ -22,5 +22,11 @@ void group_delete_run(struct call *call, const struct arguments *arguments);
 
 /* `group.list`: names and settings, in the order of the names, a page at a time. */
 void group_list_run(struct call *call, const struct arguments *arguments);
+
+/* `group.show`: where a group stands, and who is in it. */
+void group_show_run(struct call *call, const struct arguments *arguments);
+
+/* `group.seek`: a group goes on somewhere else. */
+void group_seek_run(struct call *call, const struct arguments *arguments);
 
 #endif

@@ -102,6 +102,7 @@ void groups_destroy(struct groups *groups)
     number_map_deinit(&groups->sessions);
     number_map_deinit(&groups->by_id);
     heap_deinit(&groups->moments);
+    delivery_trace_deinit(&groups->trace);
     timer_stop(groups->shard->core->reactor, &groups->timer);
     reactor_hook_remove(groups->shard->core->reactor, &groups->flush_hook);
     free(groups);
@@ -432,7 +433,12 @@ enum error groups_skip(struct group_queue *queue, const struct offset_range *ran
     const struct event_progress progress = {
         .place = queue->place, .range = *range, .skipped = undone};
     event_put_progress(&writer, &progress, NULL, 0);
-    return operate(queue->groups, &writer);
+    enum error error = operate(queue->groups, &writer);
+    if (undone > 0) {
+        const struct trace_event event = groups_trace_of(queue, TRACE_SKIPPED, NULL);
+        groups_trace_note(queue, &event, range, error);
+    }
+    return error;
 }
 
 /* ---------------------------------------------------------------- what is ready */
@@ -570,7 +576,10 @@ static bool expire(struct groups *groups, struct open_range *range, uint64_t now
     if (settings != NULL) {
         retry.due_ms = groups_due_ms(settings, retry.attempt, now_ms, now_ms);
     }
-    if (groups_retry(queue, &retry) != OK) {
+    const struct trace_event event = groups_trace_of(queue, TRACE_EXPIRED, range);
+    enum error error = groups_retry(queue, &retry);
+    groups_trace_note(queue, &event, &retry.range, error);
+    if (error != OK) {
         group_queue_set_moment(range, now_ms + REFUSED_RETRY_MS);
         return false;
     }
@@ -687,21 +696,26 @@ void groups_forget_session(struct groups *groups, uint64_t session)
 bool groups_give_back(struct open_range *range)
 {
     struct group_queue *queue = range->queue;
+    const struct offset_range offsets = {range->first, range->count};
+    const struct trace_event event = groups_trace_of(queue, TRACE_GIVEN_BACK, range);
     if (queue->order == IN_NO_ORDER) {
         group_queue_give_back(queue, range);
+        groups_trace_note(queue, &event, &offsets, OK);
         groups_changed(queue);
         return true;
     }
     /* The log says that it is leased; it must say that it is not any more. */
     const struct event_retry retry = {
         .place = queue->place,
-        .range = {range->first, range->count},
+        .range = offsets,
         .attempt = range->attempts,
         .due_ms = range->due_ms,
         .reason = reason_text(range->reason),
         .key = range->key,
     };
-    if (groups_retry(queue, &retry) != OK) {
+    enum error error = groups_retry(queue, &retry);
+    groups_trace_note(queue, &event, &offsets, error);
+    if (error != OK) {
         return false;
     }
     struct open_range *open = open_ranges_find(&queue->open, retry.range.first);

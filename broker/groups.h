@@ -23,6 +23,7 @@
 #ifndef BROKER_GROUPS_H
 #define BROKER_GROUPS_H
 
+#include "broker/delivery_trace.h"
 #include "broker/group_queue.h"
 #include "broker/reason.h"
 #include "net/reactor.h"
@@ -61,8 +62,9 @@ struct shard_group {
     uint64_t acked;
     uint64_t nacked;
     uint64_t expired;
-    uint64_t dead; /* dead letters made */
-    uint32_t full; /* of its queues that keep something back for a bound */
+    uint64_t dead;     /* dead letters made */
+    uint32_t full;     /* of its queues that keep something back for a bound */
+    uint64_t filtered; /* looked at, and not delivered */
 };
 
 /* What a session holds here. */
@@ -89,6 +91,7 @@ struct groups {
     struct turn_hook flush_hook; /* TURN_WRITE, before the log's */
     bool flush_refused;          /* the last time: `dirty` is tried again when the loop turns */
     uint64_t lease_serial;
+    struct delivery_trace trace;
     struct number_map sessions; /* struct session_leases */
     uint8_t flush_room[EVENT_PROGRESS_BYTES + (GROUPS_SETTLED_MAX + 1) * EVENT_PROGRESS_MORE_BYTES];
 };
@@ -207,6 +210,17 @@ void groups_release(struct groups *groups, uint64_t session, uint64_t first_seri
 
 /* A session is gone: nothing is its any more. */
 void groups_forget_session(struct groups *groups, uint64_t session);
+
+/* -------------------------------------------------------------------- trace */
+
+/* Of what is about to happen to a range, which may be NULL: never given out in this life. For
+ * groups_trace_note(), which gives back the reference to its member. */
+struct trace_event groups_trace_of(const struct group_queue *queue, enum trace_outcome outcome,
+                                   const struct open_range *range);
+
+/* It has happened to these offsets; with an error it has not. */
+void groups_trace_note(struct group_queue *queue, const struct trace_event *event,
+                       const struct offset_range *offsets, enum error error);
 
 /* -------------------------------------------------------------- catalogue */
 

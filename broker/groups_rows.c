@@ -155,6 +155,13 @@ static void apply_message(struct view *view, const struct record_view *record, b
     struct group_queue *queue = groups_find(of_view(view), &origin.place);
     const struct offset_range range = {origin.offset, 1};
     if (queue != NULL && queue->generation == origin.generation && is_possible(queue, &range, 0)) {
+        const struct open_range *open = open_ranges_find(&queue->open, origin.offset);
+        bool is_open = open != NULL && open->first <= origin.offset;
+        if (queue->groups->is_live) {
+            struct trace_event event = groups_trace_of(queue, TRACE_DEAD, NULL);
+            event.attempt = is_open ? open->attempts : 0;
+            groups_trace_note(queue, &event, &range, OK);
+        }
         group_queue_progress(queue, &range);
         queue->group->dead += queue->groups->is_live ? 1 : 0;
         groups_changed(queue);

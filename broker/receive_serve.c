@@ -6,6 +6,7 @@
 #include "broker/dead_letter.h"
 #include "broker/delivery.h"
 #include "broker/directory.h"
+#include "broker/group_start.h"
 #include "broker/groups.h"
 #include "broker/home.h"
 #include "broker/receive.h"
@@ -31,15 +32,9 @@ static bool find_start(struct call *call, const struct group *group, struct queu
                        uint64_t *offset_out)
 {
     struct receive_call *receive = &call->receive;
-    const struct queue_state state = queue_state(queue);
-    *offset_out = state.first;
-    if (group->settings.from != GROUP_FROM_TIME) {
-        return true; /* of `last` those that were there began when the group was put */
-    }
     struct cold_range cold = {.segment = NULL};
     bool may_wait = queue_reader_may_wait(&receive->reader);
-    if (commit_log_find_time(receive->shard->log, queue, group->settings.from_ms,
-                             may_wait ? NULL : &cold, offset_out)) {
+    if (group_find_start(group, receive->shard->log, queue, may_wait ? NULL : &cold, offset_out)) {
         return true;
     }
     receive->reader.shard = receive->shard;

@@ -104,6 +104,7 @@ static enum take_result pass_unwanted(const struct take *take, uint64_t first)
         if (take->call->receive.error != OK) {
             return TAKE_FAILED;
         }
+        take->queue->group->filtered += range.count;
         return TAKE_SOME;
     }
     return reader->put_off ? TAKE_LATER : TAKE_NOTHING;
@@ -174,6 +175,8 @@ enum error take_lease(const struct take *take, uint64_t first, uint64_t end, uin
         struct open_range *range = open_ranges_find(&queue->open, first);
         list_remove(&range->link);
         groups_hold(queue->groups, receive->session, range);
+        const struct trace_event event = groups_trace_of(queue, TRACE_LEASED, range);
+        groups_trace_note(queue, &event, &lease.range, OK);
     }
     return error;
 }
@@ -238,6 +241,7 @@ void take_add(const struct take *take, uint64_t first, uint64_t end,
         .reason = reason_ref(like->reason),
     };
     take->queue->group->delivered += range.messages;
+    take->queue->group->filtered += range.span - range.messages;
     add_range(take, &range);
     add_runs(take);
 }

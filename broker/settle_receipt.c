@@ -94,7 +94,9 @@ static void fail(struct judging *judging, struct open_range *range,
         .reason = settling->counts || settling->dead ? reason : reason_text(range->reason),
         .key = range->key,
     };
+    const struct trace_event event = groups_trace_of(queue, TRACE_NACKED, range);
     enum error error = groups_retry(queue, &retry);
+    groups_trace_note(queue, &event, offsets, error);
     note(judging, error);
     if (error != OK) {
         return;
@@ -104,6 +106,18 @@ static void fail(struct judging *judging, struct open_range *range,
         struct open_range *open = open_ranges_find(&queue->open, offsets->first);
         group_queue_due(queue, open);
     }
+}
+
+/* `range` may be NULL. */
+static enum error acknowledge(struct judging *judging, const struct open_range *range,
+                              const struct offset_range *offsets)
+{
+    struct group_queue *queue = judging->queue;
+    const struct trace_event event = groups_trace_of(queue, TRACE_ACKED, range);
+    enum error error = groups_settle(queue, offsets);
+    groups_trace_note(queue, &event, offsets, error);
+    queue->group->acked += error == OK ? offsets->count : 0;
+    return error;
 }
 
 static void extend(struct judging *judging, struct open_range *range,
@@ -133,12 +147,9 @@ static void settle_piece(struct judging *judging, struct open_range *range,
         note(judging, ERROR_GROUP_FULL); /* it would become two or three */
         return;
     }
-    enum error error;
     switch (judging->settling->verb) {
     case SETTLE_ACK:
-        error = groups_settle(judging->queue, piece);
-        note(judging, error);
-        judging->queue->group->acked += error == OK ? piece->count : 0;
+        note(judging, acknowledge(judging, range, piece));
         break;
     case SETTLE_NACK:
         fail(judging, range, piece);
@@ -201,7 +212,9 @@ static enum error settle_cursor(struct judging *judging)
     const struct offset_range range = {first, end - first};
     uint64_t open = judging->queue->open.offsets;
     uint64_t next = judging->queue->next;
+    const struct trace_event event = groups_trace_of(judging->queue, TRACE_ACKED, NULL);
     enum error error = groups_settle(judging->queue, &range);
+    groups_trace_note(judging->queue, &event, &range, error);
     if (error == OK) {
         judging->queue->group->acked +=
             open - judging->queue->open.offsets + (judging->queue->next - next);

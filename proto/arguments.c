@@ -174,6 +174,19 @@ static enum error read_container(const struct argument_rule *rule, struct cursor
     return OK;
 }
 
+/* A whole value, for the method to look into. */
+static enum error read_any(const struct argument_rule *rule, struct cursor *cursor,
+                           struct argument *argument, struct refusal *refusal)
+{
+    if (!cursor_take_span(cursor, &argument->bytes)) {
+        return refuse_shape(refusal);
+    }
+    if (argument->bytes.length < rule->least || argument->bytes.length > rule->most) {
+        return refuse_range(rule, argument->bytes.length, " bytes", refusal);
+    }
+    return OK;
+}
+
 static enum error read_value(const struct argument_rule *rule, struct cursor *cursor,
                              struct argument *argument, struct refusal *refusal)
 {
@@ -193,6 +206,8 @@ static enum error read_value(const struct argument_rule *rule, struct cursor *cu
     case ARGUMENT_TYPE_ARRAY:
     case ARGUMENT_TYPE_MAP:
         return read_container(rule, cursor, argument, refusal);
+    case ARGUMENT_TYPE_VALUE:
+        return read_any(rule, cursor, argument, refusal);
     }
     UNREACHABLE("a type that the enum does not have");
 }

@@ -26,7 +26,7 @@
 struct argument {
     uint64_t number;    /* UINT, CAPPED; BOOL 0 or 1; CHOICE its index; ARRAY and MAP the count */
     struct bytes bytes; /* TEXT, NAME, ADDRESS, CHOICE the content; ARRAY and MAP what follows
-                           the header, all of it */
+                           the header, all of it; VALUE the whole value */
 };
 
 /* Not cleared before use: look at a value only where its bit in `present` is set, or through the
@@ -64,7 +64,8 @@ static inline struct bytes arguments_bytes(const struct arguments *arguments, en
     return arguments_has(arguments, id) ? arguments->values[id].bytes : (struct bytes){NULL, 0};
 }
 
-/* A cursor over the elements or pairs of a given ARRAY or MAP; arguments_number() is the count. */
+/* A cursor over the elements or pairs of a given ARRAY or MAP, of which arguments_number() is the count, or
+ * before a given VALUE. */
 static inline struct cursor arguments_cursor(const struct arguments *arguments, enum argument_id id)
 {
     return cursor_over(arguments_bytes(arguments, id));

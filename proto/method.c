@@ -146,6 +146,8 @@ const char *argument_type_name(enum argument_type type)
         return "array";
     case ARGUMENT_TYPE_MAP:
         return "map";
+    case ARGUMENT_TYPE_VALUE:
+        return "value";
     }
     UNREACHABLE("a type that the enum does not have");
 }

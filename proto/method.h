@@ -55,6 +55,7 @@ enum argument_type {
     ARGUMENT_TYPE_CHOICE,
     ARGUMENT_TYPE_ARRAY,
     ARGUMENT_TYPE_MAP,
+    ARGUMENT_TYPE_VALUE,
 };
 
 /* One ARGUMENT row. */

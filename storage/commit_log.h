@@ -324,6 +324,18 @@ void commit_log_warm(struct commit_log *log, const struct cold_range *range,
 bool commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms,
                           struct cold_range *cold, uint64_t *offset_out);
 
+/* What is known of one message that is there. */
+struct stored {
+    uint64_t stored_ms; /* since 1970 */
+    uint32_t epoch;
+    bool is_whole; /* false: its record cannot be read, and nothing else is set */
+    bool is_durable;
+};
+
+/* When the message `offset` of `queue`, at or behind its first and below its next, was stored. */
+bool commit_log_find_stored(struct commit_log *log, struct queue *queue, uint64_t offset,
+                            struct cold_range *cold, struct stored *stored_out);
+
 /* The last that a reader has seen of a queue: the record of `next` - 1, of `epoch`. */
 struct last_seen {
     uint64_t next;

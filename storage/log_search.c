@@ -105,6 +105,38 @@ bool commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t 
     return true;
 }
 
+/* Where the record of an offset ends in the log, whose entry was just looked at. */
+static uint64_t end_of_record(struct commit_log *log, struct queue *queue, uint64_t offset)
+{
+    struct log_place at;
+    if (!log_locate(log, queue, offset, NULL, &at)) {
+        return UINT64_MAX;
+    }
+    const struct index_entry *entry = &at.span.entries[offset - at.span.first];
+    return segment_base(at.segment) + entry->place + entry->size;
+}
+
+bool commit_log_find_stored(struct commit_log *log, struct queue *queue, uint64_t offset,
+                            struct cold_range *cold, struct stored *stored_out)
+{
+    uint8_t head[RECORD_HEAD_BYTES];
+    *stored_out = (struct stored){.is_whole = false};
+    enum head found =
+        offset < queue->written_next ? read_head(log, queue, offset, cold, head) : HEAD_NOT_WHOLE;
+    if (found == HEAD_COLD) {
+        return false;
+    }
+    if (found == HEAD_READ) {
+        *stored_out = (struct stored){
+            .stored_ms = record_stored_at_ms(head),
+            .epoch = record_epoch(head),
+            .is_whole = true,
+            .is_durable = end_of_record(log, queue, offset) <= log->durable,
+        };
+    }
+    return true;
+}
+
 bool commit_log_find_epoch(struct commit_log *log, struct queue *queue,
                            const struct last_seen *last_seen, struct cold_range *cold,
                            uint64_t *offset_out)

@@ -138,7 +138,8 @@ class Install(unittest.TestCase):
             ).stdout.decode()
             names = {line.split()[2] for line in symbols.splitlines() if len(line.split()) == 3}
             header = "".join(
-                (SOURCE / name).read_text() for name in ("ternmq.h", "ternmq_groups.h")
+                (SOURCE / name).read_text()
+                for name in ("ternmq.h", "ternmq_explain.h", "ternmq_groups.h")
             )
             for name in names:
                 if name.startswith(("__asan", "__odr_asan", "__ubsan", "__tsan")):

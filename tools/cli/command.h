@@ -50,6 +50,8 @@ extern const struct command *const COMMANDS[];
 extern const struct command BROKER_LIST_COMMAND;
 extern const struct command BROKER_SHOW_COMMAND;
 extern const struct command CONSUME_COMMAND;
+extern const struct command EXPLAIN_GROUP_COMMAND;
+extern const struct command EXPLAIN_MESSAGE_COMMAND;
 extern const struct command FILTER_TEST_COMMAND;
 extern const struct command GROUP_CREATE_COMMAND;
 extern const struct command GROUP_DELETE_COMMAND;

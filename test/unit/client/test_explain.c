@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_explain.c - sentences from answers that a broker gives, and from those that it should not. */
+#include "proto/writer.h"
+#include "test/lib/check_main.h"
+#include "tools/client/explain.h"
+
+#include <string.h>
+
+#define NOW_MS UINT64_C(1767225600000)
+
+static uint8_t room[8192];
+static struct writer writer;
+static struct explained explained;
+
+static bool has(const char *part)
+{
+    for (uint32_t i = 0; i < explained.count; i++) {
+        if (strstr(explained.sentences[i], part) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A group's answer as far as its queues: `pairs` more follow them. */
+static void begin_group(uint32_t queues, uint32_t pairs)
+{
+    writer = writer_over(room, sizeof(room));
+    writer_put_map(&writer, 2 + pairs);
+    writer_put_key_uint(&writer, "now", NOW_MS);
+    writer_put_string(&writer, "queues");
+    writer_put_array(&writer, queues);
+}
+
+/* The first five pairs of a queue's row. */
+static void put_queue(const char *state, uint64_t lag, uint32_t more)
+{
+    writer_put_map(&writer, 4 + more);
+    writer_put_key_string(&writer, "topic", "orders");
+    writer_put_key_uint(&writer, "queue", 2);
+    writer_put_key_uint(&writer, "lag", lag);
+    writer_put_key_string(&writer, "state", state);
+}
+
+static bool explain(void)
+{
+    ck_assert(!writer.overflowed);
+    return explain_group(writer_bytes(&writer), &explained);
+}
+
+START_TEST(a_bound_that_is_reached_is_named)
+{
+    begin_group(1, 0);
+    put_queue("full", 70000, 2);
+    writer_put_key_uint(&writer, "retrying", 65536);
+    writer_put_string(&writer, "bound");
+    writer_put_map(&writer, 3);
+    writer_put_key_string(&writer, "what", "messages of a group that have failed in a queue");
+    writer_put_key_uint(&writer, "limit", 65536);
+    writer_put_key_uint(&writer, "usage", 65537);
+    ck_assert(explain());
+    ck_assert(!explained.is_well);
+    ck_assert(
+        has("Queue 2 of topic orders has reached a bound, messages of a group that have failed "
+            "in a queue: 65537 of 65536"));
+}
+END_TEST
+
+START_TEST(dead_letters_that_wait_are_named)
+{
+    begin_group(1, 0);
+    put_queue("dead letters wait", 4, 1);
+    writer_put_key_uint(&writer, "dead", 4);
+    ck_assert(explain());
+    ck_assert(!explained.is_well);
+    ck_assert(has("4 messages wait to become dead letters"));
+}
+END_TEST
+
+START_TEST(what_retention_took_is_named)
+{
+    begin_group(1, 0);
+    put_queue("idle", 0, 1);
+    writer_put_key_uint(&writer, "skipped", 9);
+    ck_assert(explain());
+    ck_assert(!explained.is_well);
+    ck_assert(has("9 messages went with the retention"));
+}
+END_TEST
+
+START_TEST(the_earliest_of_all_queues_counts)
+{
+    begin_group(2, 0);
+    put_queue("waiting", 1, 2);
+    writer_put_key_uint(&writer, "retrying", 1);
+    writer_put_key_uint(&writer, "next_retry", NOW_MS + 9000);
+    put_queue("waiting", 1, 2);
+    writer_put_key_uint(&writer, "retrying", 1);
+    writer_put_key_uint(&writer, "next_retry", NOW_MS + 1500);
+    ck_assert(explain());
+    ck_assert(has("2 messages failed and will be tried again; the next attempt is due in 1.5 s"));
+}
+END_TEST
+
+START_TEST(names_cannot_steer_a_terminal)
+{
+    begin_group(0, 1);
+    writer_put_string(&writer, "missing");
+    writer_put_array(&writer, 1);
+    writer_put_string(&writer, "a\x1b[2J\n");
+    ck_assert(explain());
+    ck_assert(has("Topic a?[2J? is not there"));
+}
+END_TEST
+
+START_TEST(no_more_is_said_than_there_is_room_for)
+{
+    begin_group(100, 1);
+    for (int i = 0; i < 100; i++) {
+        put_queue("blocked", 1, 0);
+    }
+    writer_put_string(&writer, "missing");
+    writer_put_array(&writer, 100);
+    for (int i = 0; i < 100; i++) {
+        writer_put_string(&writer, "t");
+    }
+    ck_assert(explain());
+    ck_assert_uint_le(explained.count, EXPLAINED_SENTENCES_MAX);
+    for (int i = 0; i < 100; i++) {
+        explained_say(&explained, "more");
+    }
+    ck_assert_uint_eq(explained.count, EXPLAINED_SENTENCES_MAX);
+}
+END_TEST
+
+START_TEST(what_is_no_answer_is_not_explained)
+{
+    writer = writer_over(room, sizeof(room));
+    writer_put_nil(&writer);
+    ck_assert(!explain());
+    ck_assert(!explain_message(writer_bytes(&writer), 0, &explained));
+    writer = writer_over(room, sizeof(room));
+    writer_put_map(&writer, 1);
+    writer_put_key_uint(&writer, "queues", 1);
+    ck_assert(!explain());
+    begin_group(3, 0);
+    put_queue("idle", 0, 0); /* two are missing */
+    ck_assert(!explain());
+}
+END_TEST
+
+static void put_event(const char *group, const char *member, uint64_t attempt, const char *outcome)
+{
+    writer_put_array(&writer, 5);
+    writer_put_string(&writer, group);
+    if (member == NULL) {
+        writer_put_nil(&writer);
+    } else {
+        writer_put_string(&writer, member);
+    }
+    writer_put_uint(&writer, attempt);
+    writer_put_uint(&writer, NOW_MS - 2000);
+    writer_put_string(&writer, outcome);
+}
+
+static void put_group(const char *name, const char *state)
+{
+    writer_put_map(&writer, 2);
+    writer_put_key_string(&writer, "group", name);
+    writer_put_key_string(&writer, "state", state);
+}
+
+START_TEST(a_group_is_told_by_its_own_last_event)
+{
+    writer = writer_over(room, sizeof(room));
+    writer_put_map(&writer, 4);
+    writer_put_key_uint(&writer, "now", NOW_MS);
+    writer_put_key_uint(&writer, "since", NOW_MS - 60000);
+    writer_put_string(&writer, "groups");
+    writer_put_array(&writer, 3);
+    put_group("a", "settled");
+    put_group("b", "settled");
+    put_group("c", "settled");
+    writer_put_string(&writer, "deliveries");
+    writer_put_array(&writer, 3);
+    put_event("a", "one", 1, "leased");
+    put_event("b", NULL, 17, "dead");
+    put_event("a", "two", 2, "acked");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Group a is done with it: acked 2.0 s ago by member two."));
+    ck_assert(has("Group b: it became a dead letter 2.0 s ago, after 17 attempts."));
+    ck_assert(
+        has("Group c is done with it: its filter did not want it, or that was before 60.0 s ago"));
+    ck_assert(!explained.is_well);
+}
+END_TEST
+
+START_TEST(what_was_removed_says_so)
+{
+    writer = writer_over(room, sizeof(room));
+    writer_put_map(&writer, 2);
+    writer_put_key_bool(&writer, "removed", true);
+    writer_put_string(&writer, "groups");
+    writer_put_array(&writer, 0);
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Retention has removed it."));
+    ck_assert(has("No group reads its topic on this broker."));
+}
+END_TEST
+
+static Suite *explain_suite(void)
+{
+    Suite *suite = suite_create("explain");
+    TCase *tests = tcase_create("explain");
+    tcase_add_test(tests, a_bound_that_is_reached_is_named);
+    tcase_add_test(tests, dead_letters_that_wait_are_named);
+    tcase_add_test(tests, what_retention_took_is_named);
+    tcase_add_test(tests, the_earliest_of_all_queues_counts);
+    tcase_add_test(tests, names_cannot_steer_a_terminal);
+    tcase_add_test(tests, no_more_is_said_than_there_is_room_for);
+    tcase_add_test(tests, what_is_no_answer_is_not_explained);
+    tcase_add_test(tests, a_group_is_told_by_its_own_last_event);
+    tcase_add_test(tests, what_was_removed_says_so);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+TEST_MAIN(explain_suite)
