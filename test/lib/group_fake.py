@@ -320,7 +320,7 @@ class FakeBroker:
         what = self.method
         twin = self.groups[group]
         twin.at(self.low, self.high)
-        failed = []
+        failed, nacked = [], []
         for index, (name, number, first, span, lease) in enumerate(receipts):
             place = (name, number)
             queue = twin.queues[place]
@@ -331,18 +331,17 @@ class FakeBroker:
                     twin.commit(place, first + span)
                 continue
             good = True
-            counting = []
             for offset in range(first, first + span):
                 self.be_wrong_about(twin, queue, offset, lease)
                 counts = twin.judge_offset(what, place, offset, lease)
                 if not counts and (what != "ack" or counts is False):
                     good = False
                 else:
-                    counting.append(offset)
+                    nacked += [(place, offset, lease)] if what == "nack" else []
                     self.settle_one(twin, what, place, offset, how)
-            for offset in counting if what == "nack" and twin.settings["order"] != "none" else []:
-                twin.give_back_behind(place, offset, lease)
             failed += [] if good else [[index, group_judge.LEASE_LOST]]
+        for one in nacked if twin.settings["order"] != "none" else []:
+            twin.give_back_behind(*one)
         return {"failed": failed}
 
     def be_wrong_about(self, twin, queue, offset, lease):

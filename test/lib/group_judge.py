@@ -121,6 +121,7 @@ class Judge(Group):
         """Judges `failed` of ack, nack, extend (or of `acked` of a receive), and follows."""
         codes = dict(failed)
         demand(len(codes) == len(failed) and set(codes) <= set(range(len(receipts))), "failed is", failed)
+        settled = []
         for index, (name, number, first, span, lease) in enumerate(receipts):
             place = (name, number)
             queue = self.queues[place]
@@ -129,10 +130,13 @@ class Judge(Group):
                 continue
             code = codes.get(index)
             demand(code in (None, LEASE_LOST), "a receipt failed with", code)
-            self.check_receipt(what, place, range(first, first + span), lease, code is not None, how)
+            offsets = self.check_receipt(what, place, range(first, first + span), lease, code is not None, how)
+            settled += [(place, offset, lease) for offset in offsets]
+        for one in settled if what == "nack" and self.settings["order"] != "none" else []:
+            self.give_back_behind(*one)
 
     def check_receipt(self, what, place, offsets, lease, has_failed, how):
-        """Offset by offset, for what is settled first can be why the next counts."""
+        """Offset by offset, for what is settled first can be why the next counts; gives those that were settled."""
         queue = self.queues[place]
         states = [repr(queue.open.get(offset, "done")) for offset in offsets]
         counts, settled = [], []
@@ -149,8 +153,7 @@ class Judge(Group):
         where = f"{what} of {place[0]}/{place[1]}/{offsets[0]}+{len(offsets)}"
         demand(not has_failed or False in counts or None in counts, where, "failed:", states)
         demand(has_failed or False not in counts, where, "succeeded:", states)
-        for offset in settled if what == "nack" and self.settings["order"] != "none" else []:
-            self.give_back_behind(place, offset, lease)
+        return settled
 
     def check_commit(self, place, cursor, code):
         wanted = TRUNCATED if cursor > self.queues[place].end else None

@@ -189,15 +189,14 @@ class Group:
         return None
 
     def unblocked(self, place):
-        """The offsets of a queue that order lets go: all others of a key rest while one is under way or waits."""
+        """The offsets of a queue that order lets go: the first of a key, while none of it is under way."""
         queue = self.queues[place]
         if self.settings["order"] == "none":
             return sorted(queue.open)
         firsts, busy = {}, set()
         for offset in sorted(queue.open):
             this, key = queue.open[offset], self.key_of(place, offset)
-            waits = this.state == WAITING and not self.is_due(this)
-            if waits or this.state in (LEASED, DYING):
+            if this.state in (LEASED, DYING):
                 busy.add(key)
             elif this.state == WAITING or self.wants(place, offset):
                 firsts.setdefault(key, offset)
@@ -247,8 +246,9 @@ class Group:
             return None if is_leased or this.soft else False
         if self.is_soft(place, offset, this):
             return None
-        # Where order wants something else done first a late ack may be refused.
-        return True if self.settings["order"] == "none" or offset == min(queue.open) else None
+        # Where order wants something else done first, or something is under way, a late ack may be refused.
+        is_free = offset == min(queue.open) and all(t is this or t.state != LEASED for t in queue.open.values())
+        return True if self.settings["order"] == "none" or is_free else None
 
     def is_certain(self, receipt, margin_ms):
         """Whether all of a receipt is held until the same moment, or nothing of it ends soon."""
