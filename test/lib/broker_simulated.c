@@ -8,6 +8,7 @@
 #include "net/simulation.h"
 #include "proto/base/contract.h"
 #include "proto/limits.h"
+#include "storage/disk_simulated.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,18 @@ void broker_simulated_stop(struct broker_simulated *broker)
     for (uint32_t i = 0; i < broker->cores; i++) {
         reactor_destroy(broker->reactors[i]);
     }
+}
+
+void broker_simulated_kill(struct broker_simulated *broker, struct disk *disk)
+{
+    for (uint32_t i = 0; i < broker->cores; i++) {
+        simulation_kill(broker->simulation, broker->reactors[i]);
+    }
+    disk_simulated_kill(disk);
+    for (uint32_t i = 0; i < broker->cores; i++) {
+        reactor_destroy(broker->reactors[i]);
+    }
+    broker->broker = NULL;
 }
 
 /* ------------------------------------------------------------------ client */

@@ -68,6 +68,13 @@ void broker_simulated_start(struct broker_simulated *broker, struct simulation *
 /* Ends it in order. The disk stays as it is then. */
 void broker_simulated_stop(struct broker_simulated *broker);
 
+/*
+ * SIGKILL, in the middle of whatever it does: nobody is told, its connections reset, the disk of
+ * its own is gone with it and the image keeps what was written. Its memory is nobody's any more, as
+ * under a real kernel, and is never given back: a program that kills must turn its leak checker off.
+ */
+void broker_simulated_kill(struct broker_simulated *broker, struct disk *disk);
+
 /* ------------------------------------------------------------------ client */
 
 /* Connects from a reactor of its own, named `name`. Lets the simulation run until it is there. */
