@@ -184,7 +184,7 @@ class Order(group_case.GroupCase):
         it has expired B gets it. The lease does the same here."""
         self.make_topic(queues=2)
         self.produce_numbered(8, queues=2)
-        self.put_group(order="queue", lease_ms=400)
+        self.put_group(order="queue", lease_ms=1000)
         a, b = self.member(name="a"), self.member(name="b")
         of_a = a.receive(max=4)
         self.assertEqual({d.queue for d in of_a}, {of_a[0].queue})
@@ -198,11 +198,11 @@ class Order(group_case.GroupCase):
             self.assertEqual(method(forged), [[0, LEASE_LOST]])
         self.assertEqual(b.ack(of_b), [])
         # A renews, so that B does not have it when the first lease would have been over.
-        self.assertEqual(a.extend(of_a, lease_ms=900), [])
+        self.assertEqual(a.extend(of_a, lease_ms=1500), [])
         extended_at = time.time()
         request = b.send_receive(wait_ms=20000)
         again = b.take_receive(request)
-        self.assertGreater(time.time() - extended_at, 0.85)
+        self.assertGreater(time.time() - extended_at, 1.45)
         self.assertEqual([d.place for d in again], [d.place for d in of_a])
         # What A says now is of no effect.
         for method in (a.ack, a.extend, a.nack):

@@ -350,12 +350,12 @@ class Retry(group_case.GroupCase):
         """The consumer's own renewal instead of one timeout for all."""
         self.make_topic()
         self.produce([b"long"])
-        self.put_group(lease_ms=400)
+        self.put_group(lease_ms=900)
         worker, other = self.member(name="worker"), self.member(name="other")
         held = worker.receive()
-        request = other.send_receive(wait_ms=1200)
-        for _ in range(8):
-            time.sleep(0.1)
+        request = other.send_receive(wait_ms=1800)
+        for _ in range(6):
+            time.sleep(0.25)
             self.assertEqual(worker.extend(held), [])
         self.assertEqual(worker.ack(held), [])
         self.assertEqual(other.take_receive(request), [])
