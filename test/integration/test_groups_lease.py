@@ -395,6 +395,21 @@ class LongPoll(group_case.GroupCase):
         self.assertEqual(answer.bodies, [b"other"])
         self.assertLess(took, WOKEN_S)
 
+    def test_45_polls_of_different_topics_each_wake_for_their_own(self):
+        """None of them wants everything: whichever topic has something, the one who waits for it is answered."""
+        topics = [self.make_topic(f"-{number}") for number in range(3)]
+        group = self.put_group(topics=topics)
+        members = [self.member(group, topic) for topic in topics]
+        requests = []
+        for member, topic in zip(members, topics):
+            requests.append(member.send_receive(topic=topic, wait_ms=8000))
+            member.client.call("hello")
+        for member, topic, request in reversed(list(zip(members, topics, requests))):
+            self.produce([topic.encode()], topic)
+            answer, took = self.timed(member, request)
+            self.assertEqual(answer.bodies, [topic.encode()])
+            self.assertLess(took, WOKEN_S)
+
     def test_45_a_poll_is_cancelled(self):
         self.put_group()
         member = self.member()

@@ -292,6 +292,21 @@ class Retry(group_case.GroupCase):
         self.assertEqual(member.nack(held), [[0, LEASE_LOST]])
         self.assertEqual([d.offset for d in member.drain()], [8, 9])
 
+    def test_39_a_cursor_that_is_refused_begins_nothing(self):
+        """Neither a commit beyond the end nor a failure without a lease moves where the group will begin."""
+        self.make_topic()
+        self.produce([b"old"])
+        time.sleep(0.02)
+        start = now_ms()
+        time.sleep(0.02)
+        self.produce([b"new"])
+        self.put_group(**{"from": start})
+        member = self.member()
+        receipt = [self.name, 0, 0, 99, None]
+        self.assertEqual(member.ack([receipt]), [[0, TRUNCATED]])
+        self.assertEqual(member.nack([receipt]), [[0, LEASE_LOST]])
+        self.assertEqual([d.body for d in member.drain()], [b"new"])
+
     def test_39_a_durable_ack_is_on_the_disk_when_it_is_answered(self):
         """Several at once, of ranges with gaps; the rest comes after the kill."""
         self.make_topic(queues=2, durability="disk")

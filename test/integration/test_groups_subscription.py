@@ -5,6 +5,7 @@ There a subscription is each consumer's, who says it anew with every heartbeat, 
 disagree take turns in being right. Here it is the group's own, changed in one step with a version.
 """
 
+import time
 import unittest
 
 import group_case
@@ -59,6 +60,20 @@ class Subscription(group_case.GroupCase):
         self.assertEqual(member.receive(), [])
         self.put_group(topics={self.name: None})
         self.assertEqual(member.receive(), [])
+
+    def test_16_one_of_very_many_is_found_by_receives_that_do_not_wait(self):
+        """A long backlog that the group does not want is passed piece by piece: each receive goes on where the one
+        before ended, and none hangs."""
+        self.make_topic()
+        for _ in range(6):
+            self.produce([message("B", b"", n="1")] * 50000)
+        self.produce([message("A", b"here", n="2")])
+        self.put_group(topics={self.name: "n > 1.5"})
+        member = self.member()
+        until = time.monotonic() + 15
+        while not (answer := member.receive()):
+            self.assertLess(time.monotonic(), until, "it is never found")
+        self.assertEqual(answer.bodies, [b"here"])
 
     def test_17_several_tags_a_star_an_empty_text_and_none(self):
         """`A || B`, `*`, an empty text and no filter at all: the sets are RocketMQ's."""
@@ -222,6 +237,23 @@ class Subscription(group_case.GroupCase):
         came = answer.bodies + [delivery.body for delivery in member.drain()]
         self.assertIn(b"B", came)
         self.assertNotIn(b"A", came)
+
+    def test_22_a_topic_is_taken_out_and_put_back(self):
+        """What came meanwhile is delivered when the group reads the topic again; where it stood is kept. With
+        RocketMQ so are offsets of topics that a group has not subscribed to for a while."""
+        self.make_topic()
+        other = self.make_topic("-other")
+        self.put_group(topics=[self.name, other])
+        self.produce([b"before"])
+        member = self.member()
+        self.assertEqual(bodies_of(member.drain()), [b"before"])
+        self.put_group(topics=[other])
+        self.produce([b"meanwhile"])
+        self.assertEqual(member.drain(), [])
+        self.put_group(topics=[self.name, other])
+        self.assertEqual(bodies_of(member.drain()), [b"meanwhile"])
+        self.produce([b"after"])
+        self.assertEqual(bodies_of(member.receive(wait_ms=5000)), [b"after"])
 
     def test_22_an_older_version_is_refused(self):
         """RocketMQ: a subscription older than the broker's is ignored. Here: CONFLICT, with the version."""
