@@ -95,6 +95,28 @@ class Ack(group_case.GroupCase):
         self.assertEqual(member.ack(answer), [])
         self.assertEqual(member.receive(wait_ms=500), [])
 
+    def test_42_receipts_of_a_topic_or_a_group_that_was_made_anew(self):
+        """The name is the same and nothing else: what was given out before settles nothing."""
+        self.make_topic()
+        self.produce([b"old"] * 3)
+        self.put_group()
+        member = self.member()
+        old = member.receive(max=2)
+        self.client.call("topic.delete", name=self.name)
+        self.assertEqual(member.ack(old), [[0, TOPIC_NOT_FOUND]])
+        self.make_topic()
+        self.produce([b"new"] * 3)
+        for method in (member.ack, member.nack, member.extend):
+            self.assertEqual(method(old), [[0, LEASE_LOST]])
+        old = member.receive(max=2, wait_ms=5000)
+        self.assertEqual(old.bodies, [b"new"] * 2)
+        self.client.call("group.delete", name=self.name)
+        self.refused("GROUP_NOT_FOUND", member.ack, old)
+        self.put_group()
+        for method in (member.ack, member.nack, member.extend):
+            self.assertEqual(method(old), [[0, LEASE_LOST]])
+        self.assertEqual([(d.body, d.attempt) for d in member.drain()], [(b"new", 1)] * 3)
+
 
 class Invisible(group_case.GroupCase):
     def setUp(self):

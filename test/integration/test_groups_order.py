@@ -179,6 +179,26 @@ class Order(group_case.GroupCase):
         self.assertEqual(self.member(name="before").ack(held), [])
         self.assertEqual([d.offset for d in other.receive()], [2, 3, 4, 5])
 
+    def test_31_what_is_out_at_a_kill_of_the_broker_expires_at_its_moment(self):
+        """It comes again then, first, as an attempt that failed; in a group without order at once, uncounted."""
+        topics = {order: self.make_topic(f"-{order}", route="key", durability="disk") for order in ("queue", "key")}
+        groups, until = {}, 0
+        for order, topic in topics.items():
+            groups[order] = self.put_group(f"-{order}", topics=topic, order=order, lease_ms=1500)
+            self.produce([keyed("a", b"%d" % n) for n in range(4)], topic, queue=None)
+            held = self.member(groups[order]).receive(max=2)
+            until = held[0].until
+        self.kill_broker()
+        for group in groups.values():
+            member, came = self.member(group), []
+            while len(came) < 4:
+                answer = member.receive_within(5)
+                self.assertTrue(answer, came)
+                self.assertGreaterEqual(time.time() * 1000, until - 200)
+                self.assertEqual(member.ack(answer), [])
+                came += [(d.offset, d.attempt) for d in answer]
+            self.assertEqual(came, [(0, 2), (1, 2), (2, 1), (3, 1)])
+
     def test_31_a_key_is_in_one_hand_whatever_its_messages_are_told(self):
         """Two messages of a key are out; one is extended and the other one's lease ends: the key is still in the
         same hands, until both are settled or over."""

@@ -273,6 +273,26 @@ class Retry(group_case.GroupCase):
         # What the broker took back because it was killed is nobody's failure.
         self.assertEqual({d.attempt for d in rest}, {1})
 
+    def test_39_a_consumer_that_crashes_with_gaps_leaves_the_gaps(self):
+        """Not the broker but the member dies, between two acks of what it has done out of order."""
+        self.make_topic(queues=2)
+        self.produce_numbered(60, queues=2)
+        self.put_group(lease_ms=400)
+        member = self.member()
+        held = member.receive() + member.receive()
+        self.assertEqual(len(held), 60)
+        self.assertEqual(member.ack(held[1::3]), [])
+        member.die()
+        gaps = {d.place for d in held} - {d.place for d in held[1::3]}
+        other, came = self.member(), []
+        while len(came) < len(gaps):
+            answer = other.receive_within(5)
+            self.assertTrue(answer, len(came))
+            self.assertEqual(other.ack(answer), [])
+            came += answer
+        self.assertEqual(sorted(d.place for d in came), sorted(gaps))
+        self.assertEqual(other.receive(wait_ms=500), [])
+
     def test_39_a_cursor_moves_forward_only(self):
         """The pull consumer's commit, without a lease: to the end of the receipt, never back, never beyond the
         end, and there after a kill."""
@@ -360,6 +380,21 @@ class Retry(group_case.GroupCase):
         self.assertEqual([(d.body, d.attempt) for d in again], [(b"slower", 2)])
         self.assertEqual(member.ack(again), [])
         self.assertEqual(member.receive(wait_ms=300), [])
+
+    def test_41_a_late_success_in_an_ordered_group_counts_from_the_first_on(self):
+        """Behind something that is not done it is not known whether the order was kept: not before it is."""
+        topic = self.make_topic("-keyed", route="key")
+        self.produce([[None, ["k"], None, b"%d" % n] for n in range(4)], topic, queue=None)
+        for order in ("queue", "key"):
+            group = self.put_group(f"-{order}", topics=topic, order=order)
+            member = self.member(group)
+            held = member.receive(max=3, lease_ms=150)
+            time.sleep(0.3)
+            self.assertEqual(member.ack(held[2:]), [[0, LEASE_LOST]])
+            self.assertEqual(member.ack(held[:1]), [])
+            self.assertEqual(member.ack(held[1:2]), [])
+            came = [(d.offset, d.attempt) for d in member.drain()]
+            self.assertEqual(came, [(2, 2), (3, 1)], order)
 
     def test_41_who_extends_keeps_his_message(self):
         """The consumer's own renewal instead of one timeout for all."""
