@@ -227,9 +227,13 @@ class Order(group_case.GroupCase):
         self.assertEqual({d.queue for d in of_b}, {1 - of_a[0].queue})
         self.assertEqual(b.receive(), [])
         # With another lease, as good as it may look, it can neither renew A's nor give it back.
-        forged = [[*receipt[:4], of_b[0].lease] for receipt in of_a.receipts]
+        forged = [
+            [*place, lease[:-1] + bytes([lease[-1] ^ bit])]
+            for *place, lease in of_a.receipts
+            for bit in (1, 2, 128)
+        ]
         for method in (b.extend, b.nack, b.ack):
-            self.assertEqual(method(forged), [[0, LEASE_LOST]])
+            self.assertEqual(method(forged), [[index, LEASE_LOST] for index in range(len(forged))])
         self.assertEqual(b.ack(of_b), [])
         # A renews, so that B does not have it when the first lease would have been over.
         self.assertEqual(a.extend(of_a, lease_ms=1500), [])
