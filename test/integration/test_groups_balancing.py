@@ -8,7 +8,6 @@ owned and nothing is rebalanced: who asks gets what is next.
 import collections
 import threading
 import time
-import unittest
 
 import group_case
 import tap

@@ -7,13 +7,11 @@ service compares later; here a lease is a range, and ranges are what is settled.
 
 import socket
 import time
-import unittest
 
 import group_case
+from group_case import LEASE_LOST
 import tap
 import wire
-
-from group_case import LEASE_LOST
 
 TOPIC_NOT_FOUND = 26
 MESSAGE_BYTES_MAX = 4 << 20

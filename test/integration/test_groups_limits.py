@@ -7,12 +7,10 @@ a number and what is used of it.
 
 import collections
 import time
-import unittest
 
 import group_case
 import group_member
 import tap
-import wire
 
 PARKED_MAX = 64
 MESSAGES_PER_CALL_MAX = 65535

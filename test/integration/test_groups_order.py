@@ -9,13 +9,11 @@ a replica grants, needs replicas, which there are not yet.
 import collections
 import threading
 import time
-import unittest
 
 import group_case
+from group_case import LEASE_LOST
 import tap
 import wire
-
-from group_case import LEASE_LOST
 
 
 def keyed(key, body):

@@ -7,7 +7,6 @@ call waits at its group's home, and one message wakes one call.
 
 import threading
 import time
-import unittest
 
 import group_case
 import tap

@@ -8,12 +8,10 @@ not. Scenario 40, offsets on a replica, needs replicas, which there are not yet.
 
 import random
 import time
-import unittest
 
 import group_case
-import tap
-
 from group_case import LEASE_LOST
+import tap
 
 TRUNCATED = 61
 SEED = 20261129

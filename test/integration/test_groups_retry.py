@@ -7,7 +7,6 @@ Here it stays where it is, and the group knows how often it was tried.
 """
 
 import time
-import unittest
 
 import group_case
 import group_member

@@ -9,13 +9,11 @@ operation: leases and retries of before are void with it, whoever has them.
 import collections
 import threading
 import time
-import unittest
 
 import group_case
+from group_case import LEASE_LOST
 import tap
 import wire
-
-from group_case import LEASE_LOST
 
 ORDERS = ("none", "queue", "key")
 

@@ -6,7 +6,6 @@ disagree take turns in being right. Here it is the group's own, changed in one s
 """
 
 import time
-import unittest
 
 import group_case
 import tap
