@@ -262,6 +262,8 @@ class Order(group_case.GroupCase):
                 self.assertEqual(member.receive(), [], "what is behind it does not come before it")
         came = member.receive_within(5)
         self.assertEqual([(d.body, d.attempt) for d in came], [(b"next", 1), (b"last", 1)])
+        # It is in the log before the next one is out, and can be read when the disk has it.
+        self.wait_for(lambda: self.dead_letters(self.name))
         (letter,) = self.dead_letters(self.name)
         self.assertEqual(wire.record_body(letter), b"poison")
 
@@ -307,7 +309,7 @@ class Order(group_case.GroupCase):
         self.assertEqual(member.nack(again), [])
         came = member.receive_within(5)
         self.assertEqual(came.bodies[:1], [b"bad/1"])
-        self.assertEqual(len(self.dead_letters(self.name)), 1)
+        self.wait_for(lambda: len(self.dead_letters(self.name)) == 1)
 
     def test_34_a_message_without_a_key_fails_as_any_other(self):
         """In an order of keys it has none to keep, but its attempts count, and it becomes a dead letter."""
