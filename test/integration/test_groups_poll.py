@@ -54,6 +54,20 @@ class LongPoll(group_case.GroupCase):
         answers = [member.take_receive(request) for member, request in zip(members, requests)]
         self.assertEqual([len(answer) for answer in answers], [1, 0, 0, 0, 0])
 
+    def test_45_what_one_member_leaves_wakes_the_next(self):
+        """Several messages come at once, each member takes one: all of them are answered, not the first alone."""
+        self.put_group()
+        members = [self.member(name=f"m{number}") for number in range(5)]
+        requests = []
+        for member in members:
+            requests.append(member.send_receive(wait_ms=8000, max=1))
+            member.client.call("hello")
+        began = time.monotonic()
+        self.produce([b"%d" % number for number in range(5)])
+        bodies = [member.take_receive(request).bodies for member, request in zip(members, requests)]
+        self.assertLess(time.monotonic() - began, WOKEN_S)
+        self.assertEqual(sorted(bodies), [[b"%d" % number] for number in range(5)])
+
     def test_45_what_becomes_due_wakes(self):
         """A backoff that is over, a lease that is over, what is given back."""
         self.put_group(backoff=[300])
