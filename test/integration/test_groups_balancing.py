@@ -260,7 +260,7 @@ class Broadcast(group_case.GroupCase):
         """Members of one broadcast group, each of which has been there once: a new one begins where the queues
         end."""
         self.make_topic(queues=3)
-        self.put_group(broadcast=True, **settings)
+        self.put_group(broadcast=True, **{"from": "last"}, **settings)
         return [self.join(name) for name in names]
 
     def join(self, name, group=None):
@@ -320,7 +320,9 @@ class Broadcast(group_case.GroupCase):
         wanted = {"A": [b"A"], "A || B": [b"A", b"B"]}
         members = []
         for number, text in enumerate(wanted):
-            group = self.put_group(f"-{number}", broadcast=True, topics={self.name: text})
+            group = self.put_group(
+                f"-{number}", broadcast=True, topics={self.name: text}, **{"from": "last"}
+            )
             members += [(self.join(name, group), wanted[text]) for name in ("x", "y")]
         self.produce([["A", None, None, b"A"], ["B", None, None, b"B"]])
         for member, bodies in members:

@@ -133,9 +133,13 @@ class Limits(group_case.GroupCase):
         settled += len(two.drain())
         self.assertEqual(settled, BLOCKED_MAX + 3)
 
+
+class Members(group_case.GroupCase):
+    shards = 1
+
     def test_47_members(self):
-        """So many names have received lately that the group knows no more of them: OVERLOADED, and those it
-        knows go on."""
+        """So many names have received lately, of whatever group, that no more are remembered: OVERLOADED, and those
+        that are known go on."""
         self.make_topic()
         self.put_group()
         names = [f"m{number}" for number in range(MEMBERS_MAX)]
