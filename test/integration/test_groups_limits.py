@@ -138,10 +138,11 @@ class Members(group_case.GroupCase):
     shards = 1
 
     def test_47_members(self):
-        """So many names have received lately, of whatever group, that no more are remembered: OVERLOADED, and those
-        that are known go on."""
+        """So many hold something, of whatever group, that no more are remembered: OVERLOADED, and those that are
+        known go on."""
         self.make_topic()
         self.put_group()
+        self.produce([b"x"] * MEMBERS_MAX)
         names = [f"m{number}" for number in range(MEMBERS_MAX)]
         self.assertEqual(self.ask(self.client, names), [])
         (error,) = self.ask(self.client, ["one more"])
@@ -153,7 +154,7 @@ class Members(group_case.GroupCase):
         errors = []
         for first in range(0, len(names), AT_ONCE):
             requests = [
-                client.send("receive", group=self.name, member=name)
+                client.send("receive", group=self.name, member=name, max=1)
                 for name in names[first : first + AT_ONCE]
             ]
             errors += [client.take_for(request)[0] for request in requests]
