@@ -60,6 +60,16 @@ class Subscription(group_case.GroupCase):
         self.put_group(topics={self.name: None})
         self.assertEqual(member.receive(), [])
 
+    def test_16_what_was_passed_stays_passed_through_a_kill(self):
+        """Passing is progress as any other: it is in the log."""
+        self.make_topic(durability="disk")
+        self.produce_tags(["A", "B"], 100)
+        self.put_group(topics={self.name: "A"})
+        self.assertEqual(len(self.member().drain()), 50)
+        self.put_group(topics={self.name: None})
+        self.kill_broker()
+        self.assertEqual(self.member().drain(), [])
+
     def test_16_one_of_very_many_is_found_by_receives_that_do_not_wait(self):
         """A long backlog that the group does not want is passed piece by piece: each receive goes on where the one
         before ended, and none hangs."""
