@@ -63,9 +63,9 @@ class Subscription(group_case.GroupCase):
     def test_16_what_was_passed_stays_passed_through_a_kill(self):
         """Passing is progress as any other: it is in the log."""
         self.make_topic(durability="disk")
-        self.produce_tags(["A", "B"], 100)
+        self.produce_tags(["B"], 100)
         self.put_group(topics={self.name: "A"})
-        self.assertEqual(len(self.member().drain()), 50)
+        self.assertEqual(self.member().receive(), [])
         self.put_group(topics={self.name: None})
         self.kill_broker()
         self.assertEqual(self.member().drain(), [])
