@@ -18,6 +18,7 @@
 #include "broker/core.h"
 #include "broker/dead_letter.h"
 #include "broker/directory.h"
+#include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/lease.h"
 #include "broker/limits.h"
@@ -378,6 +379,7 @@ static void deliver_close_log(const struct core_message *message, void *core)
     struct log_closing *closing = message->object;
     groups_stop(closing->shard->groups);
     dead_letters_stop(closing->shard->groups);
+    group_retention_stop(closing->shard->retention);
     commit_log_close(closing->shard->log, log_closed, closing);
 }
 
