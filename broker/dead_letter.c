@@ -249,12 +249,19 @@ static void try_later(struct dead_letters *dead, uint32_t after_ms)
     pause_for(dead, after_ms);
 }
 
+/* One has come to its end, and the next may begin. */
+static void is_gone(struct dead_letters *dead)
+{
+    dead->busy = false;
+    group_retention_note_dead(dead->shard->groups);
+}
+
 static void appended(struct append *append)
 {
     struct dead_letters *dead = CONTAINER_OF(append, struct dead_letters, append);
     free(dead->record);
     dead->record = NULL;
-    dead->busy = false;
+    is_gone(dead);
     go_on(dead);
 }
 
@@ -301,7 +308,7 @@ static void give_up(struct dead_letters *dead, uint64_t end, enum error error)
     if (queue != NULL) {
         groups_changed(queue);
     }
-    dead->busy = false;
+    is_gone(dead);
 }
 
 /* False: it is tried again later. */
@@ -369,7 +376,7 @@ static void was_read(struct dead_letters *dead, struct core *at)
             return;
         }
         groups_changed(queue);
-        dead->busy = false;
+        is_gone(dead);
         return;
     }
     if (reader->runs == NULL || !read_message(dead, &reader->runs->runs[0])) {
@@ -429,7 +436,6 @@ static void go_on(struct dead_letters *dead)
     struct groups *groups = dead->shard->groups;
     struct list *link;
     uint32_t steps = 0;
-    group_retention_note_dead(groups);
     while (!dead->busy && !dead->stopped && groups->is_live &&
            (link = list_first(&groups->dying)) != NULL) {
         if (steps++ == STEPS_MAX) {
