@@ -18,6 +18,7 @@
 #include "broker/core.h"
 #include "broker/dead_letter.h"
 #include "broker/directory.h"
+#include "broker/group_expiry.h"
 #include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/lease.h"
@@ -194,6 +195,9 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
     };
     broker->changes = catalogue_changes_create(broker->cores->core[0], broker->leases, &rules);
     broker->cores->changes = broker->changes;
+    for (uint32_t i = 0; i < broker->cores->count; i++) {
+        group_expiry_start(broker->cores->core[i]);
+    }
     *broker_out = broker;
     return true;
 }
