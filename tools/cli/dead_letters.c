@@ -14,7 +14,7 @@
 
 enum {
     /* Long enough for a pause of this machine; a visit extends it at a third. */
-    LEASE_MS = 120000,
+    DEAD_LEASE_MS = 120000,
     /* Soon after a visit that ended without giving back. */
     BACKOFF_MS = 1000,
     TAKE_BYTES = 1 << 20,
@@ -135,7 +135,7 @@ static int settle_some(struct dead_letters *letters, const char *method,
     } else if (strcmp(method, "nack") == 0) {
         writer_put_key_bool(&writer, "count", false);
     } else {
-        writer_put_key_uint(&writer, "lease_ms", LEASE_MS);
+        writer_put_key_uint(&writer, "lease_ms", DEAD_LEASE_MS);
     }
     writer_put_string(&writer, "receipts");
     writer_put_array(&writer, (uint32_t)count);
@@ -183,7 +183,7 @@ int dead_letters_extend(struct dead_letters *letters)
 {
     uint64_t now_ms = clock_run_ms();
     uint32_t failed;
-    if (now_ms - letters->extended_ms < LEASE_MS / 3) {
+    if (now_ms - letters->extended_ms < DEAD_LEASE_MS / 3) {
         return EXIT_DONE;
     }
     letters->extended_ms = now_ms;
@@ -373,7 +373,7 @@ static struct ternmq_bytes write_receive(const struct dead_letters *letters, uin
     writer_put_key_string(&writer, "member", "ternmq group dead");
     writer_put_key_uint(&writer, "max", most);
     writer_put_key_uint(&writer, "max_bytes", TAKE_BYTES);
-    writer_put_key_uint(&writer, "lease_ms", LEASE_MS);
+    writer_put_key_uint(&writer, "lease_ms", DEAD_LEASE_MS);
     ASSERT(!writer.overflowed);
     return ternmq_bytes(room, writer_length(&writer));
 }
