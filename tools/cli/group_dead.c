@@ -87,9 +87,11 @@ struct listing {
     struct dead_letters *letters;
     const char *broker;
     uint64_t now_ms;
-    uint64_t count; /* shown */
-    struct table table;
+    uint64_t count;     /* shown */
+    struct table table; /* for people, from the first one on */
 };
+
+static const char *const LIST_HEADINGS[] = {"ID", "ORIGIN", ">ATTEMPTS", ">AGE", "REASON", NULL};
 
 static void list_one(struct listing *listing, const struct dead_letter *letter)
 {
@@ -99,7 +101,9 @@ static void list_one(struct listing *listing, const struct dead_letter *letter)
     uint64_t age_ms =
         listing->now_ms > letter->stored_at_ms ? listing->now_ms - letter->stored_at_ms : 0;
     write_id(id, listing->letters->name, letter);
-    listing->count++;
+    if (listing->count++ == 0 && !listing->invocation->json) {
+        table_init(&listing->table, LIST_HEADINGS);
+    }
     if (!listing->invocation->json) {
         table_add(&listing->table, "%s", id);
         table_add(&listing->table, "%s/%u/%llu", clean(letter->topic, topic), letter->origin_queue,
@@ -154,11 +158,9 @@ static int list_at(struct listing *listing, const char *group, const struct grou
 
 static int list(struct invocation *invocation, const char *group)
 {
-    static const char *const headings[] = {"ID", "ORIGIN", ">ATTEMPTS", ">AGE", "REASON", NULL};
     struct group_holders brokers;
     struct listing listing = {.invocation = invocation, .now_ms = clock_wall_ms()};
     int status = group_holders_all(invocation, &brokers);
-    table_init(&listing.table, headings);
     for (size_t i = 0; status == EXIT_DONE && i < brokers.count && !interrupted; i++) {
         status = list_at(&listing, group, &brokers, i);
     }
