@@ -91,7 +91,7 @@ class DeadLetters(unittest.TestCase):
         answer = self.client.call("pull", topic=self.topic, queue=queue, offset=offset)
         return [wire.record_body(record) for record in answer["messages"]]
 
-    def test_scenario_28_redrive_goes_back_to_the_exact_origin_once(self):
+    def test_redrive_goes_back_to_the_exact_origin_once(self):
         message = ["paid", ["k1", "k2"], {"region": "EU", "x": ""}, b"\x00body"]
         self.produce([message, b"plain"], queue=2)
         self.produce([b"other"], queue=1)
