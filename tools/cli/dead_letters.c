@@ -25,6 +25,15 @@ enum {
 
 /* --------------------------------------------------------------------- calls */
 
+void dead_letters_block_signals(sigset_t *before_out)
+{
+    sigset_t ends;
+    (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGINT);
+    (void)sigaddset(&ends, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &ends, before_out);
+}
+
 int dead_letters_call(struct dead_letters *letters, const char *method,
                       struct ternmq_bytes arguments, bool once, struct ternmq_answer *answer_out,
                       struct ternmq_error *error_out)
@@ -43,11 +52,18 @@ int dead_letters_call(struct dead_letters *letters, const char *method,
         .arguments = arguments,
         .once = once,
     };
-    return ternmq_call(client, &call, answer_out, error_out);
+    sigset_t before;
+    dead_letters_block_signals(&before);
+    int code = ternmq_call(client, &call, answer_out, error_out);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return code;
 }
 
 static int say(const struct dead_letters *letters, const struct ternmq_error *error)
 {
+    if (error->code == TERNMQ_INTERRUPTED) {
+        return EXIT_FAILED; /* whoever did it knows */
+    }
     const char *broker = letters->brokers->brokers[letters->broker];
     return invocation_fail_with(letters->invocation, error, "dead letters %s%s%s", letters->name,
                                 broker[0] == '\0' ? "" : " on broker ", broker);

@@ -22,6 +22,7 @@
 #include "tools/cli/dead_letter.h"
 #include "tools/cli/group_holders.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,9 +92,13 @@ int dead_letters_extend(struct dead_letters *letters);
 /* Gives back what was kept and frees everything; `status` is given back unless that fails. */
 int dead_letters_close(struct dead_letters *letters, int status);
 
-/* Calls a method at the visited broker, without saying what fails; a produce must not be sent twice. */
+/* Calls a method at the visited broker, without saying what fails; a produce must not be sent twice. Ctrl-C waits
+ * until it is answered, since one that is cut short goes on at the broker: nobody would know what it took. */
 int dead_letters_call(struct dead_letters *letters, const char *method,
                       struct ternmq_bytes arguments, bool once, struct ternmq_answer *answer_out,
                       struct ternmq_error *error_out);
+
+/* SIGINT and SIGTERM wait until the mask of before is set again. */
+void dead_letters_block_signals(sigset_t *before_out);
 
 #endif

@@ -183,17 +183,19 @@ static int finish(struct redrive *redrive, const struct dead_taken *taken, uint3
 /* The same, which Ctrl-C does not cut in two. */
 static int finish_whole(struct redrive *redrive, const struct dead_taken *taken, uint32_t count)
 {
-    sigset_t ends;
-    sigset_t before;
     if (redrive->is_dry) {
         redrive->done += count;
         return dead_letters_keep(redrive->letters, taken, count) ? EXIT_DONE : EXIT_FAILED;
     }
-    (void)sigemptyset(&ends);
-    (void)sigaddset(&ends, SIGINT);
-    (void)sigaddset(&ends, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, &ends, &before);
-    int status = finish(redrive, taken, count);
+    sigset_t before;
+    dead_letters_block_signals(&before);
+    /* One that came just before would cut the next call. */
+    int status = EXIT_FAILED;
+    if (!interrupted) {
+        status = finish(redrive, taken, count);
+    } else {
+        (void)dead_letters_keep(redrive->letters, taken, count);
+    }
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }
