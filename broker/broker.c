@@ -18,6 +18,8 @@
 #include "broker/core.h"
 #include "broker/dead_letter.h"
 #include "broker/directory.h"
+#include "broker/group_expiry.h"
+#include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/lease.h"
 #include "broker/limits.h"
@@ -193,6 +195,9 @@ bool broker_create(struct broker **broker_out, const struct broker_options *opti
     };
     broker->changes = catalogue_changes_create(broker->cores->core[0], broker->leases, &rules);
     broker->cores->changes = broker->changes;
+    for (uint32_t i = 0; i < broker->cores->count; i++) {
+        group_expiry_start(broker->cores->core[i]);
+    }
     *broker_out = broker;
     return true;
 }
@@ -378,6 +383,7 @@ static void deliver_close_log(const struct core_message *message, void *core)
     struct log_closing *closing = message->object;
     groups_stop(closing->shard->groups);
     dead_letters_stop(closing->shard->groups);
+    group_retention_stop(closing->shard->retention);
     commit_log_close(closing->shard->log, log_closed, closing);
 }
 

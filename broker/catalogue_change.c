@@ -8,6 +8,7 @@
 #include "broker/catalogue_change_state.h"
 #include "broker/core.h"
 #include "broker/directory.h"
+#include "broker/group_expiry.h"
 #include "broker/groups.h"
 #include "broker/home.h"
 #include "broker/lease.h"
@@ -200,10 +201,12 @@ static void publish_at(struct core *core, struct catalogue_change *change)
     case CHANGE_PUT_GROUP:
     case CHANGE_MEMBER:
         directory_put_group(core->directory, change->group);
+        group_expiry_note_put(core, change->group);
         break;
     case CHANGE_DELETE_GROUP:
         directory_remove_group(core->directory, change->id);
         home_drop(core, change->id);
+        group_expiry_note_delete(core, change->group);
         break;
     }
     groups_refresh(core);
@@ -375,5 +378,18 @@ void catalogue_change_member(struct core *core0, struct bytes group, struct byte
     struct catalogue_change *change =
         change_create(CHANGE_MEMBER, name_of_member(group, member, text));
     change->waiter = waiter;
+    begin(changes, change);
+}
+
+void catalogue_change_expire_group(struct core *core0, const struct group *group)
+{
+    struct catalogue_changes *changes = core0->cores->changes;
+    if (changes->stopping || changes->listed >= CATALOGUE_CHANGES_MAX / 2) {
+        return; /* there is another look, and others have changes, too */
+    }
+    struct catalogue_change *change = change_create(CHANGE_DELETE_GROUP, group->name);
+    change->delete_group =
+        (struct group_delete){.name = change->name, .has_version = true, .version = group->version};
+    change->is_idle = true;
     begin(changes, change);
 }

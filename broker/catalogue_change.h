@@ -40,6 +40,7 @@ struct call;
 struct catalogue_changes;
 struct catalogue_rules;
 struct core;
+struct group;
 struct group_delete;
 struct group_put;
 struct leases;
@@ -71,6 +72,11 @@ void catalogue_change_delete_group(struct call *call, const struct group_delete 
  * directory, and asks again when it is not there after a while. */
 void catalogue_change_dead_letters(struct core *core0, struct bytes group);
 
+/* Deletes a group that is idle, or a member of a broadcast group that is gone, unless it changes before. On
+ * core 0; nobody waits: with too much under way nothing happens, and who looks for idle groups finds it
+ * again. */
+void catalogue_change_expire_group(struct core *core0, const struct group *group);
+
 /* Somebody who waits for a change; in its owner's memory until `done`. */
 struct change_waiter {
     /* On core 0, once; perhaps before the change's begin has returned. NULL: it is in every directory. */
@@ -83,7 +89,8 @@ struct change_waiter {
  * call is unanswered.
  *
  *   ERROR_GROUP_NOT_FOUND                       there is no such group, or it is no broadcast
- *   ERROR_OVERLOADED     {limit, value, usage}  GROUPS_MAX, GROUP_MEMBERS_MAX, changes under way
+ *   ERROR_OVERLOADED     {limit, value, usage}  GROUPS_MAX, GROUP_MEMBERS_MAX, changes under way; it is
+ *                                               still there from a group of that name before
  *   ERROR_READ_ONLY, ERROR_DISK_FULL            a shard cannot record it
  */
 void catalogue_change_member(struct core *core0, struct bytes group, struct bytes member,

@@ -76,6 +76,7 @@ struct catalogue_change {
     uint32_t id;
     uint64_t version; /* of the catalogue afterwards: the answer */
     bool is_new;      /* put: there was none of this name */
+    bool is_idle;     /* delete: nobody asked for it */
     bool refused;
     struct refusal refusal;
     uint32_t away; /* parts, or publications, that are on other cores or not durable yet */

@@ -69,6 +69,7 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
     list_init(&core->woken_groups);
     const struct map_seed seed = {reactor_random(reactor), reactor_random(reactor)};
     number_map_init(&core->homes, seed);
+    group_expiry_init(core);
     core->woken_hook = (struct turn_hook){.run = woken_hook_run, .pending = woken_hook_pending};
     pool_init(&core->calls, sizeof(struct call), IDLE_CALLS_MAX);
     pool_init(&core->run_lists, sizeof(struct run_list), IDLE_RUN_LISTS_MAX);
@@ -85,6 +86,7 @@ static void core_destroy(struct core *core)
 {
     ASSERT(list_is_empty(&core->sessions));
     ASSERT(!woken_hook_pending(&core->woken_hook));
+    group_expiry_stop(core);
     homes_deinit(core);
     if (core->hooked) {
         reactor_hook_remove(core->reactor, &core->woken_hook);
@@ -228,6 +230,7 @@ void core_drain(struct core *core, void (*drained)(struct core *core, void *owne
     core->draining = true;
     core->drained = drained;
     core->drained_owner = owner;
+    group_expiry_stop(core);
     LIST_FOREACH (link, &core->sessions) {
         session_end(CONTAINER_OF(link, struct session, link));
     }

@@ -25,6 +25,7 @@
 #define BROKER_CORE_H
 
 #include "broker/filter_scan.h"
+#include "broker/group_expiry.h"
 #include "broker/pool.h"
 #include "net/core_ring.h"
 #include "net/reactor.h"
@@ -101,7 +102,8 @@ struct core {
     struct list receives;        /* the same: are served again next turn */
     struct list woken_groups;    /* struct shard_group.woken: their homes are told this turn */
     struct number_map homes;     /* struct home: of groups whose home this core is */
-    uint32_t home_members;       /* of all of them */
+    uint32_t home_members;       /* of all of these */
+    struct group_expiry expiry;  /* of these */
     uint64_t session_serial;     /* of the last session */
     struct turn_hook woken_hook; /* TURN_WRITE, behind the logs', which wake them */
     bool hooked;                 /* woken_hook is in the loop */

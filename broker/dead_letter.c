@@ -6,6 +6,7 @@
 #include "broker/catalogue_change.h"
 #include "broker/core.h"
 #include "broker/directory.h"
+#include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/queue_reader.h"
 #include "broker/shard.h"
@@ -18,12 +19,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEAD_LETTERS_PREFIX "%DLQ%"
+#define NS_PER_MS UINT64_C(1000000)
 
 enum {
-    /* After the log refused one, or where its topic is not there yet. */
+    /* After the log refused one, or where its group or topic changes. */
     REFUSED_RETRY_MS = 1000,
-    TOPIC_RETRY_MS = 100
+    CHANGED_RETRY_MS = 100,
+    /* Where a topic of dead letters is missing: how often it is looked for, and asked for again. */
+    TOPIC_LOOK_MS = 100,
+    TOPIC_LOOKS_AN_ASK = 10,
+    /* Of a turn: those that are put off, or of which nothing is appended. */
+    STEPS_MAX = 1024
 };
 
 struct dead_letters {
@@ -31,6 +37,8 @@ struct dead_letters {
     bool busy;    /* one is being read or appended */
     bool stopped; /* none begins */
     struct timer timer;
+    struct timer topic_timer; /* runs while something is in groups->dying_later */
+    uint32_t topic_looks;
     struct log_limit log_unreadable;
     struct queue_reader reader;
     struct group *group; /* a reference, for its filter, while it is read */
@@ -120,13 +128,9 @@ bool dead_letter_read_origin(struct bytes extra, struct dead_letter_origin *orig
 
 static struct topic *find_topic(struct dead_letters *dead, const struct group *group)
 {
-    struct core *core = dead->shard->core;
-    uint8_t name[TOPIC_NAME_BYTES_MAX];
-    const size_t prefix = sizeof(DEAD_LETTERS_PREFIX) - 1;
-    struct bytes of = name_is_member(group->name) ? name_group_of(group->name) : group->name;
-    memcpy(name, DEAD_LETTERS_PREFIX, prefix);
-    memcpy(name + prefix, of.data, of.length);
-    struct topic *topic = directory_find(core->directory, bytes_make(name, prefix + of.length));
+    char text[TOPIC_NAME_BYTES_MAX];
+    struct bytes name = name_of_dead_letters(group->name, text);
+    struct topic *topic = directory_find(dead->shard->core->directory, name);
     return topic != NULL && topic->queue_count > dead->shard->number ? topic : NULL;
 }
 
@@ -144,6 +148,64 @@ static void ask_for_topic(struct dead_letters *dead, struct group *group)
     struct core *core = dead->shard->core;
     struct core_message message = {.deliver = deliver_ask, .object = group_ref(group)};
     core_send_to(core, core->cores->core[0], &message);
+}
+
+static void wait_for_topics(struct dead_letters *dead, uint32_t wait_ms)
+{
+    struct reactor *reactor = dead->shard->core->reactor;
+    timer_start(reactor, &dead->topic_timer, reactor_now_ns(reactor) + wait_ms * NS_PER_MS);
+}
+
+/* What was put off of a group is there again, behind all others. */
+static void take_back(struct groups *groups, struct shard_group *group)
+{
+    list_remove(&group->in_dying_later);
+    list_move_all(&groups->dying, &group->dying_later);
+}
+
+/* Topics that were missing may be there by now; those that are not are asked for again now and then. */
+static void topic_timer_fired(struct timer *timer)
+{
+    struct dead_letters *dead = CONTAINER_OF(timer, struct dead_letters, topic_timer);
+    struct groups *groups = dead->shard->groups;
+    const struct directory *directory = dead->shard->core->directory;
+    bool asks = ++dead->topic_looks % TOPIC_LOOKS_AN_ASK == 0;
+    LIST_FOREACH (link, &groups->dying_later) {
+        struct shard_group *here = CONTAINER_OF(link, struct shard_group, in_dying_later);
+        struct group *group = directory_find_group_id(directory, here->id);
+        if (group == NULL || find_topic(dead, group) != NULL) {
+            take_back(groups, here);
+        } else if (asks) {
+            ask_for_topic(dead, group);
+        }
+    }
+    if (!list_is_empty(&groups->dying_later)) {
+        wait_for_topics(dead, TOPIC_LOOK_MS);
+    }
+    go_on(dead);
+}
+
+/* The topic of its dead letters is missing: those of other groups need not wait for it. */
+static void put_off(struct dead_letters *dead, struct open_range *range, struct group *group)
+{
+    struct shard_group *here = range->queue->group;
+    list_remove(&range->link);
+    list_append(&here->dying_later, &range->link);
+    if (list_is_empty(&here->in_dying_later)) {
+        list_append(&dead->shard->groups->dying_later, &here->in_dying_later);
+        ask_for_topic(dead, group);
+        wait_for_topics(dead, TOPIC_LOOK_MS);
+    }
+}
+
+/* Whether a message that is dying has to wait for a topic, and what it was is there as long. */
+static bool has_to_wait(struct dead_letters *dead, const struct open_range *range,
+                        const struct group *group)
+{
+    const struct group_place *place = &range->queue->place;
+    struct queue *queue = commit_log_queue_find(dead->shard->log, place->topic, place->queue);
+    return queue != NULL && queue_state(queue).first <= range->first &&
+           find_topic(dead, group) == NULL;
 }
 
 /* ---------------------------------------------------------------------- steps */
@@ -164,7 +226,7 @@ static struct open_range *find_range(const struct dead_letters *dead)
     return is_dying ? range : NULL;
 }
 
-/* Behind the others, so that one whose topic cannot be made holds up nobody. */
+/* Behind the others, so that one that is refused, being large, holds up nobody. */
 static void put_behind(struct dead_letters *dead)
 {
     struct open_range *range = find_range(dead);
@@ -174,12 +236,24 @@ static void put_behind(struct dead_letters *dead)
     }
 }
 
-static void try_later(struct dead_letters *dead, uint32_t after_ms)
+static void pause_for(struct dead_letters *dead, uint32_t pause_ms)
 {
     struct reactor *reactor = dead->shard->core->reactor;
-    put_behind(dead);
     dead->busy = true;
-    timer_start(reactor, &dead->timer, reactor_now_ns(reactor) + after_ms * UINT64_C(1000000));
+    timer_start(reactor, &dead->timer, reactor_now_ns(reactor) + pause_ms * NS_PER_MS);
+}
+
+static void try_later(struct dead_letters *dead, uint32_t after_ms)
+{
+    put_behind(dead);
+    pause_for(dead, after_ms);
+}
+
+/* One has come to its end, and the next may begin. */
+static void is_gone(struct dead_letters *dead)
+{
+    dead->busy = false;
+    group_retention_note_dead(dead->shard->groups);
 }
 
 static void appended(struct append *append)
@@ -187,7 +261,7 @@ static void appended(struct append *append)
     struct dead_letters *dead = CONTAINER_OF(append, struct dead_letters, append);
     free(dead->record);
     dead->record = NULL;
-    dead->busy = false;
+    is_gone(dead);
     go_on(dead);
 }
 
@@ -216,24 +290,25 @@ static bool read_message(struct dead_letters *dead, const struct run *run)
     return true;
 }
 
-/* Nobody can have it any more. */
-static void give_up(struct dead_letters *dead, enum error error)
+/* Nobody can have them any more. */
+static void give_up(struct dead_letters *dead, uint64_t end, enum error error)
 {
     struct group_queue *queue = groups_find(dead->shard->groups, &dead->place);
-    const struct offset_range range = {dead->offset, 1};
+    const struct offset_range range = {dead->offset, end - dead->offset};
     log_limited(&dead->log_unreadable, reactor_now_ns(dead->shard->core->reactor), LOG_LEVEL_ERROR,
-                "shard %u: message %llu of queue %u of topic %u cannot become a dead letter of "
-                "group %u: %s",
+                "shard %u: message %llu of queue %u of topic %u, and %llu behind it, cannot become "
+                "dead letters of group %u: %s",
                 dead->shard->number, (unsigned long long)dead->offset, dead->place.queue,
-                dead->place.topic, dead->place.group, error_text(error));
-    if (queue != NULL && groups_skip(queue, &range, 1) != OK) {
+                dead->place.topic, (unsigned long long)(range.count - 1), dead->place.group,
+                error_text(error));
+    if (queue != NULL && groups_skip(queue, &range, range.count) != OK) {
         try_later(dead, REFUSED_RETRY_MS);
         return;
     }
     if (queue != NULL) {
         groups_changed(queue);
     }
-    dead->busy = false;
+    is_gone(dead);
 }
 
 /* False: it is tried again later. */
@@ -243,8 +318,7 @@ static bool append(struct dead_letters *dead, struct group *group, const struct 
     struct shard *shard = dead->shard;
     const struct topic *topic = find_topic(dead, group);
     if (topic == NULL) {
-        ask_for_topic(dead, group);
-        try_later(dead, TOPIC_RETRY_MS);
+        try_later(dead, CHANGED_RETRY_MS);
         return false;
     }
     write_extra(dead, group, origin, range);
@@ -270,19 +344,26 @@ static void was_read(struct dead_letters *dead, struct core *at)
     struct open_range *range = find_range(dead);
     struct group *group = directory_find_group_id(at->directory, dead->place.group);
     const struct topic *topic = directory_find_id(at->directory, dead->place.topic);
-    group_unref(dead->group);
-    dead->group = NULL;
-    bool is_wanted = range != NULL && group != NULL && topic != NULL;
     bool is_lost = reader->error == ERROR_OFFSET_TOO_SMALL || reader->error == ERROR_CORRUPT ||
                    reader->error == ERROR_IO_FAILED;
     bool is_put_off = reader->error == OK && reader->runs == NULL && reader->put_off;
-    if (!is_wanted || is_put_off || (reader->error != OK && !is_lost)) {
+    group_unref(dead->group);
+    dead->group = NULL;
+    if (range == NULL) { /* it was settled, or sought, meanwhile */
         queue_reader_drop_runs(reader, at);
-        try_later(dead, TOPIC_RETRY_MS);
+        dead->busy = false;
+        return;
+    }
+    bool is_known = group != NULL && topic != NULL;
+    if (!is_known || is_put_off || (reader->error != OK && !is_lost)) {
+        queue_reader_drop_runs(reader, at);
+        try_later(dead, CHANGED_RETRY_MS);
         return;
     }
     if (is_lost) {
-        give_up(dead, reader->error);
+        bool are_more = reader->error == ERROR_OFFSET_TOO_SMALL && reader->detail > dead->offset;
+        uint64_t end = are_more ? reader->detail : dead->offset + 1;
+        give_up(dead, end < open_range_end(range) ? end : open_range_end(range), reader->error);
         return;
     }
     uint64_t wanted = reader->runs == NULL ? reader->from : reader->runs->runs[0].offset;
@@ -295,12 +376,12 @@ static void was_read(struct dead_letters *dead, struct core *at)
             return;
         }
         groups_changed(queue);
-        dead->busy = false;
+        is_gone(dead);
         return;
     }
     if (reader->runs == NULL || !read_message(dead, &reader->runs->runs[0])) {
         queue_reader_drop_runs(reader, at);
-        give_up(dead, ERROR_CORRUPT);
+        give_up(dead, dead->offset + 1, ERROR_CORRUPT);
         return;
     }
     queue_reader_drop_runs(reader, at);
@@ -321,13 +402,17 @@ static void read_again(struct queue_reader *reader, struct core *at)
 }
 
 /* Begins with the first of the dying. False: it waits for something. */
-static bool begin(struct dead_letters *dead, const struct open_range *range)
+static bool begin(struct dead_letters *dead, struct open_range *range)
 {
     struct core *core = dead->shard->core;
     struct group *group = directory_find_group_id(core->directory, range->queue->place.group);
     const struct topic *topic = directory_find_id(core->directory, range->queue->place.topic);
     const struct group_topic *read =
         group == NULL || topic == NULL ? NULL : group_find_topic(group, topic->name);
+    if (group != NULL && has_to_wait(dead, range, group)) {
+        put_off(dead, range, group);
+        return true;
+    }
     dead->busy = true;
     dead->place = range->queue->place;
     dead->offset = range->first;
@@ -350,11 +435,26 @@ static void go_on(struct dead_letters *dead)
 {
     struct groups *groups = dead->shard->groups;
     struct list *link;
+    uint32_t steps = 0;
     while (!dead->busy && !dead->stopped && groups->is_live &&
            (link = list_first(&groups->dying)) != NULL) {
+        if (steps++ == STEPS_MAX) {
+            pause_for(dead, 0);
+            return;
+        }
         if (!begin(dead, CONTAINER_OF(link, struct open_range, link))) {
             return;
         }
+    }
+}
+
+void dead_letters_look_again(struct groups *groups)
+{
+    LIST_FOREACH (link, &groups->dying_later) {
+        take_back(groups, CONTAINER_OF(link, struct shard_group, in_dying_later));
+    }
+    if (groups->shard->dead != NULL && !groups->shard->dead->stopped) {
+        wait_for_topics(groups->shard->dead, 0);
     }
 }
 
@@ -373,6 +473,7 @@ struct dead_letters *dead_letters_create(struct shard *shard)
     ASSERT(dead != NULL);
     dead->shard = shard;
     dead->timer.fired = timer_fired;
+    dead->topic_timer.fired = topic_timer_fired;
     list_init(&dead->append.link);
     return dead;
 }
@@ -382,12 +483,14 @@ void dead_letters_stop(struct groups *groups)
     struct dead_letters *dead = groups->shard->dead;
     dead->stopped = true;
     timer_stop(groups->shard->core->reactor, &dead->timer);
+    timer_stop(groups->shard->core->reactor, &dead->topic_timer);
 }
 
 void dead_letters_destroy(struct dead_letters *dead)
 {
     if (dead != NULL) {
         timer_stop(dead->shard->core->reactor, &dead->timer);
+        timer_stop(dead->shard->core->reactor, &dead->topic_timer);
         group_unref(dead->group);
         free(dead->record);
         free(dead);

@@ -9,8 +9,8 @@
  *     place  [group's id, topic's id, generation]                for the view, which settles the origin
  *
  * One after the other: a range of groups->dying is read (what the group's filter does not want of it is
- * settled), appended, and gone when the log has it. Where the topic is not there it is asked for; where the
- * log has no room it is tried again after a second. What cannot be read any more is counted as skipped, and
+ * settled), appended, and gone when the log has it. Where the topic is not there it is asked for, and what
+ * waits for it is put aside, so that other groups' go on; where the log has no room it is tried again after a second. What cannot be read any more is counted as skipped, and
  * the broker's log says so.
  *
  * Memory:  one message a shard, at most MESSAGE_BYTES_MAX. Owner: the shard.
@@ -37,6 +37,9 @@ void dead_letters_destroy(struct dead_letters *dead);
 
 /* Something is dying, or may go on. */
 void dead_letters_go_on(struct groups *groups);
+
+/* What was put aside is tried again with the next turn: what it was may be gone by then. */
+void dead_letters_look_again(struct groups *groups);
 
 /* The log is about to be closed: nothing begins any more. */
 void dead_letters_stop(struct groups *groups);

@@ -5,6 +5,9 @@
 #include "broker/group_decision.h"
 #include "proto/names.h"
 
+/* Who meets a member of a group that was deleted comes again after this. */
+#define ORPHAN_RETRY_MS 1000
+
 /* How many members the group has. */
 static uint32_t count_members(const struct catalogue *catalogue, struct bytes group)
 {
@@ -33,6 +36,15 @@ static enum error check_members(const struct catalogue *catalogue, const struct 
     return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
 }
 
+/* It is of a broadcast group that was deleted, and goes within a second or so. */
+static enum error refuse_orphan(const struct group *old, struct refusal *refusal)
+{
+    refusal_set(refusal, ERROR_OVERLOADED, "'%.*s' of a group before this one is being deleted",
+                (int)old->name.length, (const char *)old->name.data);
+    refusal_add(refusal, REFUSAL_RETRY_AFTER_MS, ORPHAN_RETRY_MS);
+    return ERROR_OVERLOADED;
+}
+
 static struct group_settings member_settings(const struct group *broadcast)
 {
     struct group_settings settings = broadcast->settings;
@@ -57,6 +69,9 @@ enum error group_member_decide(const struct catalogue *catalogue,
     if (broadcast == NULL || !broadcast->settings.broadcast) {
         return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no broadcast group '%.*s'",
                            (int)broadcast_name.length, (const char *)broadcast_name.data);
+    }
+    if (old != NULL && old->id < broadcast->id) {
+        return refuse_orphan(old, refusal);
     }
     if (old != NULL && old->version > broadcast->version) {
         *group_out = group_ref(old);

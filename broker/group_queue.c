@@ -259,6 +259,7 @@ struct group_queue *group_queue_create(struct groups *groups, const struct group
     list_init(&queue->of_group);
     list_init(&queue->dirty);
     list_init(&queue->in_ready);
+    list_init(&queue->in_retention);
     list_init(&queue->waiter.link);
     list_init(&queue->ready);
     list_init(&queue->unknown);
@@ -280,10 +281,14 @@ void group_queue_destroy(struct group_queue *queue)
     drop_all(queue);
     open_ranges_deinit(&queue->open);
     number_map_deinit(&queue->keys);
+    if (queue->groups->walk == &queue->all) {
+        queue->groups->walk = queue->all.next;
+    }
     list_remove(&queue->all);
     list_remove(&queue->of_group);
     list_remove(&queue->dirty);
     list_remove(&queue->in_ready);
+    list_remove(&queue->in_retention);
     queue_waiter_cancel(&queue->waiter);
     free(queue->settled);
     free(queue);

@@ -21,7 +21,7 @@
  * An order of queues gives out the first that is open, and nothing while something is LEASED; an order of keys
  * the same for each key, so there every open offset is a range of its own that knows its key.
  *
- * Memory:  about 300 bytes and its open ranges. Owner: the shard's groups.
+ * Memory:  about 350 bytes and its open ranges. Owner: the shard's groups.
  * Threads: the shard's core.
  */
 #ifndef BROKER_GROUP_QUEUE_H
@@ -59,6 +59,7 @@ struct group_queue {
     struct list of_group;       /* group->queues */
     struct list dirty;          /* groups->dirty: something of this turn is not in the log yet */
     struct list in_ready;       /* group->ready: there may be something to give out */
+    struct list in_retention;   /* group_retention.c's: a segment that has some of it is to go */
     struct queue_waiter waiter; /* while there is not */
 
     enum group_queue_order order;
@@ -74,6 +75,9 @@ struct group_queue {
     struct list ready;      /* READY ranges, who became so first */
     struct list unknown;    /* in the order of keys: READY ranges whose keys are not looked at */
     struct number_map keys; /* in the order of keys: of open offsets */
+
+    uint64_t retention_from; /* group_retention.c's: where it goes on to look */
+    uint64_t retention_end;  /* behind the last that is to go */
 
     struct offset_range *settled; /* of this turn, not in the log yet; in order, disjoint */
     uint32_t settled_count;

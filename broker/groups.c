@@ -8,10 +8,12 @@
 #include "broker/core.h"
 #include "broker/dead_letter.h"
 #include "broker/directory.h"
+#include "broker/group_retention.h"
 #include "broker/home.h"
 #include "broker/limits.h"
 #include "broker/member.h"
 #include "broker/shard.h"
+#include "proto/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +60,7 @@ struct groups *groups_create(struct shard *shard)
     number_map_init(&groups->sessions, groups->seed);
     list_init(&groups->queues);
     list_init(&groups->dying);
+    list_init(&groups->dying_later);
     list_init(&groups->dirty);
     heap_init(&groups->moments);
     groups->timer.fired = timer_fired;
@@ -73,6 +76,7 @@ static void group_destroy(struct shard_group *group)
         group_queue_destroy(queue);
     }
     list_remove(&group->woken);
+    list_remove(&group->in_dying_later);
     number_map_deinit(&group->places);
     free(group);
 }
@@ -138,6 +142,8 @@ struct shard_group *groups_group(struct groups *groups, uint32_t id)
     list_init(&group->queues);
     list_init(&group->ready);
     list_init(&group->woken);
+    list_init(&group->dying_later);
+    list_init(&group->in_dying_later);
     ASSERT(number_map_put(&groups->by_id, id, group));
     return group;
 }
@@ -267,6 +273,7 @@ enum error groups_seek(struct groups *groups, const struct group_place *place, u
     enum error error = operate(groups, &writer);
     queue = groups_find(groups, place);
     if (error == OK && queue != NULL) {
+        group_retention_note_seek(queue);
         groups_changed(queue);
     }
     return error;
@@ -591,8 +598,9 @@ uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t du
                        uint64_t now_ms)
 {
     bool is_exhausted = attempts >= group->settings.attempts;
-    bool stays = group->settings.exhausted == GROUP_EXHAUSTED_STAY &&
-                 group->settings.order != GROUP_ORDER_NONE;
+    bool stays = (group->settings.exhausted == GROUP_EXHAUSTED_STAY &&
+                  group->settings.order != GROUP_ORDER_NONE) ||
+                 name_is_dead_letters(group->name);
     if (!is_exhausted) {
         return due_ms;
     }

@@ -51,11 +51,13 @@ struct shard_group {
     struct groups *groups;
     uint32_t id;
     uint64_t opened_version; /* of the core's directory when its queues were looked for; 0: never */
-    struct number_map places; /* topic << 16 | queue -> struct group_queue */
-    struct list queues;       /* struct group_queue.of_group */
-    struct list ready;        /* struct group_queue.in_ready */
-    struct list woken;        /* core->woken_groups */
-    bool told;                /* its home has been told that something is ready */
+    struct number_map places;   /* topic << 16 | queue -> struct group_queue */
+    struct list queues;         /* struct group_queue.of_group */
+    struct list ready;          /* struct group_queue.in_ready */
+    struct list woken;          /* core->woken_groups */
+    struct list dying_later;    /* struct open_range.link: there is no topic for dead letters yet */
+    struct list in_dying_later; /* groups->dying_later */
+    bool told;                  /* its home has been told that something is ready */
 
     /* Since the start of the process. */
     uint64_t delivered;
@@ -81,12 +83,14 @@ struct groups {
     struct map_seed seed;
     struct number_map by_id; /* struct shard_group */
     struct list queues;      /* struct group_queue.all, in the order of their serials */
+    struct list *walk; /* group_retention.c's: where it is in `queues`; follows when that goes */
     uint64_t queue_serial;
     uint64_t range_count; /* open ranges of all */
     struct heap moments;  /* struct open_range.moment, ms since 1970 */
     struct timer timer;   /* at the first of them, which is */
     uint64_t timer_ms;
     struct list dying;           /* struct open_range.link */
+    struct list dying_later;     /* struct shard_group.in_dying_later */
     struct list dirty;           /* struct group_queue.dirty */
     struct turn_hook flush_hook; /* TURN_WRITE, before the log's */
     bool flush_refused;          /* the last time: `dirty` is tried again when the loop turns */
@@ -191,7 +195,8 @@ void groups_tell_homes(struct core *core);
 /* The moment of a range was set: the timer follows. */
 void groups_set_timer(struct groups *groups);
 
-/* When messages that have failed so often are tried again: at `due_ms` unless that was the last attempt. */
+/* When messages that have failed so often are tried again: at `due_ms` unless that was the last attempt.
+ * Dead letters are never given up: they are tried again after the group's longest backoff. */
 uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t due_ms,
                        uint64_t now_ms);
 

@@ -22,7 +22,7 @@ struct home *home_find(const struct core *core, uint32_t group)
     return number_map_find(&core->homes, group);
 }
 
-static struct home *home_make(struct core *core, uint32_t group)
+struct home *home_make(struct core *core, uint32_t group)
 {
     struct home *home = home_find(core, group);
     if (home != NULL) {
@@ -31,6 +31,7 @@ static struct home *home_make(struct core *core, uint32_t group)
     home = calloc(1, sizeof(*home));
     ASSERT(home != NULL);
     home->group = group;
+    home->used_ns = reactor_now_ns(core->reactor);
     /* Nobody knows yet: a shard that has nothing will say so. */
     uint32_t shards = core->cores->shard_count;
     home->ready = shards == 64 ? UINT64_MAX : (UINT64_C(1) << shards) - 1;
@@ -119,6 +120,20 @@ static struct group_member *see_member(struct core *core, struct home *home, str
     return member;
 }
 
+bool home_is_in_use(const struct home *home)
+{
+    if (!list_is_empty(&home->waiting)) {
+        return true;
+    }
+    LIST_FOREACH (link, &home->by_seen) {
+        const struct group_member *member = CONTAINER_OF(link, struct group_member, link);
+        if (atomic_load_explicit(&member->leased, memory_order_relaxed) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ------------------------------------------------------------------ waiting */
 
 static void stop_waiting(struct call *call, struct core *at)
@@ -128,6 +143,10 @@ static void stop_waiting(struct call *call, struct core *at)
     timer_stop(at->reactor, &receive->timer);
     receive->parked = false;
     receive->member->waiting--;
+    struct home *home = home_find(at, receive->group_id);
+    if (home != NULL) {
+        home->used_ns = reactor_now_ns(at->reactor);
+    }
 }
 
 static void timer_fired(struct timer *timer)
@@ -218,7 +237,7 @@ void home_receive(struct call *call, struct core *at)
         return;
     }
     uint64_t now_ms = reactor_wall_ms(at->reactor);
-    home->used_ms = now_ms;
+    home->used_ns = reactor_now_ns(at->reactor);
     if (receive->member == NULL) {
         struct bytes name = bytes_make(receive->member_name, receive->member_bytes);
         receive->member = group_member_ref(see_member(at, home, name, now_ms));

@@ -15,7 +15,7 @@
  *
  * The home is core (id of the group) modulo the number of cores.
  *
- * Memory:  about 150 bytes a group that was received from, 200 a member; the calls are their sessions'.
+ * Memory:  about 150 bytes a group that was received from, or expires, 200 a member; the calls are their sessions'.
  * Threads: the home's core; home_tell_ready() and home_return() on any.
  */
 #ifndef BROKER_HOME_H
@@ -41,7 +41,7 @@ struct home {
     struct list waiting; /* struct call.receive.waiting */
     struct map members;  /* struct group_member by name */
     struct list by_seen; /* struct group_member.link */
-    uint64_t used_ms;    /* wall clock: when somebody asked last */
+    uint64_t used_ns;    /* monotonic: when somebody asked last, or it was made */
 };
 
 /* How long a member that holds nothing is remembered. */
@@ -50,8 +50,14 @@ struct home {
 /* The core that is the home of a group. */
 struct core *home_core(const struct core *any, uint32_t group);
 
-/* The home of a group on its core, or NULL: nobody has received from it since the start. */
+/* The home of a group on its core, or NULL: nobody has received since the start, nor does it expire. */
 struct home *home_find(const struct core *core, uint32_t group);
+
+/* The same, made where it is not there yet. */
+struct home *home_make(struct core *core, uint32_t group);
+
+/* Whether a call waits there, or a member holds a lease. */
+bool home_is_in_use(const struct home *home);
 
 /* A receive has come to the home core of its group. */
 void home_receive(struct call *call, struct core *at);

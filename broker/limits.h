@@ -66,6 +66,11 @@
 /* Open ranges of all groups of a shard: about 130 bytes each, so 260 MiB at the most. */
 #define GROUP_RANGES_MAX (2U << 20)
 
+/* How long the oldest segment waits for dead letters of what groups have open in it when none can be written
+ * and nothing else is done: as long as it takes somebody to see a full disk, and no longer than a full disk can
+ * be borne. */
+#define RETENTION_WAIT_MS 60000
+
 /* Members that the groups' homes of a core remember: those that wait, hold something, or were seen in the last two
  * minutes. About 200 bytes each. */
 #define HOME_MEMBERS_MAX 16384

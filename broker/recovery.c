@@ -6,6 +6,7 @@
 
 #include "broker/catalogue.h"
 #include "broker/dead_letter.h"
+#include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/repair.h"
 #include "broker/shard.h"
@@ -105,6 +106,7 @@ static void open_shard(struct opening *opening)
     struct shard *shard = opening->shard;
     shard->groups = groups_create(shard);
     shard->dead = dead_letters_create(shard);
+    shard->retention = group_retention_create(shard);
     struct view *views[] = {&shard->catalogue->view, &shard->groups->view};
     struct commit_log_options options = {
         .disk = broker->disk,
@@ -117,6 +119,8 @@ static void open_shard(struct opening *opening)
         .retain_bytes = broker->retain_bytes,
         .views = views,
         .view_count = 2,
+        .may_remove = group_retention_may_remove,
+        .may_remove_owner = shard->retention,
         .failed = opening->options->log_failed,
         .owner = opening->options->log_owner,
     };
@@ -514,14 +518,17 @@ void recovery_close(struct cores *cores)
         if (shard->log != NULL) {
             groups_stop(shard->groups);
             dead_letters_stop(shard->groups);
+            group_retention_stop(shard->retention);
             commit_log_close(shard->log, log_closed, shard);
             while (shard->log != NULL) {
                 reactor_run_once(shard->core->reactor, 100);
             }
         }
+        group_retention_destroy(shard->retention);
         dead_letters_destroy(shard->dead);
         groups_destroy(shard->groups);
         catalogue_destroy(shard->catalogue);
+        shard->retention = NULL;
         shard->dead = NULL;
         shard->groups = NULL;
         shard->catalogue = NULL;

@@ -67,7 +67,7 @@ static uint64_t due_ms(struct judging *judging, uint32_t attempts)
     const struct settling *settling = judging->settling;
     uint64_t delay_ms = 0;
     if (settling->dead) {
-        return DUE_NEVER;
+        return groups_due_ms(judging->group, UINT16_MAX, DUE_NEVER, judging->now_ms);
     }
     if (settling->has_delay) {
         delay_ms = settling->delay_ms;

@@ -23,6 +23,7 @@ struct catalogue;
 struct commit_log;
 struct core;
 struct dead_letters;
+struct group_retention;
 struct groups;
 
 struct shard {
@@ -32,6 +33,7 @@ struct shard {
     struct catalogue *catalogue;
     struct groups *groups;
     struct dead_letters *dead;
+    struct group_retention *retention;
 
     /* Produces written and waiting for the disk, oldest first: struct produce_call.waiting. One
      * timer for all of them, at the moment the first may be due. */

@@ -81,7 +81,8 @@ struct commit_log_options {
      * may read and append. NULL: it may.
      */
     bool (*may_remove)(void *owner, const struct index *index);
-    void *owner;
+    void *may_remove_owner;
+    void *owner; /* of `failed` */
 };
 
 /* What recovery found and did: the one line at start. */

@@ -134,7 +134,7 @@ static bool owner_agrees(struct commit_log *log)
         return true;
     }
     log->removal_asks = true;
-    bool agrees = log->options.may_remove(log->options.owner, &log->segments[0]->index);
+    bool agrees = log->options.may_remove(log->options.may_remove_owner, &log->segments[0]->index);
     log->removal_asks = false;
     return agrees && !log->fenced;
 }

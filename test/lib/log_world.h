@@ -220,6 +220,7 @@ static inline void world_init(struct log_world *world, uint64_t seed, struct dis
         .views = world->views,
         .view_count = 1,
         .failed = world_failed,
+        .may_remove_owner = world,
         .owner = world,
     };
 }

@@ -54,6 +54,7 @@ extern const struct command EXPLAIN_GROUP_COMMAND;
 extern const struct command EXPLAIN_MESSAGE_COMMAND;
 extern const struct command FILTER_TEST_COMMAND;
 extern const struct command GROUP_CREATE_COMMAND;
+extern const struct command GROUP_DEAD_COMMAND;
 extern const struct command GROUP_DELETE_COMMAND;
 extern const struct command GROUP_LIST_COMMAND;
 extern const struct command GROUP_MEMBERS_COMMAND;

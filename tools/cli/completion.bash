@@ -30,7 +30,7 @@ _ternmq() {
     case "${words[*]}" in
     "") mapfile -t COMPREPLY < <(compgen -W "topic produce consume group explain filter broker route ping stats inspect help version" -- "$word") ;;
     topic) mapfile -t COMPREPLY < <(compgen -W "create set list show delete" -- "$word") ;;
-    group) mapfile -t COMPREPLY < <(compgen -W "create set list show members seek delete" -- "$word") ;;
+    group) mapfile -t COMPREPLY < <(compgen -W "create set list show members seek dead delete" -- "$word") ;;
     explain) mapfile -t COMPREPLY < <(compgen -W "group message" -- "$word") ;;
     broker) mapfile -t COMPREPLY < <(compgen -W "list show" -- "$word") ;;
     filter) mapfile -t COMPREPLY < <(compgen -W "test" -- "$word") ;;
@@ -39,7 +39,7 @@ _ternmq() {
         mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq topic list "${cluster[@]}" --json 2>/dev/null |
             sed -n 's/.*"name":"\([^"]*\)".*/\1/p')" -- "$word")
         ;;
-    "group set" | "group delete" | "group show" | "group members" | "group seek" | "explain group")
+    "group set" | "group delete" | "group show" | "group members" | "group seek" | "group dead" | "explain group")
         mapfile -t COMPREPLY < <(compgen -W "$(timeout 2 ternmq group list "${cluster[@]}" --json 2>/dev/null |
             sed -n 's/.*"name":"\([^"]*\)".*/\1/p' | sort -u)" -- "$word")
         ;;

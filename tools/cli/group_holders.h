@@ -23,6 +23,9 @@ struct group_holders {
 /* Finds them; none is an error that was said. The exit status; the rest to be freed in any case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
+
+/* The same of all brokers, whatever groups they have. */
+int group_holders_all(struct invocation *invocation, struct group_holders *holders_out);
 void group_holders_free(struct group_holders *holders);
 
 /* Calls `method` at one of them. As invocation_call(). */

@@ -3,6 +3,7 @@
 #include "proto/group_settings.h"
 #include "proto/writer.h"
 #include "tools/cli/group.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
 #include "tools/cli/show.h"
 #include "tools/cli/table.h"
@@ -132,6 +133,22 @@ static bool note_broker(void *context, const char *broker, struct bytes row)
     memcpy(names->at[names->count], name.data, name.length);
     names->at[names->count++][name.length] = '\0';
     return true;
+}
+
+int group_holders_all(struct invocation *invocation, struct group_holders *holders_out)
+{
+    struct broker_names names = {.count = 0};
+    int status = EXIT_DONE;
+    if (invocation_common(invocation, OPTION_BROKER)->given) {
+        names.at = calloc(1, sizeof(names.at[0]));
+        names.count = names.at == NULL ? 0 : 1;
+    } else {
+        const struct pages brokers = {
+            .to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
+        status = each_row(invocation, &brokers, note_broker, &names);
+    }
+    *holders_out = (struct group_holders){.group = "", .brokers = names.at, .count = names.count};
+    return status;
 }
 
 int group_each(struct invocation *invocation, const char *prefix,
