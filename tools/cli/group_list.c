@@ -143,8 +143,7 @@ int group_holders_all(struct invocation *invocation, struct group_holders *holde
         names.at = calloc(1, sizeof(names.at[0]));
         names.count = names.at == NULL ? 0 : 1;
     } else {
-        const struct pages brokers = {
-            .to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
+        struct pages brokers = {.to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
         status = each_row(invocation, &brokers, note_broker, &names);
     }
     *holders_out = (struct group_holders){.group = "", .brokers = names.at, .count = names.count};

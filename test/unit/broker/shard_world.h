@@ -6,6 +6,11 @@
 #ifndef TEST_UNIT_BROKER_SHARD_WORLD_H
 #define TEST_UNIT_BROKER_SHARD_WORLD_H
 
+#include "broker/catalogue.h"
+#include "broker/catalogue_change.h"
+#include "broker/core.h"
+#include "broker/dead_letter.h"
+#include "broker/directory.h"
 #include "broker/group_retention.h"
 #include "broker/groups.h"
 #include "broker/recovery.h"
