@@ -74,8 +74,7 @@ void homes_deinit(struct core *core)
 
 static bool is_forgettable(const struct group_member *member)
 {
-    return member->waiting == 0 &&
-           atomic_load_explicit(&member->leased, memory_order_relaxed) == 0;
+    return member->waiting == 0 && atomic_load_explicit(&member->leased, memory_order_relaxed) == 0;
 }
 
 /* Those that were seen longest ago go, a few at a time; where there is no room for another, whatever their

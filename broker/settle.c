@@ -68,6 +68,7 @@ static bool take_receipt(struct core *home, const struct group *group, struct cu
         return false;
     }
     receipt->error = OK;
+    receipt->has_failed = false;
     const struct topic *topic = directory_find(home->directory, name);
     if (topic == NULL || receipt->queue >= topic->queue_count ||
         group_find_topic(group, name) == NULL) {
@@ -231,7 +232,7 @@ static void visit(struct call *call, struct core *at)
     }
     for (uint32_t i = 0; i < settling->count && settling->verb == SETTLE_NACK; i++) {
         const struct receipt *receipt = &settling->receipts[i];
-        if (receipt->shard == settling->shard->number && receipt->error != ERROR_TOPIC_NOT_FOUND) {
+        if (receipt->has_failed && receipt->shard == settling->shard->number) {
             settle_give_back_behind(groups, receipt);
         }
     }

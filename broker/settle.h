@@ -57,6 +57,7 @@ struct receipt {
     uint16_t queue;
     uint16_t shard;
     bool has_lease;
+    bool has_failed; /* nack: something of it has */
     enum error error;
 };
 

@@ -6,12 +6,13 @@
 #include "broker/core.h"
 #include "broker/limits.h"
 #include "broker/shard.h"
+#include "proto/names.h"
 
 /* A receipt under work. */
 struct judging {
     struct group_queue *queue;
     const struct settling *settling;
-    const struct receipt *receipt;
+    struct receipt *receipt;
     const struct group *group;
     uint64_t now_ms;
     enum error refused; /* why the log took nothing */
@@ -66,6 +67,9 @@ static uint64_t due_ms(struct judging *judging, uint32_t attempts)
 {
     const struct settling *settling = judging->settling;
     uint64_t delay_ms = 0;
+    if (settling->dead && !name_is_dead_letters(judging->group->name)) {
+        return DUE_NEVER; /* also where what has failed too often stays */
+    }
     if (settling->dead) {
         return groups_due_ms(judging->group, UINT16_MAX, DUE_NEVER, judging->now_ms);
     }
@@ -102,6 +106,7 @@ static void fail(struct judging *judging, struct open_range *range,
         return;
     }
     queue->group->nacked += offsets->count;
+    judging->receipt->has_failed = true;
     if (retry.due_ms <= judging->now_ms) {
         struct open_range *open = open_ranges_find(&queue->open, offsets->first);
         group_queue_due(queue, open);
@@ -223,7 +228,7 @@ static enum error settle_cursor(struct judging *judging)
 }
 
 enum error settle_receipt(struct groups *groups, const struct settling *settling,
-                          const struct receipt *receipt)
+                          struct receipt *receipt)
 {
     const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
     struct queue *log_queue = commit_log_queue_find(groups->shard->log, place.topic, place.queue);

@@ -14,7 +14,7 @@
 /* Settles what counts. OK: every offset did. ERROR_LEASE_LOST: one did not; ERROR_TRUNCATED: a cursor
  * beyond the queue's end; or why the log takes nothing. */
 enum error settle_receipt(struct groups *groups, const struct settling *settling,
-                          const struct receipt *receipt);
+                          struct receipt *receipt);
 
 /* In an ordered group, behind what a nack's receipt has failed: what was given out with it and is later, of
  * the same keys where keys are ordered, is given back. For when all of the call's receipts are settled. */
