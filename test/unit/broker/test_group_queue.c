@@ -70,16 +70,25 @@ static void check_range(const struct open_range *range, uint64_t counted[5], uin
     *retrying += is_retrying ? range->count : 0;
 }
 
-/* What is open of one key before `range`. */
-static bool has_before(const struct open_range *range)
+/* What may be given out of a key is the first of it, as long as nobody has another of it. */
+static void check_key(const struct open_range *range)
 {
+    bool has_before = false;
+    bool is_held = false;
+    bool is_before = true;
     const struct open_range *other = open_ranges_first(&queue->open);
-    for (; other != range; other = open_ranges_next(&queue->open, other)) {
-        if (other->key == range->key) {
-            return true;
+    for (; other != NULL; other = open_ranges_next(&queue->open, other)) {
+        is_before = is_before && other != range;
+        if (other != range && other->key == range->key) {
+            has_before = has_before || is_before;
+            is_held = is_held || other->state == OPEN_LEASED;
         }
     }
-    return false;
+    if (range->state == OPEN_READY) {
+        ck_assert(!has_before && !is_held);
+    } else if (range->state == OPEN_BLOCKED) {
+        ck_assert(has_before || is_held);
+    }
 }
 
 static void check_queue(void)
@@ -99,8 +108,7 @@ static void check_queue(void)
         ranges++;
         in_lists += range->state == OPEN_READY;
         if (range->key != 0) {
-            ck_assert(has_before(range) ? range->state != OPEN_READY
-                                        : range->state != OPEN_BLOCKED);
+            check_key(range);
         }
     }
     ck_assert_uint_le(at, queue->next);
@@ -575,6 +583,22 @@ START_TEST(what_is_given_back_behind_a_failed_message_of_its_key_is_blocked)
 }
 END_TEST
 
+START_TEST(a_key_of_which_something_is_held_waits_for_it)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    lease_key(1, 1, 1, 7);
+    retry_key(0, 1, 1, 100, 7);
+    group_queue_due(queue, at(0));
+    check_queue();
+    ck_state(0, OPEN_BLOCKED); /* 1 is still somebody's */
+    ck_assert(!group_queue_key_is_free(queue, 7, 2));
+    settle(1, 1);
+    ck_state(0, OPEN_READY);
+    end();
+}
+END_TEST
+
 START_TEST(an_earlier_message_of_a_key_takes_the_place_of_the_first)
 {
     begin(IN_KEY_ORDER);
@@ -924,6 +948,7 @@ static Suite *group_queue_suite(void)
     tcase_add_test(tests, of_a_key_the_first_may_be_given_out_and_the_others_are_blocked);
     tcase_add_test(tests, a_key_that_fails_blocks_itself_alone);
     tcase_add_test(tests, what_is_given_back_behind_a_failed_message_of_its_key_is_blocked);
+    tcase_add_test(tests, a_key_of_which_something_is_held_waits_for_it);
     tcase_add_test(tests, an_earlier_message_of_a_key_takes_the_place_of_the_first);
     tcase_add_test(tests, unknown_keys_are_told_apart_from_those_that_are_known);
     tcase_add_test(tests, too_many_blocked_messages_keep_new_ones_back);

@@ -733,12 +733,14 @@ START_TEST(what_cannot_be_read_is_tried_again_later)
     struct client_simulated *client = world_begin(&world, _i, 1);
     begin_cold(client);
     reads_fail = true;
-    ck_nothing(client, "g");
+    struct answer answer = receive(client, "g"); /* at most what is at hand */
+    uint32_t given = count_of(&answer);
+    ck_assert_uint_lt(given, LARGE / 2);
     reads_fail = false;
     run_ms(&world, 2000);
     uint32_t count = 0;
     ck_assert_uint_gt(take_failed(client, &count), 0);
-    ck_assert_uint_eq(count, LARGE);
+    ck_assert_uint_eq(given + count, LARGE);
     end();
 }
 END_TEST
