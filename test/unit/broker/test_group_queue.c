@@ -766,7 +766,7 @@ END_TEST
 
 /* ------------------------------------------------------------------ random */
 
-enum { OFFSETS = 400, STEPS = 4000, SEEDS = 12, KEYS = 9 };
+enum { OFFSETS = 120, STEPS = 2000, SEEDS = 12, KEYS = 9 };
 
 /* What an offset is, in plain words. */
 struct offset_model {
