@@ -845,19 +845,28 @@ static void step_fail(uint64_t first, uint64_t end_offset)
     retry_key(first, end_offset - first, attempt, due_ms, key_of(first));
 }
 
-/* Only what may be: READY offsets, alike, or new ones. */
+/* Only what may be: READY offsets, alike, or new ones; of a key only if nothing else of it is held. */
+static bool may_lease(uint64_t first, uint64_t end_offset, uint64_t new_serial)
+{
+    const struct open_range *range = at(first);
+    if (first < model_next &&
+        (range == NULL || range->state != OPEN_READY || end_offset > open_range_end(range))) {
+        return false;
+    }
+    bool is_known = range != NULL && range->is_looked_at;
+    return is_known || group_queue_key_is_free(queue, key_of(first), new_serial);
+}
+
 static void step_lease(uint64_t first, uint64_t end_offset)
 {
     uint64_t serial = 1 + random_below(&chance, 4);
-    for (uint64_t i = first; i < end_offset && i < model_next; i++) {
-        if (!model[i].is_open || model[i].state != OPEN_READY || at(i) != at(first) ||
-            end_offset > model_next) {
-            return;
-        }
+    if (!may_lease(first, end_offset, serial)) {
+        return;
     }
+    uint64_t known = model_next;
     model_open_to(first);
     for (uint64_t i = first; i < end_offset; i++) {
-        struct offset_model before = i < model_next ? model[i] : (struct offset_model){0};
+        struct offset_model before = i < known ? model[i] : (struct offset_model){0};
         before.is_open = true;
         before.state = OPEN_LEASED;
         before.serial = serial;
