@@ -355,8 +355,7 @@ END_TEST
 START_TEST(an_extra_that_is_none_of_a_dead_letter_is_none)
 {
     uint8_t bytes[256];
-    struct group_place place;
-    uint64_t offset;
+    struct dead_letter_origin origin;
     for (int i = 0; i < 7; i++) {
         struct writer writer = writer_over(bytes, sizeof(bytes));
         writer_put_map(&writer, i == 1 ? 1 : 2);
@@ -377,9 +376,9 @@ START_TEST(an_extra_that_is_none_of_a_dead_letter_is_none)
             }
         }
         for (size_t cut = 0; cut < writer_length(&writer); cut++) {
-            ck_assert(!read_origin(bytes_make(bytes, cut), &place, &offset));
+            ck_assert(!dead_letter_read_origin(bytes_make(bytes, cut), &origin));
         }
-        ck_assert_int_eq(read_origin(writer_bytes(&writer), &place, &offset), i == 0);
+        ck_assert_int_eq(dead_letter_read_origin(writer_bytes(&writer), &origin), i == 0);
     }
 }
 END_TEST

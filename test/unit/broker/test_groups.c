@@ -452,8 +452,6 @@ END_TEST
 START_TEST(after_a_start_everything_open_is_ready_leased_or_waits)
 {
     write_log((uint64_t)_i + 1);
-    struct commit_log_counters counters;
-    commit_log_counters(world.log.log, &counters);
     struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
     struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
     struct groups_world other;
@@ -524,8 +522,31 @@ START_TEST(more_ranges_than_an_operation_has_room_for_are_settled_all_the_same)
     ck_assert(list_is_empty(&queue->dirty));
     ck_assert_uint_eq(queue->open.offsets, COUNT + 1);
     uint64_t hash = group_queue_hash(queue);
-    struct commit_log_counters counters;
-    commit_log_counters(world.log.log, &counters);
+    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
+    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
+    struct groups_world other;
+    open_world(&other, 99, image);
+    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
+    close_world(&other);
+    disk_image_destroy(image);
+    end_log();
+}
+END_TEST
+
+/* A commit of a cursor may settle more in a turn than may be open, and what comes behind it is in the log first. */
+START_TEST(what_is_leased_behind_much_that_the_turn_settled_is_replayed)
+{
+    enum { MUCH = 5 << 20 };
+    struct group_queue *queue = begin_queue(FIRST_GROUP + 1);
+    const struct offset_range much = {0, MUCH};
+    ck_assert_int_eq(groups_settle(queue, &much), OK);
+    const struct event_lease lease = {.place = queue->place,
+                                      .range = {MUCH, 3},
+                                      .until_ms = UINT64_C(1700000900000),
+                                      .serial = 1};
+    ck_assert_int_eq(groups_lease(queue, &lease, NULL), OK);
+    world_run(&world.log, LATER_MS, NULL, NULL);
+    uint64_t hash = group_queue_hash(queue);
     struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
     struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
     struct groups_world other;
@@ -587,6 +608,7 @@ static Suite *groups_suite(void)
     tcase_add_loop_test(tests, after_a_start_everything_open_is_ready_leased_or_waits, 0, 2);
     tcase_add_test(tests, what_a_turn_settles_is_one_operation_of_merged_ranges);
     tcase_add_test(tests, more_ranges_than_an_operation_has_room_for_are_settled_all_the_same);
+    tcase_add_test(tests, what_is_leased_behind_much_that_the_turn_settled_is_replayed);
     tcase_add_test(tests, a_lease_expires_and_counts_an_attempt);
     tcase_add_test(tests, what_was_never_delivered_is_given_back_without_an_attempt);
     tcase_set_timeout(tests, 120);
