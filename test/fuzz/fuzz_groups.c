@@ -36,6 +36,7 @@ static void put_group(struct catalogue *catalogue, uint32_t id, enum group_order
     writer_put_nil(&topics);
     struct group_settings settings;
     group_settings_init(&settings);
+    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ORDER;
     settings.topic_count = 1;
     settings.topics = cursor_over(writer_bytes(&topics));
     settings.order = order;
@@ -58,7 +59,8 @@ static void put_group(struct catalogue *catalogue, uint32_t id, enum group_order
 
 static void stand_init(struct stand *stand)
 {
-    const struct simulation_options options = {.seed = 1};
+    const struct simulation_options options = {
+        .seed = 1, .delay_ns_least = 1, .delay_ns_most = 2, .window_bytes = 1};
     *stand = (struct stand){.simulation = simulation_create(&options)};
     stand->core.reactor = reactor_create_simulated(stand->simulation, "fuzz");
     stand->core.cores = &stand->cores;
