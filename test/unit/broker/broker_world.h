@@ -20,6 +20,7 @@
 
 #include <check.h>
 
+#include <errno.h>
 #include <string.h>
 
 enum { ROOM_BYTES = 64 * 1024, WORLD_CLIENTS = 2, SOON_MS = 1000 };
@@ -33,12 +34,21 @@ struct world {
     struct client_simulated *client[WORLD_CLIENTS];
 };
 
-static bool reads_fail; /* the disk gives nothing */
+static bool reads_fail;        /* the disk gives nothing */
+static uint32_t reads_to_fail; /* nor to so many reads from here on */
+static bool disk_is_full;      /* nor does it take another file */
 
 static inline int world_fault(void *context, enum disk_call call)
 {
     (void)context;
-    return reads_fail && call == DISK_CALL_READ ? -5 : 0;
+    if (call == DISK_CALL_READ && reads_to_fail > 0) {
+        reads_to_fail--;
+        return -EIO;
+    }
+    if (call == DISK_CALL_ALLOCATE && disk_is_full) {
+        return -ENOSPC;
+    }
+    return reads_fail && call == DISK_CALL_READ ? -EIO : 0;
 }
 
 static uint8_t request_room[ROOM_BYTES];
@@ -230,6 +240,8 @@ static inline struct world world_open(void)
                                                         .job_ns_most = 2000000,
                                                         .fault = world_fault};
     reads_fail = false;
+    reads_to_fail = 0;
+    disk_is_full = false;
     world.disk = disk_simulated_open(world.image, &disk_options);
     return world;
 }

@@ -1,0 +1,973 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_group_queue.c - one queue of a group: every transition of its ranges, what they are cut into, keys,
+ * bounds; then random operations against an array that says of each offset what it is.
+ */
+#include "broker/group_queue.h"
+#include "broker/groups.h"
+#include "broker/limits.h"
+#include "broker/member.h"
+#include "broker/reason.h"
+#include "proto/base/random.h"
+#include "test/lib/check_main.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct groups groups;
+static struct group_queue *queue;
+static struct group_member *member;
+
+static const struct group_place place = {.group = 3, .topic = 4, .queue = 5};
+
+static void begin(enum group_queue_order order)
+{
+    memset(&groups, 0, sizeof(groups));
+    groups.seed = (struct map_seed){1, 2};
+    heap_init(&groups.moments);
+    list_init(&groups.dying);
+    queue = group_queue_create(&groups, &place, order);
+    member = group_member_create(bytes_from_string("member"));
+    group_queue_seek(queue, 1, 0);
+}
+
+static void end(void)
+{
+    group_queue_destroy(queue);
+    ck_assert_uint_eq(groups.range_count, 0);
+    ck_assert_uint_eq(atomic_load(&member->leased), 0);
+    ck_assert_uint_eq(atomic_load(&member->references), 1);
+    ck_assert_uint_eq(groups.moments.count, 0);
+    ck_assert(list_is_empty(&groups.dying));
+    group_member_unref(member);
+    heap_deinit(&groups.moments);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+static uint32_t length_of(const struct list *head)
+{
+    uint32_t length = 0;
+    LIST_FOREACH (link, head) {
+        length++;
+    }
+    return length;
+}
+
+/* What must hold of a range by itself; counts it. */
+static void check_range(const struct open_range *range, uint64_t counted[5], uint64_t *retrying)
+{
+    bool has_moment = range->state == OPEN_LEASED || range->state == OPEN_WAITING;
+    ck_assert_uint_gt(range->count, 0);
+    ck_assert_ptr_eq(range->queue, queue);
+    ck_assert_int_eq(heap_node_is_in(&range->moment), has_moment);
+    ck_assert(range->member == NULL || range->state == OPEN_LEASED);
+    ck_assert(range->key == 0 || (range->count == 1 && range->is_looked_at));
+    ck_assert(range->state != OPEN_BLOCKED || range->key != 0);
+    counted[range->state] += range->count;
+    bool is_retrying =
+        range->attempts > 0 && range->state != OPEN_LEASED && range->state != OPEN_DYING;
+    *retrying += is_retrying ? range->count : 0;
+}
+
+/* What may be given out of a key is the first of it, as long as nobody has another of it. */
+static void check_key(const struct open_range *range)
+{
+    bool has_before = false;
+    bool is_held = false;
+    bool is_before = true;
+    const struct open_range *other = open_ranges_first(&queue->open);
+    for (; other != NULL; other = open_ranges_next(&queue->open, other)) {
+        is_before = is_before && other != range;
+        if (other != range && other->key == range->key) {
+            has_before = has_before || is_before;
+            is_held = is_held || other->state == OPEN_LEASED;
+        }
+    }
+    if (range->state == OPEN_READY) {
+        ck_assert(!has_before && !is_held);
+    } else if (range->state == OPEN_BLOCKED) {
+        ck_assert(has_before || is_held);
+    }
+}
+
+static void check_queue(void)
+{
+    uint64_t counted[5] = {0};
+    uint64_t retrying = 0;
+    uint64_t at = 0;
+    uint64_t offsets = 0;
+    uint32_t ranges = 0;
+    uint32_t in_lists = 0;
+    const struct open_range *range = open_ranges_first(&queue->open);
+    for (; range != NULL; range = open_ranges_next(&queue->open, range)) {
+        check_range(range, counted, &retrying);
+        ck_assert_uint_ge(range->first, at);
+        at = open_range_end(range);
+        offsets += range->count;
+        ranges++;
+        in_lists += range->state == OPEN_READY;
+        if (range->key != 0) {
+            check_key(range);
+        }
+    }
+    ck_assert_uint_le(at, queue->next);
+    ck_assert_uint_le(queue->logged, queue->next);
+    ck_assert_uint_eq(queue->open.offsets, offsets);
+    ck_assert_uint_eq(queue->open.count, ranges);
+    ck_assert_uint_eq(groups.range_count, ranges);
+    ck_assert_uint_eq(queue->retrying, retrying);
+    ck_assert_mem_eq(queue->in_state, counted, sizeof(counted));
+    ck_assert_uint_eq(length_of(&queue->ready) + length_of(&queue->unknown), in_lists);
+    ck_assert(queue->order == IN_KEY_ORDER || list_is_empty(&queue->unknown));
+    ck_assert_uint_le(atomic_load(&member->leased), counted[OPEN_LEASED]);
+}
+
+/* ------------------------------------------------------------- short words */
+
+static void settle(uint64_t first, uint64_t count)
+{
+    const struct offset_range range = {first, count};
+    group_queue_settle(queue, &range);
+    check_queue();
+}
+
+static void progress(uint64_t first, uint64_t count)
+{
+    const struct offset_range range = {first, count};
+    group_queue_progress(queue, &range);
+    check_queue();
+}
+
+static void lease_key(uint64_t first, uint64_t count, uint64_t serial, uint32_t key)
+{
+    const struct event_lease lease = {
+        .place = place, .range = {first, count}, .until_ms = 500, .serial = serial, .key = key};
+    group_queue_lease(queue, &lease, member);
+    if (queue->order != IN_NO_ORDER) {
+        group_queue_note_logged(queue, &lease.range);
+    }
+    check_queue();
+}
+
+static void lease(uint64_t first, uint64_t count, uint64_t serial)
+{
+    lease_key(first, count, serial, 0);
+}
+
+static void retry_key(uint64_t first, uint64_t count, uint16_t attempt, uint64_t due_ms,
+                      uint32_t key)
+{
+    const struct event_retry retry = {.place = place,
+                                      .range = {first, count},
+                                      .attempt = attempt,
+                                      .due_ms = due_ms,
+                                      .reason = bytes_from_string("why"),
+                                      .key = key};
+    group_queue_retry(queue, &retry);
+    check_queue();
+}
+
+static void retry(uint64_t first, uint64_t count, uint16_t attempt, uint64_t due_ms)
+{
+    retry_key(first, count, attempt, due_ms, 0);
+}
+
+static struct open_range *at(uint64_t offset)
+{
+    struct open_range *range = open_ranges_find(&queue->open, offset);
+    return range != NULL && range->first <= offset ? range : NULL;
+}
+
+#define ck_state(offset, expected)                     \
+    do {                                               \
+        ck_assert_ptr_nonnull(at(offset));             \
+        ck_assert_int_eq(at(offset)->state, expected); \
+    } while (0)
+
+#define ck_range(offset, from, to)                                     \
+    do {                                                               \
+        ck_assert_ptr_nonnull(at(offset));                             \
+        ck_assert_uint_eq(at(offset)->first, (uint64_t)(from));        \
+        ck_assert_uint_eq(open_range_end(at(offset)), (uint64_t)(to)); \
+    } while (0)
+
+/* ------------------------------------------------------------- transitions */
+
+START_TEST(a_seek_begins_with_nothing_open)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 10, 1);
+    retry(2, 1, 1, 100);
+    group_queue_seek(queue, 2, 1000);
+    check_queue();
+    ck_assert_uint_eq(queue->generation, 2);
+    ck_assert_uint_eq(queue->next, 1000);
+    ck_assert_uint_eq(queue->logged, 1000);
+    ck_assert_uint_eq(queue->open.count, 0);
+    ck_assert_uint_eq(group_queue_cursor(queue), 1000);
+    ck_assert_uint_eq(atomic_load(&member->leased), 0);
+    end();
+}
+END_TEST
+
+START_TEST(ready_leased_settled)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 10, 1);
+    ck_state(0, OPEN_LEASED);
+    ck_assert_uint_eq(atomic_load(&member->leased), 10);
+    ck_assert_uint_eq(at(0)->moment.key, 500);
+    ck_assert_uint_eq(queue->next, 10);
+    settle(0, 10);
+    ck_assert_ptr_null(at(0));
+    ck_assert_uint_eq(atomic_load(&member->leased), 0);
+    ck_assert_uint_eq(group_queue_cursor(queue), 10);
+    end();
+}
+END_TEST
+
+START_TEST(leased_given_back_is_ready_as_it_was)
+{
+    begin(IN_NO_ORDER);
+    retry(0, 4, 3, 100);
+    group_queue_due(queue, at(0));
+    check_queue();
+    lease(0, 4, 1);
+    group_queue_give_back(queue, at(0));
+    check_queue();
+    ck_state(0, OPEN_READY);
+    ck_assert_uint_eq(at(0)->attempts, 3);
+    ck_assert_uint_eq(at(0)->due_ms, 100);
+    ck_assert(bytes_equal(reason_text(at(0)->reason), bytes_from_string("why")));
+    ck_assert_uint_eq(atomic_load(&member->leased), 0);
+    end();
+}
+END_TEST
+
+START_TEST(leased_failed_waits_and_becomes_due)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 10, 1);
+    retry(4, 2, 1, 700);
+    ck_state(3, OPEN_LEASED);
+    ck_state(4, OPEN_WAITING);
+    ck_state(6, OPEN_LEASED);
+    ck_range(4, 4, 6);
+    ck_assert_uint_eq(at(4)->moment.key, 700);
+    ck_assert_uint_eq(atomic_load(&member->leased), 8);
+    ck_assert_uint_eq(queue->retrying, 2);
+    group_queue_due(queue, at(4));
+    check_queue();
+    ck_state(4, OPEN_READY);
+    ck_assert_uint_eq(at(4)->attempts, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_last_attempt_is_dying_until_it_is_settled)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 3, 1);
+    retry(1, 1, 17, DUE_NEVER);
+    ck_state(1, OPEN_DYING);
+    ck_assert_uint_eq(length_of(&groups.dying), 1);
+    ck_assert_uint_eq(queue->retrying, 0);
+    progress(1, 1);
+    ck_assert(list_is_empty(&groups.dying));
+    end();
+}
+END_TEST
+
+START_TEST(a_failure_says_all_of_its_offsets_whatever_they_were)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 3, 1);     /* LEASED */
+    retry(3, 3, 2, 50); /* WAITING */
+    settle(8, 1);       /* 6 and 7 are READY */
+    retry(1, 9, 5, 60); /* also what was settled, and 9, which is new */
+    ck_range(1, 1, 10);
+    ck_state(1, OPEN_WAITING);
+    ck_assert_uint_eq(at(1)->attempts, 5);
+    ck_range(0, 0, 1);
+    ck_assert_uint_eq(queue->next, 10);
+    end();
+}
+END_TEST
+
+START_TEST(what_lies_before_something_settled_becomes_open)
+{
+    begin(IN_NO_ORDER);
+    progress(5, 2);
+    ck_range(0, 0, 5);
+    ck_state(0, OPEN_READY);
+    ck_assert_uint_eq(queue->next, 7);
+    ck_assert_uint_eq(queue->logged, 7);
+    ck_assert_uint_eq(group_queue_cursor(queue), 0);
+    progress(0, 5);
+    ck_assert_uint_eq(group_queue_cursor(queue), 7);
+    end();
+}
+END_TEST
+
+START_TEST(settling_cuts_a_range_at_its_ends_and_in_its_middle)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 100, 1);
+    settle(0, 10);
+    ck_range(10, 10, 100);
+    settle(90, 10);
+    ck_range(10, 10, 90);
+    settle(40, 20);
+    ck_range(10, 10, 40);
+    ck_range(60, 60, 90);
+    ck_assert_uint_eq(at(60)->serial, 1);
+    ck_assert_uint_eq(at(60)->moment.key, 500);
+    ck_assert_ptr_eq(at(60)->member, member);
+    ck_assert_uint_eq(atomic_load(&member->leased), 60);
+    settle(0, 100);
+    ck_assert_uint_eq(queue->open.count, 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_part_of_a_lease_is_carved_out_and_stays_in_its_session)
+{
+    struct list session;
+    begin(IN_NO_ORDER);
+    lease(0, 9, 1);
+    list_init(&session);
+    list_append(&session, &at(0)->link);
+    const struct offset_range part = {3, 3};
+    struct open_range *range = group_queue_carve(queue, at(0), &part);
+    check_queue();
+    ck_assert_uint_eq(range->first, 3);
+    ck_assert_uint_eq(range->count, 3);
+    group_queue_set_moment(range, 900);
+    ck_assert_uint_eq(at(0)->moment.key, 500);
+    ck_assert_uint_eq(at(8)->moment.key, 500);
+    ck_assert_uint_eq(length_of(&session), 3);
+    settle(0, 9);
+    ck_assert_uint_eq(length_of(&session), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_lease_again_is_longer_for_the_same_and_another_for_others)
+{
+    begin(IN_NO_ORDER);
+    struct group_member *other = group_member_create(bytes_from_string("other"));
+    lease(0, 4, 1);
+    const struct event_lease longer = {
+        .place = place, .range = {1, 2}, .until_ms = 800, .serial = 1};
+    group_queue_lease(queue, &longer, NULL);
+    check_queue();
+    ck_range(1, 1, 3);
+    ck_assert_ptr_eq(at(1)->member, member); /* who had it has it */
+    ck_assert_uint_eq(at(1)->moment.key, 800);
+    ck_assert_uint_eq(at(0)->moment.key, 500);
+    const struct event_lease taken = {
+        .place = place, .range = {1, 2}, .until_ms = 900, .serial = 2};
+    group_queue_lease(queue, &taken, other);
+    check_queue();
+    ck_assert_uint_eq(atomic_load(&member->leased), 2);
+    ck_assert_uint_eq(atomic_load(&other->leased), 2);
+    settle(0, 4);
+    ck_assert_uint_eq(atomic_load(&other->references), 1);
+    group_member_unref(other);
+    end();
+}
+END_TEST
+
+/* After a start the log knows of a lease, but not whose it is. */
+START_TEST(a_lease_of_nobody_becomes_its_members)
+{
+    begin(IN_QUEUE_ORDER);
+    const struct event_lease known = {
+        .place = place, .range = {0, 5}, .until_ms = 800, .serial = 1};
+    group_queue_lease(queue, &known, NULL);
+    check_queue();
+    ck_assert_ptr_null(at(0)->member);
+    group_queue_lease(queue, &known, member);
+    check_queue();
+    ck_assert_uint_eq(atomic_load(&member->leased), 5);
+    end();
+}
+END_TEST
+
+START_TEST(attempts_stay_when_a_failed_message_is_given_out_again)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 5, 1);
+    retry(2, 1, 4, 100);
+    group_queue_due(queue, at(2));
+    lease(2, 1, 2);
+    ck_assert_uint_eq(at(2)->attempts, 4);
+    ck_assert_uint_eq(at(1)->attempts, 0);
+    ck_assert_uint_eq(queue->retrying, 0);
+    end();
+}
+END_TEST
+
+/* --------------------------------------------------------------- questions */
+
+START_TEST(the_cursor_passes_what_has_failed_and_nothing_else)
+{
+    begin(IN_NO_ORDER);
+    lease(0, 10, 1);
+    retry(0, 3, 1, 100);
+    ck_assert_uint_eq(group_queue_first_open(queue), 0);
+    ck_assert_uint_eq(group_queue_cursor(queue), 3);
+    settle(3, 2);
+    ck_assert_uint_eq(group_queue_cursor(queue), 5);
+    settle(6, 4);
+    ck_assert_uint_eq(group_queue_cursor(queue), 5);
+    settle(5, 1);
+    ck_assert_uint_eq(group_queue_cursor(queue), 10);
+    ck_assert_uint_eq(group_queue_first_open(queue), 0);
+    settle(0, 3);
+    ck_assert_uint_eq(group_queue_first_open(queue), 10);
+    end();
+}
+END_TEST
+
+START_TEST(there_is_work_where_something_is_ready_or_new)
+{
+    begin(IN_NO_ORDER);
+    ck_assert(!group_queue_has_work(queue, 0));
+    ck_assert(group_queue_has_work(queue, 1));
+    lease(0, 5, 1);
+    ck_assert(!group_queue_has_work(queue, 5));
+    ck_assert(group_queue_has_work(queue, 6));
+    retry(0, 1, 1, 100);
+    ck_assert(!group_queue_has_work(queue, 5));
+    group_queue_due(queue, at(0));
+    ck_assert(group_queue_has_work(queue, 5));
+    end();
+}
+END_TEST
+
+START_TEST(a_queue_in_order_has_no_work_while_something_is_under_way)
+{
+    begin(IN_QUEUE_ORDER);
+    ck_assert(group_queue_has_work(queue, 10));
+    lease(0, 5, 1);
+    ck_assert(!group_queue_has_work(queue, 10));
+    retry(0, 5, 1, 100);
+    ck_assert(!group_queue_has_work(queue, 10));
+    group_queue_due(queue, at(0));
+    ck_assert(group_queue_has_work(queue, 10));
+    retry(0, 5, 2, DUE_NEVER);
+    ck_assert(!group_queue_has_work(queue, 10));
+    progress(0, 5);
+    ck_assert(group_queue_has_work(queue, 10));
+    ck_assert(!group_queue_has_work(queue, 5));
+    end();
+}
+END_TEST
+
+START_TEST(too_much_that_is_open_keeps_new_messages_back)
+{
+    struct group_bound bound;
+    begin(IN_NO_ORDER);
+    lease(0, GROUP_OPEN_MAX - 1, 1);
+    ck_assert(!group_queue_is_full(queue, &bound));
+    ck_assert(group_queue_has_work(queue, GROUP_OPEN_MAX));
+    lease(GROUP_OPEN_MAX - 1, 1, 1);
+    ck_assert(group_queue_is_full(queue, &bound));
+    ck_assert_uint_eq(bound.limit, GROUP_OPEN_MAX);
+    ck_assert_uint_eq(bound.usage, GROUP_OPEN_MAX);
+    ck_assert(!group_queue_has_work(queue, GROUP_OPEN_MAX + 1));
+    settle(5, 1);
+    ck_assert(group_queue_has_work(queue, GROUP_OPEN_MAX + 1));
+    end();
+}
+END_TEST
+
+START_TEST(too_many_that_fail_keep_new_messages_back_and_not_what_failed)
+{
+    struct group_bound bound;
+    begin(IN_NO_ORDER);
+    lease(0, GROUP_RETRIES_MAX, 1);
+    retry(0, GROUP_RETRIES_MAX, 1, 100);
+    ck_assert(group_queue_is_full(queue, &bound));
+    ck_assert_uint_eq(bound.limit, GROUP_RETRIES_MAX);
+    ck_assert(!group_queue_has_work(queue, 2 * GROUP_RETRIES_MAX));
+    group_queue_due(queue, at(0));
+    ck_assert(group_queue_is_full(queue, &bound));
+    ck_assert(group_queue_has_work(queue, 2 * GROUP_RETRIES_MAX));
+    settle(7, 1);
+    ck_assert(!group_queue_is_full(queue, &bound));
+    end();
+}
+END_TEST
+
+START_TEST(too_many_ranges_of_the_shard_keep_new_messages_back)
+{
+    struct group_bound bound;
+    begin(IN_NO_ORDER);
+    groups.range_count = GROUP_RANGES_MAX;
+    ck_assert(group_queue_is_full(queue, &bound));
+    ck_assert_uint_eq(bound.limit, GROUP_RANGES_MAX);
+    groups.range_count = 0;
+    end();
+}
+END_TEST
+
+/* -------------------------------------------------------------------- keys */
+
+START_TEST(of_a_key_the_first_may_be_given_out_and_the_others_are_blocked)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    ck_assert(!group_queue_key_is_free(queue, 7, 2));
+    ck_assert(group_queue_key_is_free(queue, 7, 1)); /* in the same answer */
+    ck_assert(group_queue_key_is_free(queue, 8, 2));
+    ck_assert(group_queue_key_is_free(queue, 0, 2)); /* no key: no order */
+    (void)group_queue_meet_key(queue, 1, 7);
+    (void)group_queue_meet_key(queue, 2, 8);
+    (void)group_queue_meet_key(queue, 3, 7);
+    check_queue();
+    ck_state(1, OPEN_BLOCKED);
+    ck_state(2, OPEN_READY);
+    ck_state(3, OPEN_BLOCKED);
+    ck_assert_ptr_eq(group_queue_next_of_key(queue, 7, 1), at(1));
+    ck_assert_ptr_null(group_queue_next_of_key(queue, 7, 9));
+    settle(0, 1);
+    ck_state(1, OPEN_READY);
+    ck_state(3, OPEN_BLOCKED);
+    settle(1, 1);
+    ck_state(3, OPEN_READY);
+    settle(3, 1);
+    ck_assert(group_queue_key_is_free(queue, 7, 2));
+    end();
+}
+END_TEST
+
+START_TEST(a_key_that_fails_blocks_itself_alone)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    lease_key(1, 1, 1, 8);
+    (void)group_queue_meet_key(queue, 2, 7);
+    retry_key(0, 1, 1, 100, 7);
+    ck_state(0, OPEN_WAITING);
+    ck_state(2, OPEN_BLOCKED);
+    ck_assert(!group_queue_key_is_free(queue, 7, 1));
+    ck_state(1, OPEN_LEASED);
+    group_queue_due(queue, at(0));
+    ck_state(0, OPEN_READY);
+    ck_state(2, OPEN_BLOCKED);
+    lease_key(0, 1, 5, 7);
+    ck_assert_uint_eq(at(0)->attempts, 1);
+    ck_assert_ptr_eq(group_queue_next_of_key(queue, 7, 5), at(2));
+    end();
+}
+END_TEST
+
+START_TEST(what_is_given_back_behind_a_failed_message_of_its_key_is_blocked)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    lease_key(1, 1, 1, 7);
+    retry_key(0, 1, 1, 100, 7);
+    ck_state(1, OPEN_LEASED);
+    group_queue_give_back(queue, at(1));
+    check_queue();
+    ck_state(1, OPEN_BLOCKED);
+    retry_key(0, 1, 17, DUE_NEVER, 7);
+    ck_state(1, OPEN_BLOCKED);
+    progress(0, 1);
+    ck_state(1, OPEN_READY);
+    end();
+}
+END_TEST
+
+START_TEST(a_key_of_which_something_is_held_waits_for_it)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    lease_key(1, 1, 1, 7);
+    retry_key(0, 1, 1, 100, 7);
+    group_queue_due(queue, at(0));
+    check_queue();
+    ck_state(0, OPEN_BLOCKED); /* 1 is still somebody's */
+    ck_assert(!group_queue_key_is_free(queue, 7, 2));
+    settle(1, 1);
+    ck_state(0, OPEN_READY);
+    end();
+}
+END_TEST
+
+START_TEST(an_earlier_message_of_a_key_takes_the_place_of_the_first)
+{
+    begin(IN_KEY_ORDER);
+    lease_key(5, 1, 1, 7); /* 0 to 4 are open, their keys unknown */
+    ck_range(0, 0, 5);
+    ck_assert_uint_eq(length_of(&queue->unknown), 1);
+    group_queue_give_back(queue, at(5));
+    check_queue();
+    ck_state(5, OPEN_READY);
+    (void)group_queue_meet_key(queue, 0, 7);
+    check_queue();
+    ck_state(0, OPEN_READY);
+    ck_state(5, OPEN_BLOCKED);
+    ck_range(1, 1, 5);
+    end();
+}
+END_TEST
+
+START_TEST(unknown_keys_are_told_apart_from_those_that_are_known)
+{
+    begin(IN_KEY_ORDER);
+    progress(3, 1);
+    ck_assert_uint_eq(length_of(&queue->unknown), 1);
+    ck_assert_uint_eq(length_of(&queue->ready), 0);
+    ck_assert(group_queue_has_work(queue, 4));
+    lease_key(0, 1, 1, 7);
+    ck_range(1, 1, 3);
+    lease_key(1, 1, 1, 8);
+    lease_key(2, 1, 1, 0); /* it has none */
+    ck_assert_uint_eq(length_of(&queue->unknown), 0);
+    ck_assert(!group_queue_has_work(queue, 4));
+    settle(0, 4);
+    ck_assert_uint_eq(queue->keys.count, 0);
+    end();
+}
+END_TEST
+
+START_TEST(too_many_blocked_messages_keep_new_ones_back)
+{
+    struct group_bound bound;
+    begin(IN_KEY_ORDER);
+    lease_key(0, 1, 1, 7);
+    for (uint64_t offset = 1; offset <= GROUP_BLOCKED_MAX; offset++) {
+        ck_assert(!group_queue_is_full(queue, &bound));
+        (void)group_queue_meet_key(queue, offset, 7);
+    }
+    ck_assert(group_queue_is_full(queue, &bound));
+    ck_assert_uint_eq(bound.limit, GROUP_BLOCKED_MAX);
+    ck_assert_uint_eq(bound.usage, GROUP_BLOCKED_MAX);
+    ck_assert(!group_queue_has_work(queue, 2 * GROUP_BLOCKED_MAX));
+    const struct offset_range first = {0, 1};
+    group_queue_settle(queue, &first);
+    ck_assert(group_queue_has_work(queue, 2 * GROUP_BLOCKED_MAX));
+    end();
+}
+END_TEST
+
+/* -------------------------------------------------------------------- hash */
+
+/* The hash of what is made of a fresh queue by `make`. */
+static uint64_t hash_of(enum group_queue_order order, void (*make)(void))
+{
+    begin(order);
+    make();
+    uint64_t hash = group_queue_hash(queue);
+    end();
+    return hash;
+}
+
+static void make_failed_at_once(void)
+{
+    retry(0, 6, 1, 100);
+    progress(8, 2);
+}
+
+static void make_failed_piecemeal(void)
+{
+    progress(8, 2);
+    retry(3, 3, 1, 100);
+    retry(0, 1, 1, 100);
+    retry(1, 2, 1, 100);
+}
+
+static void make_failed_and_given_out(void)
+{
+    make_failed_at_once();
+    group_queue_due(queue, at(0));
+    lease(0, 3, 9); /* which the log does not know */
+    lease(12, 5, 9);
+    settle(12, 1);
+}
+
+START_TEST(the_hash_sees_what_the_log_knows_and_not_how_it_is_cut)
+{
+    uint64_t hash = hash_of(IN_NO_ORDER, make_failed_at_once);
+    ck_assert_uint_eq(hash_of(IN_NO_ORDER, make_failed_piecemeal), hash);
+    ck_assert_uint_eq(hash_of(IN_NO_ORDER, make_failed_and_given_out), hash);
+}
+END_TEST
+
+static void make_other_attempt(void)
+{
+    make_failed_at_once();
+    retry(2, 1, 2, 100);
+}
+
+static void make_other_due(void)
+{
+    make_failed_at_once();
+    retry(2, 1, 1, 101);
+}
+
+static void make_settled(void)
+{
+    make_failed_at_once();
+    progress(2, 1);
+}
+
+static void make_longer(void)
+{
+    make_failed_at_once();
+    progress(10, 1);
+}
+
+static void make_skipped(void)
+{
+    make_failed_at_once();
+    queue->skipped++;
+}
+
+static void make_other_generation(void)
+{
+    group_queue_seek(queue, 2, 0);
+    make_failed_at_once();
+}
+
+START_TEST(the_hash_sees_every_difference)
+{
+    static void (*const makes[])(void) = {make_other_attempt, make_other_due,
+                                          make_settled,       make_longer,
+                                          make_skipped,       make_other_generation};
+    uint64_t hash = hash_of(IN_NO_ORDER, make_failed_at_once);
+    for (size_t i = 0; i < sizeof(makes) / sizeof(makes[0]); i++) {
+        ck_assert_msg(hash_of(IN_NO_ORDER, makes[i]) != hash, "difference %zu", i);
+    }
+}
+END_TEST
+
+static void make_leased(void)
+{
+    lease(0, 5, 1);
+}
+
+static void make_leased_to_another(void)
+{
+    lease(0, 5, 2);
+}
+
+START_TEST(in_ordered_groups_the_hash_sees_leases)
+{
+    ck_assert_uint_ne(hash_of(IN_QUEUE_ORDER, make_leased),
+                      hash_of(IN_QUEUE_ORDER, make_leased_to_another));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ random */
+
+enum { OFFSETS = 120, STEPS = 2000, SEEDS = 12, KEYS = 9 };
+
+/* What an offset is, in plain words. */
+struct offset_model {
+    bool is_open;
+    enum open_state state;
+    uint16_t attempts;
+    uint64_t due_ms;
+    uint64_t serial;
+};
+
+static struct offset_model model[OFFSETS];
+static uint64_t model_next;
+static struct random chance;
+
+/* In the order of keys every message has one, which its offset says. */
+static uint32_t key_of(uint64_t offset)
+{
+    return queue->order == IN_KEY_ORDER ? 1 + (uint32_t)(offset * 7 % KEYS) : 0;
+}
+
+/* READY and BLOCKED follow from the others: the model calls both READY. */
+static void model_open_to(uint64_t first)
+{
+    for (; model_next < first; model_next++) {
+        model[model_next] = (struct offset_model){.is_open = true, .state = OPEN_READY};
+    }
+}
+
+static void model_reach(uint64_t end_offset)
+{
+    model_next = end_offset > model_next ? end_offset : model_next;
+}
+
+static void check_model(void)
+{
+    ck_assert_uint_eq(queue->next, model_next);
+    for (uint64_t offset = 0; offset < OFFSETS; offset++) {
+        const struct open_range *range = at(offset);
+        ck_assert_msg((range != NULL) == model[offset].is_open, "offset %u", (unsigned)offset);
+        if (range == NULL) {
+            continue;
+        }
+        enum open_state state =
+            range->state == OPEN_BLOCKED ? OPEN_READY : (enum open_state)range->state;
+        ck_assert_int_eq(state, model[offset].state);
+        ck_assert_uint_eq(range->attempts, model[offset].attempts);
+        ck_assert_uint_eq(range->due_ms, model[offset].due_ms);
+        ck_assert(state != OPEN_LEASED || range->serial == model[offset].serial);
+    }
+}
+
+static void step_settle(uint64_t first, uint64_t end_offset)
+{
+    model_open_to(first);
+    for (uint64_t i = first; i < end_offset; i++) {
+        model[i].is_open = false;
+    }
+    model_reach(end_offset);
+    settle(first, end_offset - first);
+}
+
+static void step_fail(uint64_t first, uint64_t end_offset)
+{
+    uint16_t attempt = (uint16_t)(1 + random_below(&chance, 5));
+    uint64_t due_ms = random_below(&chance, 6) == 0 ? DUE_NEVER : 100 + random_below(&chance, 3);
+    model_open_to(first);
+    for (uint64_t i = first; i < end_offset; i++) {
+        model[i] = (struct offset_model){
+            .is_open = true,
+            .state = due_ms == DUE_NEVER ? OPEN_DYING : OPEN_WAITING,
+            .attempts = attempt,
+            .due_ms = due_ms,
+        };
+    }
+    model_reach(end_offset);
+    retry_key(first, end_offset - first, attempt, due_ms, key_of(first));
+}
+
+/* Only what may be: READY offsets, alike, or new ones; of a key only if nothing else of it is held. */
+static bool may_lease(uint64_t first, uint64_t end_offset, uint64_t new_serial)
+{
+    const struct open_range *range = at(first);
+    if (first < model_next &&
+        (range == NULL || range->state != OPEN_READY || end_offset > open_range_end(range))) {
+        return false;
+    }
+    bool is_known = range != NULL && range->is_looked_at;
+    return is_known || group_queue_key_is_free(queue, key_of(first), new_serial);
+}
+
+static void step_lease(uint64_t first, uint64_t end_offset)
+{
+    uint64_t serial = 1 + random_below(&chance, 4);
+    if (!may_lease(first, end_offset, serial)) {
+        return;
+    }
+    uint64_t known = model_next;
+    model_open_to(first);
+    for (uint64_t i = first; i < end_offset; i++) {
+        struct offset_model before = i < known ? model[i] : (struct offset_model){0};
+        before.is_open = true;
+        before.state = OPEN_LEASED;
+        before.serial = serial;
+        model[i] = before;
+    }
+    model_reach(end_offset);
+    lease_key(first, end_offset - first, serial, key_of(first));
+}
+
+/* The whole range at an offset becomes READY. */
+static void step_ready(uint64_t offset)
+{
+    struct open_range *range = at(offset);
+    if (range == NULL || (range->state != OPEN_LEASED && range->state != OPEN_WAITING)) {
+        return;
+    }
+    for (uint64_t i = range->first; i < open_range_end(range); i++) {
+        model[i].state = OPEN_READY;
+    }
+    if (range->state == OPEN_LEASED) {
+        group_queue_give_back(queue, range);
+    } else {
+        group_queue_due(queue, range);
+    }
+    check_queue();
+}
+
+START_TEST(agrees_with_an_array_that_says_what_each_offset_is)
+{
+    static const enum group_queue_order orders[] = {IN_NO_ORDER, IN_QUEUE_ORDER, IN_KEY_ORDER};
+    begin(orders[_i % 3]);
+    random_init(&chance, (uint64_t)_i + 1);
+    memset(model, 0, sizeof(model));
+    model_next = 0;
+    for (uint32_t i = 0; i < STEPS; i++) {
+        uint64_t reach = model_next + 10 < OFFSETS ? model_next + 10 : OFFSETS;
+        uint64_t first = random_below(&chance, reach);
+        uint64_t most = queue->order == IN_KEY_ORDER ? 1 : 1 + random_below(&chance, 12);
+        uint64_t end_offset = first + most < OFFSETS ? first + most : OFFSETS;
+        switch (random_below(&chance, 8)) {
+        case 0:
+            step_settle(first, end_offset);
+            break;
+        case 1:
+        case 2:
+            step_fail(first, end_offset);
+            break;
+        case 3:
+        case 4:
+        case 5:
+            step_lease(first, end_offset);
+            break;
+        default:
+            step_ready(first);
+            break;
+        }
+        if (i % 16 == 0) {
+            check_model();
+        }
+    }
+    check_model();
+    end();
+}
+END_TEST
+
+static Suite *group_queue_suite(void)
+{
+    Suite *suite = suite_create("group_queue");
+    TCase *tests = tcase_create("group_queue");
+    tcase_add_test(tests, a_seek_begins_with_nothing_open);
+    tcase_add_test(tests, ready_leased_settled);
+    tcase_add_test(tests, leased_given_back_is_ready_as_it_was);
+    tcase_add_test(tests, leased_failed_waits_and_becomes_due);
+    tcase_add_test(tests, a_last_attempt_is_dying_until_it_is_settled);
+    tcase_add_test(tests, a_failure_says_all_of_its_offsets_whatever_they_were);
+    tcase_add_test(tests, what_lies_before_something_settled_becomes_open);
+    tcase_add_test(tests, settling_cuts_a_range_at_its_ends_and_in_its_middle);
+    tcase_add_test(tests, a_part_of_a_lease_is_carved_out_and_stays_in_its_session);
+    tcase_add_test(tests, a_lease_again_is_longer_for_the_same_and_another_for_others);
+    tcase_add_test(tests, a_lease_of_nobody_becomes_its_members);
+    tcase_add_test(tests, attempts_stay_when_a_failed_message_is_given_out_again);
+    tcase_add_test(tests, the_cursor_passes_what_has_failed_and_nothing_else);
+    tcase_add_test(tests, there_is_work_where_something_is_ready_or_new);
+    tcase_add_test(tests, a_queue_in_order_has_no_work_while_something_is_under_way);
+    tcase_add_test(tests, too_much_that_is_open_keeps_new_messages_back);
+    tcase_add_test(tests, too_many_that_fail_keep_new_messages_back_and_not_what_failed);
+    tcase_add_test(tests, too_many_ranges_of_the_shard_keep_new_messages_back);
+    tcase_add_test(tests, of_a_key_the_first_may_be_given_out_and_the_others_are_blocked);
+    tcase_add_test(tests, a_key_that_fails_blocks_itself_alone);
+    tcase_add_test(tests, what_is_given_back_behind_a_failed_message_of_its_key_is_blocked);
+    tcase_add_test(tests, a_key_of_which_something_is_held_waits_for_it);
+    tcase_add_test(tests, an_earlier_message_of_a_key_takes_the_place_of_the_first);
+    tcase_add_test(tests, unknown_keys_are_told_apart_from_those_that_are_known);
+    tcase_add_test(tests, too_many_blocked_messages_keep_new_ones_back);
+    tcase_add_test(tests, the_hash_sees_what_the_log_knows_and_not_how_it_is_cut);
+    tcase_add_test(tests, the_hash_sees_every_difference);
+    tcase_add_test(tests, in_ordered_groups_the_hash_sees_leases);
+    tcase_add_loop_test(tests, agrees_with_an_array_that_says_what_each_offset_is, 0, SEEDS);
+    tcase_set_timeout(tests, 60);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+TEST_MAIN(group_queue_suite)
