@@ -316,6 +316,19 @@ class Pop(SeekCase):
             self.assertEqual(member.receive(wait_ms=500), [])
             self.assertEqual(self.dead_letters(group), [])
 
+    def test_46_back_while_messages_become_dead_letters(self):
+        """Their topic is being made for the first time when the seek comes: whatever becomes of the letters, all
+        behind the target is delivered."""
+        for _, group, member in self.each_order():
+            held = member.receive(max=6)
+            failed = member.client.send("nack", group=group, receipts=held.receipts, dead=True)
+            seek = member.client.send("group.seek", group=group, to="first")
+            self.assertEqual(member.client.take_for(failed), (None, {"failed": []}))
+            self.assertIsNone(member.client.take_for(seek)[0])
+            time.sleep(0.2)
+            self.assert_from(member, 0)
+            self.assertLessEqual(len(self.dead_letters(group)), 6)
+
     def test_46_a_lease_of_before_does_not_expire_after(self):
         """Its moment comes and nothing happens: neither an attempt nor a second delivery."""
         for topic, group, member in self.each_order():
