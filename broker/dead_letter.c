@@ -252,8 +252,11 @@ static void try_later(struct dead_letters *dead, uint32_t after_ms)
 /* One has come to its end, and the next may begin. */
 static void is_gone(struct dead_letters *dead)
 {
+    struct group_queue *queue = groups_find(dead->shard->groups, &dead->place);
     dead->busy = false;
-    group_retention_note_dead(dead->shard->groups);
+    if (queue != NULL) {
+        group_retention_note_dead(queue, dead->offset);
+    }
 }
 
 static void appended(struct append *append)

@@ -402,10 +402,12 @@ void group_retention_note_seek(struct group_queue *queue)
     }
 }
 
-void group_retention_note_dead(struct groups *groups)
+void group_retention_note_dead(struct group_queue *queue, uint64_t offset)
 {
-    struct group_retention *retention = groups->shard->retention;
-    if (retention == NULL || list_is_empty(&retention->waiting)) {
+    struct group_retention *retention = queue->groups->shard->retention;
+    bool is_waited_for = retention != NULL && !list_is_empty(&retention->waiting) &&
+                         !list_is_empty(&queue->in_retention) && offset < queue->retention_end;
+    if (!is_waited_for) {
         return;
     }
     note_progress(retention);

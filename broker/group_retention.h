@@ -15,7 +15,7 @@
  *
  * Dead letters that cannot be written must not fill the disk: when for RETENTION_WAIT_MS none was and
  * nothing else could be done, with a full disk as with a topic that cannot be made, the segment goes all the
- * same. The broker's log says so, and what could not be saved is counted as skipped as soon as there is
+ * same. Dead letters of what lies elsewhere do not count: there may be no end of them. The broker's log says so, and what could not be saved is counted as skipped as soon as there is
  * room to record that. As long as dead letters are written the segment stays: they are bounded by what it has.
  *
  * Memory:  32 bytes a queue of a group, in it. Owner: the shard.
@@ -25,10 +25,10 @@
 #define BROKER_GROUP_RETENTION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct group_queue;
 struct group_retention;
-struct groups;
 struct index;
 struct shard;
 
@@ -46,7 +46,7 @@ bool group_retention_may_remove(void *retention, const struct index *index);
 /* A queue was sought, or has begun: something of the segment may be its next again. */
 void group_retention_note_seek(struct group_queue *queue);
 
-/* Something that was dying is gone. */
-void group_retention_note_dead(struct groups *groups);
+/* An offset of a queue that was dying is gone. */
+void group_retention_note_dead(struct group_queue *queue, uint64_t offset);
 
 #endif

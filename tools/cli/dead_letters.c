@@ -106,6 +106,12 @@ static void write_group(struct writer *writer, const char *name)
     writer_put_uint(writer, BACKOFF_MS);
 }
 
+static bool is_away(const struct ternmq_error *error)
+{
+    return error->code == TERNMQ_UNREACHABLE || error->code == TERNMQ_LOST ||
+           error->code == TERNMQ_TIMED_OUT || error->code == TERNMQ_STOPPING;
+}
+
 int dead_letters_open(struct invocation *invocation, const char *group,
                       const struct group_holders *brokers, size_t broker,
                       struct dead_letters *letters_out, bool *has_some_out)
@@ -123,6 +129,12 @@ int dead_letters_open(struct invocation *invocation, const char *group,
         dead_letters_call(letters_out, "group.put", ternmq_bytes(room, writer_length(&writer)),
                           false, &answer, &error);
     *has_some_out = code == TERNMQ_OK;
+    if (code != TERNMQ_OK && brokers->count > 1 && is_away(&error)) {
+        letters_out->is_away = true;
+        invocation_say(invocation, "broker %s is passed over: %s (%s)", brokers->brokers[broker],
+                       error.message, error.name);
+        return EXIT_DONE;
+    }
     if (code != TERNMQ_OK) {
         return code == TERNMQ_TOPIC_NOT_FOUND ? EXIT_DONE : say(letters_out, &error);
     }

@@ -54,6 +54,7 @@ struct dead_letters {
     const struct group_holders *brokers;
     size_t broker;
     char name[TOPIC_NAME_BYTES_MAX + 1]; /* %DLQ%GROUP */
+    bool is_away;                        /* the broker does not answer, which was said */
     uint8_t *answer;
     size_t answer_room;
     struct dead_range *ranges; /* of the answer */
@@ -69,8 +70,8 @@ struct dead_letters {
 /* The name %DLQ%GROUP. */
 void dead_letters_name(const char *group, char name_out[TOPIC_NAME_BYTES_MAX + 1]);
 
-/* Begins a visit of brokers->brokers[broker]. `*has_some_out` is false where the group has no dead letters there;
- * the exit status is EXIT_DONE then, too. What went wrong was said. */
+/* Begins a visit of brokers->brokers[broker]. `*has_some_out` is false where the group has no dead letters there, or
+ * where that broker is away; the exit status is EXIT_DONE then, too. What went wrong was said. */
 int dead_letters_open(struct invocation *invocation, const char *group,
                       const struct group_holders *brokers, size_t broker,
                       struct dead_letters *letters_out, bool *has_some_out);

@@ -43,6 +43,7 @@ struct redrive {
     uint64_t refused;   /* could not go back */
     uint64_t uncertain; /* may have gone back, and may go again */
     uint32_t said;
+    bool lacks_broker; /* one was passed over */
 };
 
 static const char *verb_done(const struct redrive *redrive)
@@ -244,6 +245,7 @@ static int visit(struct redrive *redrive, const char *group, const struct group_
     struct dead_letters letters;
     int status = dead_letters_open(redrive->invocation, group, brokers, broker, &letters, has_some);
     redrive->letters = &letters;
+    redrive->lacks_broker = redrive->lacks_broker || letters.is_away;
     uint32_t count = status == EXIT_DONE && *has_some ? 1 : 0;
     while (count > 0 && status == EXIT_DONE && !interrupted) {
         status = keep_to_rate(redrive);
@@ -330,6 +332,7 @@ int group_redrive_run(struct invocation *invocation, const char *group, bool dis
     }
     group_holders_free(&brokers);
     filter_destroy(redrive.filter);
-    bool is_all = !interrupted && redrive.refused == 0 && redrive.uncertain == 0;
+    bool is_all =
+        !interrupted && !redrive.lacks_broker && redrive.refused == 0 && redrive.uncertain == 0;
     return status == EXIT_DONE && !is_all ? EXIT_FAILED : status;
 }

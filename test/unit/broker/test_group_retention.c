@@ -206,6 +206,37 @@ START_TEST(a_topic_that_cannot_be_made_does_not_fill_the_disk)
 }
 END_TEST
 
+/* What dies of later segments is no reason to wait on. */
+START_TEST(other_dead_letters_do_not_hold_the_segment)
+{
+    struct world world = begin_with(GROUP_ORDER_NONE, UINT64_C(1));
+    put_topic(&world, 3, "%DLQ%other");
+    put_group(&world, OTHER, "other", "filler", GROUP_ORDER_NONE);
+    produce(&world, TOPIC, 10, 0);
+    struct group_queue *queue = begin_group(&world, GROUP, TOPIC);
+    lease(&world, queue, 0, 10, 0);
+    fill(&world);
+    struct group_queue *other = begin_group(&world, OTHER, FILLER);
+    uint64_t last = queue_state(commit_log_queue_find(world.shard->log, FILLER, 0)).next - 1;
+    for (uint32_t i = 0; i < 80; i++) {
+        const struct event_retry event = {
+            .place = other->place,
+            .range = {last - i, 1},
+            .attempt = 1,
+            .due_ms = DUE_NEVER,
+        };
+        ck_assert_int_eq(groups_retry(other, &event), OK);
+        dead_letters_go_on(world.shard->groups);
+        run_ms(&world, 1000);
+        ck_assert(i > 50 || removed(&world) == 0);
+    }
+    ck_assert_uint_ge(letter_count(&world, "%DLQ%other"), 80);
+    ck_assert_uint_ge(removed(&world), 1);
+    ck_assert_uint_eq(queue->skipped, 10);
+    end(&world);
+}
+END_TEST
+
 /* They are kept as long as there is room, and tried again: nothing is a dead letter twice. */
 START_TEST(dead_letters_make_no_dead_letters)
 {
@@ -311,6 +342,7 @@ static Suite *suite(void)
     tcase_add_test(cases, many_open_ranges_take_several_turns);
     tcase_add_test(cases, a_seek_into_the_segment_is_looked_at_again);
     tcase_add_test(cases, a_topic_that_cannot_be_made_does_not_fill_the_disk);
+    tcase_add_test(cases, other_dead_letters_do_not_hold_the_segment);
     tcase_add_test(cases, dead_letters_make_no_dead_letters);
     tcase_add_test(cases, a_full_disk_is_given_a_while);
     tcase_add_test(cases, a_group_that_is_deleted_holds_nothing_up);

@@ -127,12 +127,12 @@ START_TEST(what_says_no_origin_is_none)
         struct bytes extra = write_extra(extra_room, elements);
         ck_assert(!dead_letter_read(write_record(record_room, extra, message), &letter));
     }
-    static const struct bytes extras[] = {BYTES_OF("\x80"),
-                                          BYTES_OF("\x81\xa4"
-                                                   "dead\xc0"),
-                                          BYTES_OF("\x81\xa4"
-                                                   "dead\x96\x01\x02\x03\x04\x05\x06"),
-                                          BYTES_OF("\x81\x01\x02")};
+    const struct bytes extras[] = {BYTES_OF("\x80"),
+                                   BYTES_OF("\x81\xa4"
+                                            "dead\xc0"),
+                                   BYTES_OF("\x81\xa4"
+                                            "dead\x96\x01\x02\x03\x04\x05\x06"),
+                                   BYTES_OF("\x81\x01\x02")};
     for (uint32_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++) {
         ck_assert(!dead_letter_read(write_record(record_room, extras[i], message), &letter));
     }
@@ -184,7 +184,7 @@ START_TEST(ids_are_read)
         {"0/1/", false, 0, 0},
         {"0/ 1", false, 0, 0},
         {"99999/1", false, 0, 0},
-        {"0/9007199254740991", false, 0, 0},
+        {"0/9007199254740992", false, 0, 0},
         {"0/99999999999999999999999", false, 0, 0},
     };
     for (uint32_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
