@@ -58,7 +58,7 @@ struct delivery_trace {
 
 void delivery_trace_deinit(struct delivery_trace *trace);
 
-/* Notes an event; takes a reference to its member. */
+/* Notes an event; the reference to its member is the trace's from here. */
 void delivery_trace_note(struct delivery_trace *trace, const struct trace_event *event);
 
 /* The same of a range of any length; what is in `like` but `first` and `count`. */

@@ -28,6 +28,7 @@ void groups_trace_note(struct group_queue *queue, const struct trace_event *even
 {
     if (error == OK) {
         delivery_trace_note_range(&queue->groups->trace, event, offsets);
+    } else {
+        group_member_unref(event->member);
     }
-    group_member_unref(event->member);
 }
