@@ -39,7 +39,7 @@ enum trace_outcome {
 const char *trace_outcome_name(enum trace_outcome outcome);
 
 struct trace_event {
-    struct group_member *member; /* a reference; NULL: none, or not known */
+    struct group_member *member; /* of LEASED, a reference; NULL: none, or of before a start */
     uint64_t first;
     uint64_t at_ms : 56; /* since 1970 */
     uint64_t outcome : 8;
