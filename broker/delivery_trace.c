@@ -55,13 +55,13 @@ void delivery_trace_note(struct delivery_trace *trace, const struct trace_event 
         struct trace_event *last = event_of(trace, trace->count - 1);
         if (joins(last, event)) {
             last->count += event->count;
+            group_member_unref(event->member);
             return;
         }
     }
     struct trace_event *place = event_of(trace, trace->count++);
     group_member_unref(place->member);
     *place = *event;
-    (void)group_member_ref(place->member);
 }
 
 void delivery_trace_note_range(struct delivery_trace *trace, const struct trace_event *like,
@@ -72,6 +72,9 @@ void delivery_trace_note_range(struct delivery_trace *trace, const struct trace_
     for (event.first = range->first; event.first < end; event.first += event.count) {
         uint64_t left = end - event.first;
         event.count = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+        if (event.count < left) {
+            (void)group_member_ref(event.member); /* of the next one */
+        }
         delivery_trace_note(trace, &event);
     }
 }

@@ -39,7 +39,7 @@ enum trace_outcome {
 const char *trace_outcome_name(enum trace_outcome outcome);
 
 struct trace_event {
-    struct group_member *member; /* a reference; NULL: none, or not known */
+    struct group_member *member; /* of LEASED, a reference; NULL: none, or of before a start */
     uint64_t first;
     uint64_t at_ms : 56; /* since 1970 */
     uint64_t outcome : 8;
@@ -58,7 +58,7 @@ struct delivery_trace {
 
 void delivery_trace_deinit(struct delivery_trace *trace);
 
-/* Notes an event; takes a reference to its member. */
+/* Notes an event; the reference to its member is the trace's from here. */
 void delivery_trace_note(struct delivery_trace *trace, const struct trace_event *event);
 
 /* The same of a range of any length; what is in `like` but `first` and `count`. */

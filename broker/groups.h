@@ -218,8 +218,8 @@ void groups_forget_session(struct groups *groups, uint64_t session);
 
 /* -------------------------------------------------------------------- trace */
 
-/* Of what is about to happen to a range, which may be NULL: never given out in this life. For
- * groups_trace_note(), which gives back the reference to its member. */
+/* Of what is about to happen to a range, which may be NULL: never given out in this life. Its member is told
+ * when it is given out, alone. For groups_trace_note(), which takes over the reference to it. */
 struct trace_event groups_trace_of(const struct group_queue *queue, enum trace_outcome outcome,
                                    const struct open_range *range);
 

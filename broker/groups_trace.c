@@ -18,7 +18,8 @@ struct trace_event groups_trace_of(const struct group_queue *queue, enum trace_o
     };
     if (range != NULL) {
         event.attempt = (uint16_t)(range->attempts + (range->attempts < UINT16_MAX ? 1 : 0));
-        event.member = range->state == OPEN_LEASED ? group_member_ref(range->member) : NULL;
+        /* How it ends is told of whom it was given to: counting references twice costs time. */
+        event.member = outcome == TRACE_LEASED ? group_member_ref(range->member) : NULL;
     }
     return event;
 }
@@ -28,6 +29,7 @@ void groups_trace_note(struct group_queue *queue, const struct trace_event *even
 {
     if (error == OK) {
         delivery_trace_note_range(&queue->groups->trace, event, offsets);
+    } else {
+        group_member_unref(event->member);
     }
-    group_member_unref(event->member);
 }

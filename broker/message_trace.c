@@ -113,16 +113,32 @@ static void write_groups(struct writer *writer, const struct message_trace *trac
 
 /* ------------------------------------------------------------------- events */
 
-static void write_event(struct writer *writer, const struct directory *directory,
-                        const struct trace_event *event)
+/* Whose delivery it was: of the event that began it, `older` of those that are not newer. NULL: not known. */
+static const struct group_member *member_of(const struct trace_event *const *events, uint32_t older)
 {
+    const struct trace_event *event = events[0];
+    for (uint32_t i = 0; i < older && event->attempt > 0; i++) {
+        bool is_begin = events[i]->outcome == TRACE_LEASED && events[i]->group == event->group;
+        if (is_begin) {
+            return events[i]->attempt == event->attempt ? events[i]->member : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* The first of `events`, behind which `older` - 1 older ones are. */
+static void write_event(struct writer *writer, const struct directory *directory,
+                        const struct trace_event *const *events, uint32_t older)
+{
+    const struct trace_event *event = events[0];
+    const struct group_member *member = member_of(events, older);
     const struct group *group = directory_find_group_id(directory, event->group);
     writer_put_array(writer, 5);
     writer_put_str(writer, group == NULL ? BYTES_OF("") : group->name);
-    if (event->member == NULL) {
+    if (member == NULL) {
         writer_put_nil(writer);
     } else {
-        writer_put_str(writer, event->member->name);
+        writer_put_str(writer, member->name);
     }
     writer_put_uint(writer, event->attempt);
     writer_put_uint(writer, event->at_ms);
@@ -179,7 +195,7 @@ static void write_answer(struct message_trace *trace, struct core *at, const str
     writer_put_string(&writer, "deliveries");
     writer_put_array(&writer, event_count);
     for (uint32_t i = event_count; i > 0; i--) {
-        write_event(&writer, directory, events[i - 1]);
+        write_event(&writer, directory, &events[i - 1], event_count - i + 1);
     }
     ASSERT(!writer.overflowed);
     trace->answer = writer_bytes(&writer);

@@ -179,7 +179,7 @@ class Show(ShowCase):
         self.expect(self.row(), lag=1, cursor=1, dead=0)
 
     def test_a_broadcast_group_shows_the_sum_of_its_members(self):
-        self.make(broadcast=True)
+        self.make(**{"broadcast": True, "from": "last"})
         for member in ("one", "two"):
             self.client.call("receive", group=self.group, member=member)
         self.produce(*"abc")

@@ -18,6 +18,9 @@
 /* --------------------------------------------------------------- sentences */
 
 static void say(struct explained *explained, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void say(struct explained *explained, const char *format, va_list arguments)
 {
     if (explained->count < EXPLAINED_SENTENCES_MAX) {
         (void)vsnprintf(explained->sentences[explained->count++], EXPLAINED_SENTENCE_BYTES, format,

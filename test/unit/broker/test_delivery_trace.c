@@ -107,8 +107,12 @@ START_TEST(a_member_lives_as_long_as_its_events)
 {
     struct group_member *member = group_member_create(BYTES_OF("worker"));
     struct trace_event event = event_of(0, 1, TRACE_LEASED);
-    event.member = member;
+    event.member = group_member_ref(member);
     delivery_trace_note(&trace, &event);
+    event.first = 1; /* joined: its reference is not needed */
+    event.member = group_member_ref(member);
+    delivery_trace_note(&trace, &event);
+    ck_assert_uint_eq(trace.count, 1);
     ck_assert_uint_eq(member->references, 2);
     group_member_unref(member);
     uint64_t before = trace.count;
