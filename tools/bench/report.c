@@ -243,7 +243,19 @@ static void print_line_load(const struct report *report, double seconds)
     if (load->idle > 0) {
         (void)printf(", %u idle", load->idle);
     }
+    if (load->members.count > 0) {
+        (void)printf(", %u member%s, receive %u", load->members.count,
+                     load->members.count == 1 ? "" : "s", load->members.max);
+    }
     (void)printf(")");
+}
+
+/* What became of a message that was consumed. */
+static const char *consumed_how(const struct load_options *load)
+{
+    return load->members.count == 0                    ? "consumed"
+           : load->members.settle == LOAD_SETTLE_NOT ? "given out"
+                                                     : "settled";
 }
 
 static void print_line(const struct report *report, const struct load_figures *figures,
@@ -264,7 +276,7 @@ static void print_line(const struct report *report, const struct load_figures *f
         }
     }
     if (figures != NULL && report->consumes) {
-        (void)printf("  %s msg/s consumed", grouped(text, rates.consumed));
+        (void)printf("  %s msg/s %s", grouped(text, rates.consumed), consumed_how(report->load));
     }
     if (figures != NULL) {
         (void)printf("  %.1f MB/s", rates.megabytes);
@@ -273,6 +285,9 @@ static void print_line(const struct report *report, const struct load_figures *f
         }
         if (report->consumes && report->produces) {
             print_latency("end to end", &figures->deliver);
+        }
+        if (report->load->members.count > 0) {
+            print_latency("asked to settled", &figures->settle);
         }
     }
     (void)printf("  client %.2f us/msg", rates.client_us);
@@ -319,6 +334,12 @@ static void print_json_load(const struct report *report, const struct load_figur
     }
     if (report->consumes && report->produces) {
         print_json_latency("end_to_end", &figures->deliver);
+    }
+    if (load->members.count > 0) {
+        print_json_latency("settle", &figures->settle);
+        (void)printf(", \"members\": %u, \"max\": %u, \"receives\": %" PRIu64
+                     ", \"nacked\": %" PRIu64,
+                     load->members.count, load->members.max, figures->receives, figures->nacked);
     }
 }
 
