@@ -225,6 +225,9 @@ static int check_plan(const struct plan *plan)
         return wrong_usage("catch-up reads one topic");
     }
     const struct load_members *members = &plan->load.members;
+    if (members->settle == LOAD_SETTLE_NOT && plan->load.rate != 0) {
+        return wrong_usage("--settle none takes no --rate: leases would never end");
+    }
     if (members->keys > 0 && plan->load.queues > 1) {
         return wrong_usage("--order key takes --queues 1: the keys of a call belong to one queue");
     }

@@ -55,6 +55,23 @@ static uint64_t process_rss_bytes(int pid)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Of that the process's own, by RssAnon of /proc/PID/status, in KiB. 0: there is no such process. */
+static int64_t process_own_bytes(int pid)
+{
+    char path[64];
+    char line[256];
+    int64_t kib = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && kib == 0 && fgets(line, sizeof(line), file) != NULL) {
+        (void)sscanf(line, "RssAnon: %" SCNd64, &kib);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return kib * 1024;
+}
+
 bool report_can_see(int pid)
 {
     return process_rss_bytes(pid) != 0;
@@ -62,7 +79,10 @@ bool report_can_see(int pid)
 
 void report_broker_begin(struct report *report)
 {
-    report->broker_cpu_ns = report->pid == 0 ? 0 : process_cpu_ns(report->pid);
+    if (report->pid != 0) {
+        report->broker_own_bytes = process_own_bytes(report->pid);
+        report->broker_cpu_ns = process_cpu_ns(report->pid);
+    }
 }
 
 void report_broker_end(struct report *report)
@@ -70,6 +90,7 @@ void report_broker_end(struct report *report)
     if (report->pid != 0) {
         report->broker_cpu_ns = process_cpu_ns(report->pid) - report->broker_cpu_ns;
         report->broker_rss_bytes = process_rss_bytes(report->pid);
+        report->broker_own_bytes = process_own_bytes(report->pid) - report->broker_own_bytes;
     }
 }
 
@@ -286,7 +307,7 @@ static void print_line(const struct report *report, const struct load_figures *f
         if (report->consumes && report->produces) {
             print_latency("end to end", &figures->deliver);
         }
-        if (report->load->members.count > 0) {
+        if (report->load->members.count > 0 && report->load->rate == 0) {
             print_latency("asked to settled", &figures->settle);
         }
     }
@@ -338,8 +359,10 @@ static void print_json_load(const struct report *report, const struct load_figur
     if (load->members.count > 0) {
         print_json_latency("settle", &figures->settle);
         (void)printf(", \"members\": %u, \"max\": %u, \"receives\": %" PRIu64
-                     ", \"nacked\": %" PRIu64,
-                     load->members.count, load->members.max, figures->receives, figures->nacked);
+                     ", \"consumed\": %" PRIu64 ", \"nacked\": %" PRIu64
+                     ", \"log_bytes\": %" PRIu64 ", \"core_messages\": %" PRIu64,
+                     load->members.count, load->members.max, figures->receives, figures->consumed,
+                     figures->nacked, report->counters.log_bytes, report->counters.core_messages);
     }
 }
 
@@ -356,8 +379,9 @@ static void print_json(const struct report *report, const struct load_figures *f
     }
     (void)printf(", \"client_cpu_us\": %.3f", rates.client_us);
     if (report->pid != 0) {
-        (void)printf(", \"broker_cpu_us\": %.3f, \"broker_rss_bytes\": %" PRIu64, rates.broker_us,
-                     report->broker_rss_bytes);
+        (void)printf(", \"broker_cpu_us\": %.3f, \"broker_rss_bytes\": %" PRIu64
+                     ", \"broker_own_growth_bytes\": %" PRId64,
+                     rates.broker_us, report->broker_rss_bytes, report->broker_own_bytes);
     }
     (void)printf(", \"checked\": %s", report->checked ? "true" : "false");
     if (figures != NULL) {

@@ -226,7 +226,10 @@ static bool end_members(struct load *load)
 /* Fills the topic, then measures until all of it is settled. */
 static bool settle_all(struct plan *plan, struct load *load, struct ternmq_error *error)
 {
-    if (!fill(plan, load)) {
+    struct broker_counters before;
+    struct broker_counters *counters = &plan->report.counters;
+    const struct ternmq_options *client = &plan->load.client;
+    if (!fill(plan, load) || broker_counters_read(client, &before, error) != TERNMQ_OK) {
         return false;
     }
     report_broker_begin(&plan->report);
@@ -234,7 +237,12 @@ static bool settle_all(struct plan *plan, struct load *load, struct ternmq_error
     bool done = load_members_begin(load, error) && load_run(load, UINT32_MAX, load_is_settled);
     load_measure_end(load);
     report_broker_end(&plan->report);
-    return end_members(load) && done;
+    if (!end_members(load) || broker_counters_read(client, counters, error) != TERNMQ_OK) {
+        return false;
+    }
+    counters->log_bytes -= before.log_bytes;
+    counters->core_messages -= before.core_messages;
+    return done;
 }
 
 /* Members wait for what is produced at a rate. */
