@@ -25,7 +25,7 @@ enum {
     LOAD_HEAD_BYTES = 32,
     LOAD_CONNECTIONS_MAX = 64,
     LOAD_TOPICS_MAX = 64,
-    LOAD_IDLE_MAX = 8192,           /* below the 10,000 connections of a broker */
+    LOAD_IDLE_MAX = 8192, /* below the 10,000 connections of a broker */
     LOAD_MEMBERS_MAX = 4096,
     LOAD_RECEIVE_MAX = 10000, /* messages; their receipts fit a call, however they are settled */
     LOAD_KEYS_MAX = 65536,

@@ -142,7 +142,7 @@ static void settle(struct load_member *member)
         count_settled(member);
         ask(member, NULL);
     } else if (acks->count > 0 && load->options.members.settle == LOAD_SETTLE_RECEIVE &&
-        load->receiving) {
+               load->receiving) {
         ask(member, acks);
     } else if (acks->count > 0) {
         ack(member);
@@ -245,8 +245,8 @@ int load_group_put(const struct load_options *options, struct ternmq *client,
         .topic_count = 1,
         .from = TERNMQ_FROM_FIRST,
         .order = options->members.order,
-        .lease_ms = options->members.settle == LOAD_SETTLE_NOT ? GROUP_LEASE_MS_MOST
-                                                               : 2 * LOAD_TIMEOUT_MS,
+        .lease_ms =
+            options->members.settle == LOAD_SETTLE_NOT ? GROUP_LEASE_MS_MOST : 2 * LOAD_TIMEOUT_MS,
         .attempts = GROUP_ATTEMPTS_MAX,
         .backoff_ms = backoff_ms,
         .backoff_count = 1,
@@ -277,8 +277,8 @@ static void make_rooms(struct load *load)
 {
     const struct load_members *members = &load->options.members;
     load->arguments_bytes =
-        CALL_BYTES + (size_t)members->max * (RECEIPT_BYTES + strlen(load->options.topic) +
-                                             LEASE_BYTES_MAX);
+        CALL_BYTES +
+        (size_t)members->max * (RECEIPT_BYTES + strlen(load->options.topic) + LEASE_BYTES_MAX);
     load->arguments = malloc(load->arguments_bytes);
     load->acks.bytes = malloc(load->arguments_bytes);
     load->nacks.bytes = malloc(load->arguments_bytes);

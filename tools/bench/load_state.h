@@ -78,13 +78,13 @@ struct load {
     struct ternmq **member_clients; /* each of `sharing` members */
     bool receiving;
     uint64_t settled;
-    uint64_t poisoned;              /* messages produced */
-    struct load_receipts acks;      /* of the answer that is looked at */
+    uint64_t poisoned;         /* messages produced */
+    struct load_receipts acks; /* of the answer that is looked at */
     struct load_receipts nacks;
-    uint8_t *arguments;             /* of the call that is written; as large as both */
+    uint8_t *arguments; /* of the call that is written; as large as both */
     size_t arguments_bytes;
-    struct ternmq_bytes *keys;      /* texts */
-    struct timer next; /* with a rate: the next moment at which something is to be sent */
+    struct ternmq_bytes *keys; /* texts */
+    struct timer next;         /* with a rate: the next moment at which something is to be sent */
     struct ledger *ledger;
     uint64_t run; /* in every body */
     bool producing;

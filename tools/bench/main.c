@@ -150,7 +150,8 @@ static int wrong_usage(const char *format, ...)
 /* Reads the words that are no options: one, the mode. */
 static int take_mode(const struct settings *settings, enum mode *mode_out)
 {
-    static const char modes[] = "one of produce, consume, both, latency, catch-up, groups is wanted";
+    static const char modes[] =
+        "one of produce, consume, both, latency, catch-up, groups is wanted";
     if (settings->positional_count == 0) {
         return wrong_usage("%s", modes);
     }
@@ -166,8 +167,8 @@ static int take_mode(const struct settings *settings, enum mode *mode_out)
 
 #define BIT(option) (UINT32_C(1) << (option))
 
-#define OF_A_GROUP                                                                                 \
-    (BIT(OPTION_MEMBERS) | BIT(OPTION_SHARING) | BIT(OPTION_MAX) | BIT(OPTION_SETTLE) |            \
+#define OF_A_GROUP                                                                      \
+    (BIT(OPTION_MEMBERS) | BIT(OPTION_SHARING) | BIT(OPTION_MAX) | BIT(OPTION_SETTLE) | \
      BIT(OPTION_NACK) | BIT(OPTION_ORDER) | BIT(OPTION_KEYS) | BIT(OPTION_POISONED))
 
 /* What a mode has no use for. */

@@ -274,7 +274,7 @@ static void print_line_load(const struct report *report, double seconds)
 /* What became of a message that was consumed. */
 static const char *consumed_how(const struct load_options *load)
 {
-    return load->members.count == 0                    ? "consumed"
+    return load->members.count == 0                  ? "consumed"
            : load->members.settle == LOAD_SETTLE_NOT ? "given out"
                                                      : "settled";
 }
@@ -359,8 +359,8 @@ static void print_json_load(const struct report *report, const struct load_figur
     if (load->members.count > 0) {
         print_json_latency("settle", &figures->settle);
         (void)printf(", \"members\": %u, \"max\": %u, \"receives\": %" PRIu64
-                     ", \"consumed\": %" PRIu64 ", \"nacked\": %" PRIu64
-                     ", \"log_bytes\": %" PRIu64 ", \"core_messages\": %" PRIu64,
+                     ", \"consumed\": %" PRIu64 ", \"nacked\": %" PRIu64 ", \"log_bytes\": %" PRIu64
+                     ", \"core_messages\": %" PRIu64,
                      load->members.count, load->members.max, figures->receives, figures->consumed,
                      figures->nacked, report->counters.log_bytes, report->counters.core_messages);
     }

@@ -41,8 +41,8 @@ static int make_topic(const struct plan *plan, struct ternmq *client, const char
     const struct ternmq_topic_options topic = {
         .name = name,
         .queues = plan->load.queues,
-        .route = plan->load.members.order == TERNMQ_ORDER_KEY ? TERNMQ_ROUTE_KEY
-                                                              : TERNMQ_ROUTE_DEFAULT,
+        .route =
+            plan->load.members.order == TERNMQ_ORDER_KEY ? TERNMQ_ROUTE_KEY : TERNMQ_ROUTE_DEFAULT,
         .durability = plan->load.durability,
     };
     code = ternmq_topic_put(client, &topic, NULL, NULL, error);
@@ -261,8 +261,7 @@ static bool settle_at_rate(struct plan *plan, struct load *load, struct ternmq_e
 
 static bool run_groups(struct plan *plan, struct load *load, struct ternmq_error *error)
 {
-    return plan->load.rate == 0 ? settle_all(plan, load, error)
-                                : settle_at_rate(plan, load, error);
+    return plan->load.rate == 0 ? settle_all(plan, load, error) : settle_at_rate(plan, load, error);
 }
 
 /* What a group promises: each message once, but those that cannot be settled; in order where it has one. */
@@ -270,8 +269,8 @@ static void judge_groups(const struct plan *plan, const struct load *load,
                          struct ledger_verdict *verdict)
 {
     uint64_t poisoned = load_poisoned(load);
-    verdict->missing = verdict->missing > poisoned ? verdict->missing - poisoned
-                                                   : poisoned - verdict->missing;
+    verdict->missing =
+        verdict->missing > poisoned ? verdict->missing - poisoned : poisoned - verdict->missing;
     if (plan->load.members.order != TERNMQ_ORDER_KEY) {
         verdict->disordered = 0;
     }
