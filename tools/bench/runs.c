@@ -65,6 +65,13 @@ static enum exit_status spare_topic(const struct plan *plan, struct ternmq *clie
     if (plan->yes || !produces || is_own_name(name)) {
         return EXIT_DONE;
     }
+    if (plan->mode == MODE_GROUPS) {
+        (void)fprintf(stderr,
+                      "ternmq-bench: a topic and a group %s would be deleted: add --yes if that is "
+                      "meant, or take another --topic, such as bench-%s\n",
+                      name, name);
+        return EXIT_WRONG_USAGE;
+    }
     struct ternmq_error error;
     struct ternmq_route route;
     int code = ternmq_route(client, name, &route, &error);
