@@ -115,6 +115,7 @@ static void put_core(struct writer *writer, const struct core *core)
         {"receives_held", counters->receives_held},
         {"group_members", core->home_members},
         {"forwarded", counters->forwarded},
+        {"core_messages", counters->core_messages},
         {"reading_stopped", counters->reading_stopped},
         {"too_many_waiting", counters->too_many_waiting},
         {"deadlines", counters->deadlines},

@@ -148,6 +148,7 @@ uint32_t cores_session_count(const struct cores *cores)
 
 void core_send_to(struct core *from, struct core *to, const struct core_message *message)
 {
+    from->counters.core_messages += from != to;
     core_send(from->cores->mesh, from->number, to->number, message);
 }
 

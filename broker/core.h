@@ -70,6 +70,7 @@ struct core_counters {
     uint64_t received_bytes;   /* of records */
     uint64_t receives_held;    /* as pulls_held */
     uint64_t forwarded;        /* calls sent to another core */
+    uint64_t core_messages;    /* sent to another core, those calls included */
     uint64_t parked;           /* now: polls of this core's sessions that wait */
     uint64_t reading_stopped;  /* times a connection's limits stopped its reading */
     uint64_t too_many_waiting; /* polls refused for PARKED_MAX */

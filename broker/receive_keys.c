@@ -22,6 +22,7 @@ enum { KEYS_MAX_AT_ONCE = 1024 };
 struct free_keys {
     uint64_t first;
     uint32_t count;
+    uint32_t most; /* to be collected */
     uint32_t keys[KEYS_MAX_AT_ONCE];
 };
 
@@ -91,13 +92,12 @@ static void collect(const struct take *take, const struct index_span *span, uint
     uint64_t serial = take->call->receive.serial;
     free_keys->first = first;
     free_keys->count = 0;
-    for (uint32_t i = 0; i < span->count && i < most; i++) {
+    for (uint32_t i = 0; i < span->count && i < most && free_keys->count < free_keys->most; i++) {
         uint32_t key = span->entries[i].key_hash;
         bool is_free = group_queue_key_is_free(queue, key, serial);
-        if (is_free && free_keys->count < KEYS_MAX_AT_ONCE) {
+        if (is_free) {
             free_keys->keys[free_keys->count++] = key;
-        } else if (is_free || free_keys->count > 0 ||
-                   queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
+        } else if (free_keys->count > 0 || queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
             return;
         } else {
             (void)group_queue_meet_key(queue, first + i, key);
@@ -120,6 +120,13 @@ static enum take_result lease_keys(struct take *take, const struct free_keys *fr
     }
     take_add(take, free_keys->first, end, like);
     return TAKE_SOME;
+}
+
+/* How many messages are worth a look: no more than the answer takes, but where a filter may leave some out. */
+static uint32_t most_keys(const struct take *take)
+{
+    uint32_t left = take->call->receive.reader.messages_max;
+    return take->filter == NULL && left < KEYS_MAX_AT_ONCE ? left : KEYS_MAX_AT_ONCE;
 }
 
 static enum take_result take_new(struct take *take)
@@ -151,6 +158,7 @@ static enum take_result take_new(struct take *take)
         return TAKE_COLD;
     }
     struct free_keys free_keys;
+    free_keys.most = most_keys(take);
     if (error == OK && span.count > 0) {
         collect(take, &span, unknown.first, unknown.count, &free_keys);
         if (free_keys.count == 0) {

@@ -23,6 +23,20 @@ def cpu_s(pid):
         return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def busy_s():
+    """Processor seconds that anything on this machine has taken, idle and stolen time left out."""
+    user, nice, system, _, _, irq, soft = map(
+        int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    )
+    return (user + nice + system + irq + soft) / TICKS
+
+
+def children_cpu_s():
+    """Processor seconds of the processes that this one has started and waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def rss_kib(pid):
     """Resident memory of a process, in KiB."""
     return _status_kib(pid, "VmRSS:")

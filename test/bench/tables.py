@@ -5,6 +5,7 @@ import statistics
 
 import rows_alone
 import rows_beside
+import rows_groups
 
 NOT_MEASURED = "not measured"
 
@@ -106,10 +107,10 @@ def beside_table(results):
 ALONE_HEAD = ["row", "broker", "figure", "measured", "beside", "reach", "reached"]
 
 
-def alone_table(results):
-    """The lines of the second table; `results` is {row: [{party: {figure: value}}..]}."""
+def alone_table(results, rows=tuple(rows_alone.ROWS)):
+    """The lines of a table of rows that stand alone; `results` is {row: [{party: {figure: value}}..]}."""
     lines = [ALONE_HEAD]
-    for row in rows_alone.ROWS:
+    for row in rows:
         rounds = results.get(row.name, [])
         for party in dict.fromkeys(party for each in rounds for party in each):
             for line in row.lines:
@@ -127,6 +128,11 @@ def alone_table(results):
                 measured = with_spread(values, line.form)
                 lines.append([f"{row.name}: {row.what}", party, line.what, measured, beside, reach, held])
     return lines
+
+
+def groups_table(results):
+    """The lines of the third table."""
+    return alone_table(results, rows_groups.ROWS)
 
 
 def markdown(lines):

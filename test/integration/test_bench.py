@@ -26,7 +26,7 @@ class Bench(unittest.TestCase):
             check=False,
         )
 
-    def figures(self, *arguments):
+    def figures(self, *arguments, poisoned=0):
         # A topic of its own: one that is deleted and made anew is waited for.
         topic = () if "--topic" in arguments else ("--topic", self._testMethodName[:100])
         done = self.bench("-n", self.made.nameserver_address, "--json", *arguments, *topic)
@@ -34,7 +34,7 @@ class Bench(unittest.TestCase):
         figures = json.loads(done.stdout)
         self.assertTrue(figures["checked"])
         self.assertGreater(figures["acknowledged"], 0)
-        self.assertEqual(figures["seen"], figures["acknowledged"])
+        self.assertEqual(figures["seen"], figures["acknowledged"] - poisoned)
         for wrong in ("missing", "repeated", "invented", "disordered", "errors"):
             self.assertEqual(figures[wrong], 0, wrong)
         return figures
@@ -144,6 +144,65 @@ class Bench(unittest.TestCase):
             done = self.made.ternmq("consume", f"many-{number}", "--json")
             queues = [json.loads(line)["queue"] for line in done.stdout.splitlines()]
             self.assertEqual(sorted(queues), sorted(list(range(100)) * 2))
+
+    def settled(self, *arguments, poisoned=0):
+        shape = ("--size", "100", "--queues", "1", "--messages", "5000", "--durability", "memory")
+        topic = ("--topic", f"bench-{self._testMethodName[5:80]}")
+        figures = self.figures("groups", *shape, *topic, *arguments, poisoned=poisoned)
+        self.assertGreater(figures["consumed_per_s"], 0)
+        return figures
+
+    def test_members_settle_each_message_once(self):
+        for settle in ("ack", "receive"):
+            for most in ("1", "7"):
+                figures = self.settled("--members", "8", "--max", most, "--settle", settle)
+                self.assertEqual(figures["consumed"], 5000)
+                self.assertGreaterEqual(figures["receives"], 5000 // int(most))
+                self.assertLessEqual(figures["settle_us"]["p50"], figures["settle_us"]["max"])
+                self.assertGreater(figures["log_bytes"], 0)
+
+    def test_what_a_member_refuses_comes_again(self):
+        for settle in ("ack", "receive"):
+            words = ("--members", "8", "--sharing", "4", "--max", "16", "--nack", "10")
+            figures = self.settled(*words, "--settle", settle)
+            self.assertEqual(figures["consumed"], 5000)
+            self.assertTrue(400 < figures["nacked"] < 600, figures["nacked"])
+
+    def test_poisoned_keys_hold_up_nobody_else(self):
+        words = ("--members", "8", "--order", "key", "--keys", "100")
+        self.assertEqual(self.settled(*words)["consumed"], 5000)
+        figures = self.settled(*words, "--poisoned", "3", poisoned=3 * 50)
+        self.assertEqual(figures["consumed"], 5000 - 3 * 50)
+        self.assertGreaterEqual(figures["nacked"], 3)
+
+    def test_messages_that_stay_leased_take_memory(self):
+        pid = str(self.made.broker.popen.pid)
+        figures = self.settled("--members", "8", "--settle", "none", "--pid", pid)
+        self.assertEqual(figures["receives"], 5000)
+        self.assertEqual(figures["consumed"], 5000)
+        self.assertIn("broker_own_growth_bytes", figures)
+
+    def test_members_wait_for_what_comes_at_a_rate(self):
+        words = ("groups", "--queues", "1", "--members", "4", "--rate", "500", "--topic", "bench-rate")
+        figures = self.figures(*words, *self.SHORT, "--durability", "memory")
+        self.assertGreater(figures["end_to_end_us"]["p50"], 0)
+
+    def test_a_group_is_deleted_only_where_that_is_meant(self):
+        at = ("-n", self.made.nameserver_address)
+        done = self.bench("groups", "--topic", "somebody-s", *at)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"--yes", done.stderr)
+
+    def test_what_groups_cannot_do_is_wrong_usage(self):
+        for words in (
+            ("groups", "--poisoned", "1"),
+            ("groups", "--order", "key", "--queues", "2"),
+            ("groups", "--settle", "none", "--nack", "1"),
+            ("groups", "--settle", "none", "--rate", "1"),
+            ("groups", "--keep-topic"),
+            ("consume", "--members", "2"),
+        ):
+            self.assertEqual(self.bench(*words).returncode, 2, words)
 
     def test_idle_connections_stay_open_beside_the_load(self):
         client = self.made.broker_client()

@@ -33,7 +33,7 @@ def rate_round(reference, product):
     }
 
 
-def result(beside, alone=None):
+def result(beside, alone=None, groups=None):
     return {
         "date": "2026-01-02",
         "machine": "a machine",
@@ -42,6 +42,7 @@ def result(beside, alone=None):
         "load_average": 0.5,
         "beside": beside,
         "alone": alone or {},
+        "groups": groups or {},
     }
 
 
@@ -61,9 +62,9 @@ class BenchScript(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         return done.stdout.decode()
 
-    def test_the_rows_of_both_tables_are_named(self):
+    def test_the_rows_of_all_tables_are_named(self):
         names = [line.split()[0] for line in self.script("--list").stdout.decode().splitlines()]
-        for name in ("C256", "FE", "G10000d", "TAILCOLD", "KILL", "QUEUES"):
+        for name in ("C256", "FE", "G10000d", "TAILCOLD", "KILL", "QUEUES", "GROUP1", "GROUPIDLE"):
             self.assertIn(name, names)
 
     def test_wrong_usage_is_told_before_anything_is_measured(self):
@@ -106,6 +107,12 @@ class BenchScript(unittest.TestCase):
         self.assertIn("| at least 0.80 | **no** |", text)
         text = self.shown(result({}, {"COLD": [{"epoll": figures | {"ratio": 0.81}}]}))
         self.assertIn("| at least 0.80 | yes |", text)
+
+    def test_a_row_of_groups_has_its_reach_beside_it(self):
+        text = self.shown(result({}, groups={"GROUPKEYS": [{"epoll": {"ratio": 0.89, "none": 9000.0}}]}))
+        self.assertIn("from 9000/s | at least 0.90 | **no** |", text)
+        text = self.shown(result({}, groups={"GROUPKEYS": [{"epoll": {"ratio": 0.91, "none": 9000.0}}]}))
+        self.assertIn("| at least 0.90 | yes |", text)
 
     def test_the_gate_holds_within_the_noise_alone(self):
         kept = json.loads(gate.FILE.read_text())

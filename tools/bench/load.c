@@ -138,7 +138,9 @@ static bool stream_open(struct load_stream *stream, struct ternmq_error *error)
         (void)load_topic_name(options, i % options->topics, topic);
         const struct ternmq_producer_options producer = {
             .topic = topic,
-            .choose = options->spread ? TERNMQ_CHOOSE_QUEUE : TERNMQ_CHOOSE_ANY,
+            /* With keys there is but one queue, where they belong. */
+            .choose = options->spread || options->members.keys > 0 ? TERNMQ_CHOOSE_QUEUE
+                                                                   : TERNMQ_CHOOSE_ANY,
             .queue = options->spread ? i / options->topics : 0,
             .durability = options->durability,
             .timeout_ms = LOAD_TIMEOUT_MS,
@@ -180,7 +182,8 @@ static void stream_make(struct load_stream *stream)
 
 static bool open_all(struct load *load, struct ternmq_error *error)
 {
-    if (!load_idle_open(load, error)) {
+    if (!load_idle_open(load, error) ||
+        (load->options.members.count > 0 && !load_members_open(load, error))) {
         return false;
     }
     for (uint32_t i = 0; i < load->options.connections; i++) {
@@ -203,7 +206,11 @@ struct load *load_create(const struct load_options *options, struct ternmq_error
     load->run = body_run(clock_ns());
     load->reactor = reactor_create_epoll(LOAD_RECEIVE_BYTES);
     uint32_t queues = load_queue_count(options);
-    load->ledger = ledger_create(options->connections, queues);
+    /* Members keep the order of keys, where any. */
+    uint32_t orders = options->members.count == 0  ? queues
+                      : options->members.keys == 0 ? 1
+                                                   : options->members.keys;
+    load->ledger = ledger_create(options->connections, orders);
     load->streams = calloc(options->connections, sizeof(*load->streams));
     load->readers = calloc(options->connections, sizeof(*load->readers));
     load->queues = calloc(queues, sizeof(*load->queues));
@@ -252,6 +259,13 @@ void load_destroy(struct load *load)
             clients++;
         }
     }
+    for (uint32_t i = 0; load->member_clients != NULL && i < load_member_clients(&load->options);
+         i++) {
+        if (load->member_clients[i] != NULL) {
+            client_detach(load->member_clients[i], on_detached, load);
+            clients++;
+        }
+    }
     while (load->detached < clients) {
         reactor_run_once(load->reactor, -1);
     }
@@ -263,6 +277,7 @@ void load_destroy(struct load *load)
     }
     reactor_destroy(load->reactor);
     ledger_destroy(load->ledger);
+    load_members_free(load);
     free(load->streams);
     free(load->readers);
     free(load->queues);

@@ -19,6 +19,10 @@ static void write_heads(struct load_stream *stream, uint64_t first, uint32_t cou
             .meant_ns = at_ns + i * step_ns,
         };
         body_write(body, &head);
+        if (load->keys != NULL) {
+            stream->messages[i].keys = &load->keys[load_key(&load->options, head.number)];
+            stream->messages[i].key_count = 1;
+        }
     }
 }
 
@@ -30,6 +34,9 @@ static void call_ended(void *context, const struct ternmq_produced *produced,
     struct load *load = stream->load;
     if (error == NULL) {
         ledger_acknowledge(load->ledger, stream->number, call->first, produced->count);
+        for (uint32_t i = 0; load->keys != NULL && i < call->count; i++) {
+            load->poisoned += load_is_poisoned(&load->options, call->first + i);
+        }
         if (load->measuring) {
             load->figures.acknowledged += call->count;
             histogram_add(&load->figures.acknowledge, clock_ns() - call->sent_ns, call->count);

@@ -8,6 +8,8 @@
 #define TOOLS_BENCH_LOAD_STATE_H
 
 #include "net/reactor.h"
+#include "proto/writer.h"
+#include "tools/bench/body.h"
 #include "tools/bench/load.h"
 
 #include <time.h>
@@ -44,6 +46,25 @@ struct load_queue {
     bool ended;
 };
 
+/* One member of a group. */
+struct load_member {
+    struct load *load;
+    struct ternmq *client;
+    char name[20];
+    uint32_t under_way; /* calls */
+    uint32_t acking;    /* messages whose settling is under way */
+    uint64_t asked_ns;  /* when the receive was sent that is under way */
+    uint64_t acking_ns; /* the same of the one that gave what is being settled */
+};
+
+/* The receipts of an answer, as msgpack without the array's header. */
+struct load_receipts {
+    uint8_t *bytes;
+    struct writer writer;
+    uint32_t count;
+    uint32_t messages;
+};
+
 struct load {
     struct load_options options;
     struct reactor *reactor;
@@ -53,7 +74,17 @@ struct load {
     uint32_t idle_greeted;
     struct load_queue *queues;
     uint32_t ended_count;
-    struct timer next; /* with a rate: the next moment at which something is to be sent */
+    struct load_member *members;
+    struct ternmq **member_clients; /* each of `sharing` members */
+    bool receiving;
+    uint64_t settled;
+    uint64_t poisoned;         /* messages produced */
+    struct load_receipts acks; /* of the answer that is looked at */
+    struct load_receipts nacks;
+    uint8_t *arguments; /* of the call that is written; as large as both */
+    size_t arguments_bytes;
+    struct ternmq_bytes *keys; /* texts */
+    struct timer next;         /* with a rate: the next moment at which something is to be sent */
     struct ledger *ledger;
     uint64_t run; /* in every body */
     bool producing;
@@ -84,6 +115,34 @@ static inline uint32_t load_producer_count(const struct load_options *options)
 {
     return options->spread ? load_queue_count(options) : options->topics;
 }
+
+static inline uint32_t load_member_clients(const struct load_options *options)
+{
+    const struct load_members *members = &options->members;
+    return members->count == 0 ? 0 : (members->count + members->sharing - 1) / members->sharing;
+}
+
+/* Which key a message has; 0 without keys. */
+static inline uint32_t load_key(const struct load_options *options, uint64_t number)
+{
+    return options->members.keys == 0 ? 0 : (uint32_t)(number % options->members.keys);
+}
+
+/* Whether a message's key is one of those whose messages are refused each time: the first. */
+static inline bool load_is_poisoned(const struct load_options *options, uint64_t number)
+{
+    return (uint64_t)load_key(options, number) * 100 <
+           (uint64_t)options->members.keys * options->members.poisoned_percent;
+}
+
+/* Attaches the members' connections, makes keys; frees what belongs to members. */
+bool load_members_open(struct load *load, struct ternmq_error *error);
+void load_members_free(struct load *load);
+
+/* Judges an answer to a receive: `load->acks` and `load->nacks` are its receipts. False: it is no whole
+ * answer, and the load has failed. */
+bool load_members_judge(struct load_member *member, struct ternmq_bytes result,
+                        uint32_t *messages_out);
 
 /* Opens the idle connections and waits until each was answered once; closes nothing on failure. */
 bool load_idle_open(struct load *load, struct ternmq_error *error);

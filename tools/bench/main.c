@@ -6,6 +6,7 @@
 #include "proto/base/contract.h"
 #include "proto/base/settings.h"
 #include "proto/limits.h"
+#include "tools/bench/options.h"
 #include "tools/bench/runs.h"
 #include "tools/client/ternmq.h"
 
@@ -14,146 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum option {
-    OPTION_SIZE,
-    OPTION_BATCH,
-    OPTION_CONNECTIONS,
-    OPTION_WINDOW,
-    OPTION_QUEUES,
-    OPTION_TOPICS,
-    OPTION_SPREAD,
-    OPTION_IDLE,
-    OPTION_DURABILITY,
-    OPTION_DURATION,
-    OPTION_WARMUP,
-    OPTION_MESSAGES,
-    OPTION_RATE,
-    OPTION_TOPIC,
-    OPTION_KEEP_TOPIC,
-    OPTION_YES,
-    OPTION_UNCHECKED,
-    OPTION_PID,
-    OPTION_JSON,
-    OPTION_NAMESERVER,
-    OPTION_BROKER,
-    OPTION_VERSION,
-    OPTION_HELP,
-    OPTION_COUNT,
-};
-
-static const struct setting OPTIONS[OPTION_COUNT] = {
-    [OPTION_SIZE] = {.name = "size",
-                     .type = SETTING_BYTES,
-                     .fallback = "1K",
-                     .least = LOAD_HEAD_BYTES,
-                     .most = 1 << 20,
-                     .help = "bytes of a body"},
-    [OPTION_BATCH] = {.name = "batch",
-                      .type = SETTING_INTEGER,
-                      .fallback = "100",
-                      .least = 1,
-                      .most = MESSAGES_PER_CALL_MAX,
-                      .help = "messages a call, at most 4M bytes of them; latency: 1"},
-    [OPTION_CONNECTIONS] = {.name = "connections",
-                            .type = SETTING_INTEGER,
-                            .fallback = "1",
-                            .least = 1,
-                            .most = LOAD_CONNECTIONS_MAX,
-                            .help = "connections that produce, and as many that consume"},
-    [OPTION_WINDOW] = {.name = "window",
-                       .type = SETTING_INTEGER,
-                       .fallback = "16",
-                       .least = 1,
-                       .most = UNANSWERED_MAX,
-                       .help = "calls of a connection that may be unanswered; latency: 256"},
-    [OPTION_QUEUES] = {.name = "queues",
-                       .type = SETTING_INTEGER,
-                       .fallback = "4",
-                       .least = 1,
-                       .most = QUEUES_PER_TOPIC_MAX,
-                       .help = "queues of each topic"},
-    [OPTION_TOPICS] = {.name = "topics",
-                       .type = SETTING_INTEGER,
-                       .fallback = "1",
-                       .least = 1,
-                       .most = LOAD_TOPICS_MAX,
-                       .help = "topics; of several the names are TOPIC-0 and so on"},
-    [OPTION_SPREAD] = {.name = "spread",
-                       .type = SETTING_FLAG,
-                       .help = "each call goes to the next queue, else the broker chooses"},
-    [OPTION_IDLE] = {.name = "idle",
-                     .type = SETTING_INTEGER,
-                     .fallback = "0",
-                     .most = LOAD_IDLE_MAX,
-                     .help = "connections more that are held open and ask for nothing"},
-    [OPTION_DURABILITY] = {.name = "durability",
-                           .type = SETTING_CHOICE,
-                           .fallback = "disk",
-                           .choices = "memory|disk",
-                           .help = "what an acknowledgement stands for, and the topic's setting"},
-    [OPTION_DURATION] = {.name = "duration",
-                         .type = SETTING_DURATION,
-                         .fallback = "10s",
-                         .least = 1,
-                         .most = 86400000,
-                         .help = "how long to measure; catch-up: begins again until then"},
-    [OPTION_WARMUP] = {.name = "warmup",
-                       .type = SETTING_DURATION,
-                       .fallback = "1s",
-                       .most = 3600000,
-                       .help = "how long to run before measuring"},
-    [OPTION_MESSAGES] = {.name = "messages",
-                         .type = SETTING_INTEGER,
-                         .fallback = "1000000",
-                         .least = 1,
-                         .most = 1000000000,
-                         .help = "consume: how many to produce first; produce: end after so many"},
-    [OPTION_RATE] =
-        {.name = "rate",
-         .type = SETTING_INTEGER,
-         .fallback = "1000",
-         .least = 1,
-         .most = 10000000,
-         .help = "messages a second: of latency, of others if given; catch-up: at the tail"},
-    [OPTION_TOPIC] = {.name = "topic",
-                      .type = SETTING_TEXT,
-                      .fallback = "bench",
-                      .least = 1,
-                      .most = TOPIC_NAME_BYTES_MAX,
-                      .help = "the topic; is deleted and made anew"},
-    [OPTION_KEEP_TOPIC] = {.name = "keep-topic",
-                           .type = SETTING_FLAG,
-                           .help = "use the topic as it is, with --queues as it has"},
-    [OPTION_YES] = {.name = "yes",
-                    .alias = 'y',
-                    .type = SETTING_FLAG,
-                    .help = "use a topic that exists and is not named bench or bench-.."},
-    [OPTION_UNCHECKED] = {.name = "unchecked",
-                          .type = SETTING_FLAG,
-                          .help = "produce: do not read back what was acknowledged"},
-    [OPTION_PID] = {.name = "pid",
-                    .type = SETTING_INTEGER,
-                    .least = 1,
-                    .most = 1 << 30,
-                    .help = "the broker's process, to say what processor time it took"},
-    [OPTION_JSON] = {.name = "json", .type = SETTING_FLAG, .help = "write one JSON object"},
-    [OPTION_NAMESERVER] = {.name = "nameserver",
-                           .alias = 'n',
-                           .metavar = "HOST:PORT[;..]",
-                           .type = SETTING_TEXT,
-                           .help = "nameservers; else TERNMQ_NAMESERVER, else 127.0.0.1:9876"},
-    [OPTION_BROKER] = {.name = "broker",
-                       .alias = 'b',
-                       .metavar = "HOST:PORT",
-                       .type = SETTING_TEXT,
-                       .help = "talk to this broker alone"},
-    [OPTION_VERSION] = {.name = "version", .type = SETTING_FLAG, .help = "say the version"},
-    [OPTION_HELP] = {.name = "help", .alias = 'h', .type = SETTING_FLAG, .help = "this"},
-};
-
 static const char *const MODE_NAMES[MODE_COUNT] = {
     [MODE_PRODUCE] = "produce", [MODE_CONSUME] = "consume",   [MODE_BOTH] = "both",
-    [MODE_LATENCY] = "latency", [MODE_CATCH_UP] = "catch-up",
+    [MODE_LATENCY] = "latency", [MODE_CATCH_UP] = "catch-up", [MODE_GROUPS] = "groups",
 };
 
 static void on_signal(int signal)
@@ -173,8 +37,10 @@ static void print_help(void)
         "                                                 each message was meant to be sent\n"
         "  ternmq-bench produce --messages 4000000        fills a topic and says how fast\n"
         "  ternmq-bench catch-up                          reads all that the topic holds\n"
-        "  ternmq-bench catch-up --rate 5000              the same, and latency at its tail meanwhile\n\n"
-        "Every message that was acknowledged must come back exactly once, in order per queue: else\n"
+        "  ternmq-bench catch-up --rate 5000              the same, and latency at its tail meanwhile\n"
+        "  ternmq-bench groups --members 64               received by members of a group and settled\n\n"
+        "Every message that was acknowledged must come back exactly once, in order per queue, or as\n"
+        "the group keeps it: else\n"
         "the exit status is 1. The result is one line; latencies are in microseconds.\n\n"
         "The topic is deleted and made anew, or produced into with --keep-topic. One that exists is\n"
         "left alone unless its name is bench, begins with bench-, or --yes is given.\n\nOptions:\n",
@@ -201,6 +67,25 @@ static bool has_rate(const struct settings *settings, enum mode mode)
     return mode == MODE_LATENCY || (settings->values[OPTION_RATE].given && mode != MODE_CONSUME);
 }
 
+static struct load_members read_members(const struct settings *settings, enum mode mode)
+{
+    const struct setting_value *values = settings->values;
+    bool keyed = values[OPTION_ORDER].number == 1;
+    if (mode != MODE_GROUPS) {
+        return (struct load_members){.count = 0};
+    }
+    return (struct load_members){
+        .count = (uint32_t)values[OPTION_MEMBERS].number,
+        .sharing = (uint32_t)values[OPTION_SHARING].number,
+        .max = (uint32_t)values[OPTION_MAX].number,
+        .settle = (enum load_settle)values[OPTION_SETTLE].number,
+        .order = keyed ? TERNMQ_ORDER_KEY : TERNMQ_ORDER_NONE,
+        .keys = keyed ? (uint32_t)values[OPTION_KEYS].number : 0,
+        .nack_percent = (uint32_t)values[OPTION_NACK].number,
+        .poisoned_percent = (uint32_t)values[OPTION_POISONED].number,
+    };
+}
+
 static void read_plan(const struct settings *settings, struct plan *plan)
 {
     const struct setting_value *values = settings->values;
@@ -215,6 +100,7 @@ static void read_plan(const struct settings *settings, struct plan *plan)
     plan->yes = values[OPTION_YES].given;
     plan->unchecked = values[OPTION_UNCHECKED].given;
     plan->load = (struct load_options){
+        .members = read_members(settings, plan->mode),
         .client = {.nameservers = values[OPTION_NAMESERVER].text,
                    .broker = values[OPTION_BROKER].text,
                    .name = "ternmq-bench",
@@ -243,7 +129,7 @@ static void read_plan(const struct settings *settings, struct plan *plan)
         .load = &plan->load,
         .json = values[OPTION_JSON].given,
         .pid = values[OPTION_PID].given ? (int)values[OPTION_PID].number : 0,
-        .produces = plan->mode != MODE_CONSUME,
+        .produces = plan->mode != MODE_CONSUME && (plan->mode != MODE_GROUPS || rate),
         .consumes = plan->mode != MODE_PRODUCE,
     };
 }
@@ -264,7 +150,8 @@ static int wrong_usage(const char *format, ...)
 /* Reads the words that are no options: one, the mode. */
 static int take_mode(const struct settings *settings, enum mode *mode_out)
 {
-    static const char modes[] = "one of produce, consume, both, latency, catch-up is wanted";
+    static const char modes[] =
+        "one of produce, consume, both, latency, catch-up, groups is wanted";
     if (settings->positional_count == 0) {
         return wrong_usage("%s", modes);
     }
@@ -280,12 +167,19 @@ static int take_mode(const struct settings *settings, enum mode *mode_out)
 
 #define BIT(option) (UINT32_C(1) << (option))
 
+#define OF_A_GROUP                                                                      \
+    (BIT(OPTION_MEMBERS) | BIT(OPTION_SHARING) | BIT(OPTION_MAX) | BIT(OPTION_SETTLE) | \
+     BIT(OPTION_NACK) | BIT(OPTION_ORDER) | BIT(OPTION_KEYS) | BIT(OPTION_POISONED))
+
 /* What a mode has no use for. */
 static const uint32_t USELESS[MODE_COUNT] = {
-    [MODE_CONSUME] = BIT(OPTION_RATE) | BIT(OPTION_UNCHECKED),
-    [MODE_BOTH] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
-    [MODE_LATENCY] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
-    [MODE_CATCH_UP] = BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_PRODUCE] = OF_A_GROUP,
+    [MODE_CONSUME] = OF_A_GROUP | BIT(OPTION_RATE) | BIT(OPTION_UNCHECKED),
+    [MODE_BOTH] = OF_A_GROUP | BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_LATENCY] = OF_A_GROUP | BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_CATCH_UP] = OF_A_GROUP | BIT(OPTION_MESSAGES) | BIT(OPTION_UNCHECKED),
+    [MODE_GROUPS] =
+        BIT(OPTION_UNCHECKED) | BIT(OPTION_TOPICS) | BIT(OPTION_KEEP_TOPIC) | BIT(OPTION_SPREAD),
 };
 
 /* What catch-up has a use for at the tail alone. */
@@ -330,6 +224,19 @@ static int check_plan(const struct plan *plan)
     }
     if (plan->mode == MODE_CATCH_UP && plan->load.topics > 1) {
         return wrong_usage("catch-up reads one topic");
+    }
+    const struct load_members *members = &plan->load.members;
+    if (members->settle == LOAD_SETTLE_NOT && plan->load.rate != 0) {
+        return wrong_usage("--settle none takes no --rate: leases would never end");
+    }
+    if (members->keys > 0 && plan->load.queues > 1) {
+        return wrong_usage("--order key takes --queues 1: the keys of a call belong to one queue");
+    }
+    if (members->settle == LOAD_SETTLE_NOT && (members->nack_percent > 0 || members->keys > 0)) {
+        return wrong_usage("--settle none: messages are neither refused nor in the order of keys");
+    }
+    if (members->poisoned_percent > 0 && members->keys == 0) {
+        return wrong_usage("--poisoned needs --order key");
     }
     if (plan->mode == MODE_PRODUCE && plan->messages != 0 && plan->load.rate != 0) {
         return wrong_usage("--messages or --rate: not both");

@@ -55,6 +55,23 @@ static uint64_t process_rss_bytes(int pid)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Of that the process's own, by RssAnon of /proc/PID/status, in KiB. 0: there is no such process. */
+static int64_t process_own_bytes(int pid)
+{
+    char path[64];
+    char line[256];
+    int64_t kib = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && kib == 0 && fgets(line, sizeof(line), file) != NULL) {
+        (void)sscanf(line, "RssAnon: %" SCNd64, &kib);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return kib * 1024;
+}
+
 bool report_can_see(int pid)
 {
     return process_rss_bytes(pid) != 0;
@@ -62,7 +79,10 @@ bool report_can_see(int pid)
 
 void report_broker_begin(struct report *report)
 {
-    report->broker_cpu_ns = report->pid == 0 ? 0 : process_cpu_ns(report->pid);
+    if (report->pid != 0) {
+        report->broker_own_bytes = process_own_bytes(report->pid);
+        report->broker_cpu_ns = process_cpu_ns(report->pid);
+    }
 }
 
 void report_broker_end(struct report *report)
@@ -70,6 +90,7 @@ void report_broker_end(struct report *report)
     if (report->pid != 0) {
         report->broker_cpu_ns = process_cpu_ns(report->pid) - report->broker_cpu_ns;
         report->broker_rss_bytes = process_rss_bytes(report->pid);
+        report->broker_own_bytes = process_own_bytes(report->pid) - report->broker_own_bytes;
     }
 }
 
@@ -243,7 +264,19 @@ static void print_line_load(const struct report *report, double seconds)
     if (load->idle > 0) {
         (void)printf(", %u idle", load->idle);
     }
+    if (load->members.count > 0) {
+        (void)printf(", %u member%s, receive %u", load->members.count,
+                     load->members.count == 1 ? "" : "s", load->members.max);
+    }
     (void)printf(")");
+}
+
+/* What became of a message that was consumed. */
+static const char *consumed_how(const struct load_options *load)
+{
+    return load->members.count == 0                  ? "consumed"
+           : load->members.settle == LOAD_SETTLE_NOT ? "given out"
+                                                     : "settled";
 }
 
 static void print_line(const struct report *report, const struct load_figures *figures,
@@ -264,7 +297,7 @@ static void print_line(const struct report *report, const struct load_figures *f
         }
     }
     if (figures != NULL && report->consumes) {
-        (void)printf("  %s msg/s consumed", grouped(text, rates.consumed));
+        (void)printf("  %s msg/s %s", grouped(text, rates.consumed), consumed_how(report->load));
     }
     if (figures != NULL) {
         (void)printf("  %.1f MB/s", rates.megabytes);
@@ -273,6 +306,9 @@ static void print_line(const struct report *report, const struct load_figures *f
         }
         if (report->consumes && report->produces) {
             print_latency("end to end", &figures->deliver);
+        }
+        if (report->load->members.count > 0 && report->load->rate == 0) {
+            print_latency("asked to settled", &figures->settle);
         }
     }
     (void)printf("  client %.2f us/msg", rates.client_us);
@@ -320,6 +356,14 @@ static void print_json_load(const struct report *report, const struct load_figur
     if (report->consumes && report->produces) {
         print_json_latency("end_to_end", &figures->deliver);
     }
+    if (load->members.count > 0) {
+        print_json_latency("settle", &figures->settle);
+        (void)printf(", \"members\": %u, \"max\": %u, \"receives\": %" PRIu64
+                     ", \"consumed\": %" PRIu64 ", \"nacked\": %" PRIu64 ", \"log_bytes\": %" PRIu64
+                     ", \"core_messages\": %" PRIu64,
+                     load->members.count, load->members.max, figures->receives, figures->consumed,
+                     figures->nacked, report->counters.log_bytes, report->counters.core_messages);
+    }
 }
 
 static void print_json(const struct report *report, const struct load_figures *figures,
@@ -335,8 +379,9 @@ static void print_json(const struct report *report, const struct load_figures *f
     }
     (void)printf(", \"client_cpu_us\": %.3f", rates.client_us);
     if (report->pid != 0) {
-        (void)printf(", \"broker_cpu_us\": %.3f, \"broker_rss_bytes\": %" PRIu64, rates.broker_us,
-                     report->broker_rss_bytes);
+        (void)printf(", \"broker_cpu_us\": %.3f, \"broker_rss_bytes\": %" PRIu64
+                     ", \"broker_own_growth_bytes\": %" PRId64,
+                     rates.broker_us, report->broker_rss_bytes, report->broker_own_bytes);
     }
     (void)printf(", \"checked\": %s", report->checked ? "true" : "false");
     if (figures != NULL) {

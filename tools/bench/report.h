@@ -7,6 +7,7 @@
 #ifndef TOOLS_BENCH_REPORT_H
 #define TOOLS_BENCH_REPORT_H
 
+#include "tools/bench/broker_counters.h"
 #include "tools/bench/catch_up.h"
 #include "tools/bench/ledger.h"
 #include "tools/bench/load.h"
@@ -24,6 +25,8 @@ struct report {
     bool checked; /* the verdict stands for all that was acknowledged */
     uint64_t broker_cpu_ns;
     uint64_t broker_rss_bytes;               /* at the end of the measured time */
+    int64_t broker_own_bytes;                /* by how much its own memory grew; no mapped files */
+    struct broker_counters counters;         /* of groups: in the measured time */
     const struct catch_up_figures *catch_up; /* NULL: nothing of the kind was read */
 };
 

@@ -39,8 +39,16 @@ static int make_topic(const struct plan *plan, struct ternmq *client, const char
         return code;
     }
     const struct ternmq_topic_options topic = {
-        .name = name, .queues = plan->load.queues, .durability = plan->load.durability};
-    return ternmq_topic_put(client, &topic, NULL, NULL, error);
+        .name = name,
+        .queues = plan->load.queues,
+        .route =
+            plan->load.members.order == TERNMQ_ORDER_KEY ? TERNMQ_ROUTE_KEY : TERNMQ_ROUTE_DEFAULT,
+        .durability = plan->load.durability,
+    };
+    code = ternmq_topic_put(client, &topic, NULL, NULL, error);
+    return code == TERNMQ_OK && plan->mode == MODE_GROUPS
+               ? load_group_put(&plan->load, client, error)
+               : code;
 }
 
 /* Whether a topic is named as the bench names its own: nobody else's messages are looked for there. */
@@ -56,6 +64,13 @@ static enum exit_status spare_topic(const struct plan *plan, struct ternmq *clie
     bool produces = plan->mode != MODE_CATCH_UP || plan->load.rate != 0;
     if (plan->yes || !produces || is_own_name(name)) {
         return EXIT_DONE;
+    }
+    if (plan->mode == MODE_GROUPS) {
+        (void)fprintf(stderr,
+                      "ternmq-bench: a topic and a group %s would be deleted: add --yes if that is "
+                      "meant, or take another --topic, such as bench-%s\n",
+                      name, name);
+        return EXIT_WRONG_USAGE;
     }
     struct ternmq_error error;
     struct ternmq_route route;
@@ -206,6 +221,68 @@ static bool run_consume(struct plan *plan, struct load *load, struct ternmq_erro
     return true;
 }
 
+/* -------------------------------------------------------------------------- groups */
+
+/* Ends the members; what they have under way comes home. */
+static bool end_members(struct load *load)
+{
+    load_members_end(load);
+    return load_run(load, LOAD_TIMEOUT_MS, load_members_are_quiet) && load_failure(load) == NULL;
+}
+
+/* Fills the topic, then measures until all of it is settled. */
+static bool settle_all(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    struct broker_counters before;
+    struct broker_counters *counters = &plan->report.counters;
+    const struct ternmq_options *client = &plan->load.client;
+    if (!fill(plan, load) || broker_counters_read(client, &before, error) != TERNMQ_OK) {
+        return false;
+    }
+    report_broker_begin(&plan->report);
+    load_measure_begin(load);
+    bool done = load_members_begin(load, error) && load_run(load, UINT32_MAX, load_is_settled);
+    load_measure_end(load);
+    report_broker_end(&plan->report);
+    if (!end_members(load) || broker_counters_read(client, counters, error) != TERNMQ_OK) {
+        return false;
+    }
+    counters->log_bytes -= before.log_bytes;
+    counters->core_messages -= before.core_messages;
+    return done;
+}
+
+/* Members wait for what is produced at a rate. */
+static bool settle_at_rate(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    if (!load_members_begin(load, error)) {
+        return false;
+    }
+    load_run(load, 200, NULL); /* every member has asked once */
+    load_produce_begin(load);
+    measure(plan, load, &plan->report);
+    load_produce_end(load);
+    load_run(load, LOAD_TIMEOUT_MS, load_is_settled);
+    return end_members(load);
+}
+
+static bool run_groups(struct plan *plan, struct load *load, struct ternmq_error *error)
+{
+    return plan->load.rate == 0 ? settle_all(plan, load, error) : settle_at_rate(plan, load, error);
+}
+
+/* What a group promises: each message once, but those that cannot be settled; in order where it has one. */
+static void judge_groups(const struct plan *plan, const struct load *load,
+                         struct ledger_verdict *verdict)
+{
+    uint64_t poisoned = load_poisoned(load);
+    verdict->missing =
+        verdict->missing > poisoned ? verdict->missing - poisoned : poisoned - verdict->missing;
+    if (plan->load.members.order != TERNMQ_ORDER_KEY) {
+        verdict->disordered = 0;
+    }
+}
+
 /* -------------------------------------------------------------------------- catch-up */
 
 /* What a load's loop waits for while another thread reads. */
@@ -299,6 +376,9 @@ static enum exit_status explain(const struct load *load, const struct ternmq_err
 static enum exit_status conclude(struct plan *plan, struct load *load)
 {
     struct ledger_verdict verdict = ledger_judge(load_ledger(load));
+    if (plan->mode == MODE_GROUPS) {
+        judge_groups(plan, load, &verdict);
+    }
     plan->report.checked = !plan->unchecked || plan->mode != MODE_PRODUCE;
     report_print(&plan->report, load_figures(load), &verdict);
     const struct ternmq_error *last = load_last_error(load);
@@ -325,6 +405,7 @@ enum exit_status plan_run(struct plan *plan)
     }
     bool done = plan->mode == MODE_PRODUCE   ? run_produce(plan, load, &error)
                 : plan->mode == MODE_CONSUME ? run_consume(plan, load, &error)
+                : plan->mode == MODE_GROUPS  ? run_groups(plan, load, &error)
                                              : run_both(plan, load, &error);
     status = done ? conclude(plan, load) : explain(load, &error);
     load_destroy(load);

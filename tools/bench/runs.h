@@ -20,7 +20,15 @@ enum exit_status {
     EXIT_NOBODY_REACHABLE = 3,
 };
 
-enum mode { MODE_PRODUCE, MODE_CONSUME, MODE_BOTH, MODE_LATENCY, MODE_CATCH_UP, MODE_COUNT };
+enum mode {
+    MODE_PRODUCE,
+    MODE_CONSUME,
+    MODE_BOTH,
+    MODE_LATENCY,
+    MODE_CATCH_UP,
+    MODE_GROUPS,
+    MODE_COUNT
+};
 
 struct plan {
     enum mode mode;
