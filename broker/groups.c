@@ -430,6 +430,11 @@ enum error groups_settle(struct group_queue *queue, const struct offset_range *r
     if (list_is_empty(&queue->dirty)) {
         list_append(&groups->dirty, &queue->dirty);
     }
+    /* A replay believes nothing that begins far behind what the log has told it: what is given out or fails
+     * behind this is told at once, so this is told before. */
+    if (range->first + range->count > queue->logged + GROUP_OPEN_MAX) {
+        (void)flush_queue(queue, &waits_for_nothing);
+    }
     return OK;
 }
 
