@@ -583,7 +583,7 @@ END_TEST
 
 /* ------------------------------------------------------------------ random */
 
-enum { OFFSETS = 120, STEPS = 2000, SEEDS = 12, KEYS = 9 };
+enum { OFFSETS = 120, STEPS = 500, SEEDS = 12, KEYS = 9 };
 
 /* What an offset is, in plain words. */
 struct offset_model {
