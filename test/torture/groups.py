@@ -43,6 +43,8 @@ import wire  # noqa: E402
 # Places in a stored record, beside those of wire.py.
 RECORD_STORED_AT = 9
 RECORD_EXTRA = 11
+# Small: the logs are cut, and begin with a snapshot, every few seconds.
+SEGMENT_BYTES = "128K"
 COLUMN = 13
 REPORT_S = 10.0
 READ_S = 0.25
@@ -88,7 +90,7 @@ class Soak:
 
     def __init__(self, plan, shards):
         self.plan = plan
-        arguments = ["--segment-bytes", "1M", "--shards", str(shards)]
+        arguments = ["--segment-bytes", SEGMENT_BYTES, "--shards", str(shards)]
         self.cluster = cluster.Cluster(arguments, keep_on_failure=True)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["groups_member"])

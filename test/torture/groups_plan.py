@@ -90,7 +90,8 @@ GROUPS = {
         Group("by-key", 9, {"keyed": ALL}, order="key", take_max=8, trouble=0.5),
         Group("stays", 4, {"keyed": ALL}, order="key", exhausted="stay", attempts=3, trouble=0.5),
         Group("filtered", 4, {"plain": RED_OR_BLUE, "keyed": HEAVY}),
-        Group("broadcast", 4, {"keyed": ALL}, broadcast=True, trouble=0.5),
+        # Each of them has to keep up with all alone.
+        Group("broadcast", 4, {"keyed": ALL}, broadcast=True, take_max=8, work_ms=2.0, trouble=0.5),
     )
 }
 
