@@ -192,6 +192,9 @@ void groups_refresh(struct core *core);
 /* At the turn's end, when the logs have written: tells the homes of the groups that became ready. */
 void groups_tell_homes(struct core *core);
 
+/* The timer's: leases expire, failures become due. */
+void groups_due(struct timer *timer);
+
 /* The moment of a range was set: the timer follows. */
 void groups_set_timer(struct groups *groups);
 

@@ -68,7 +68,8 @@ static bool apply_retry(struct groups *groups, struct cursor fields)
     if (queue == NULL) {
         return true;
     }
-    if (!is_possible(queue, &retry.range, retry.key)) {
+    if (!is_possible(queue, &retry.range, retry.key) ||
+        retry.range.count > 2 * (uint64_t)GROUP_OPEN_MAX) {
         return false;
     }
     group_queue_retry(queue, &retry);
