@@ -213,6 +213,18 @@ class Found(unittest.TestCase):
         self.history.ack(500, 1, 0)
         self.assert_found("its attempts go back")
 
+    def test_attempts_of_what_was_given_back(self):
+        """It counts none; but before the next delivery that is known another lease can have run out."""
+        for ms, attempt, found in ((40, 1, None), (1600, 2, None), (40, 2, "an attempt too many")):
+            self.setUp()
+            self.history.settle(20, 0, "nack", 0, argument="back")
+            self.history.give(ms, 1, 0, attempt=attempt)
+            self.history.ack(ms + 20, 1, 0)
+            if found is None:
+                self.assertIsNone(self.history.found())
+            else:
+                self.assert_found(found)
+
     def test_a_dead_letter_too_early(self):
         self.history.settle(20, 0, "nack", 0, argument="count")
         self.history.letter(30, 0, attempts=1)
@@ -252,8 +264,8 @@ class Found(unittest.TestCase):
         self.assert_found("was acknowledged, and is a dead letter")
 
     def test_attempts_that_nobody_knows_of(self):
-        self.history.give(2000, 1, 0, attempt=4)
-        self.history.ack(2020, 1, 0)
+        self.history.give(5000, 1, 0, attempt=4)
+        self.history.ack(5020, 1, 0)
         self.assert_found("2 attempts that no member knows of")
 
     def test_a_connection_that_was_lost_for_nothing(self):

@@ -169,7 +169,16 @@ class Verdict:
         counted = any(one.state == "ok" for one in before.nacks("count"))
         if after.attempt < before.attempt + counted:
             self.find(f"{where}: its attempts go back: {before}, then {after}")
-        self.counts["unseen"] += max(0, after.attempt - before.attempt - 1)
+        latest = after.given_at + TOLERANCE_MS
+        may_count = before.lease_end() <= latest or any(
+            one.sent <= latest for one in before.nacks("count")
+        )
+        unseen = after.attempt - before.attempt - may_count
+        if unseen > 0:
+            # Of what nobody has seen the leases have run out, one after the other.
+            self.counts["unseen"] += unseen
+            if min(self.ends(before))[0] + unseen * self.group.lease_ms > latest:
+                self.find(f"{where}: an attempt too many: {before}, then {after}")
 
     def ends(self, delivery):
         """From when on, and why, a message may be given to another than who had it there."""
