@@ -294,7 +294,7 @@ class Order(unittest.TestCase):
         self.history.give(0, 0, 0)
         self.history.give(10, 1, 2)
         self.history.ack(40, 1, 2)
-        self.history.ack(50, 0, 0)
+        self.history.ack(150, 0, 0)
         self.assertIn(
             "by-key: keyed/0/2 came before by-key: keyed/0/0 was settled",
             self.history.found() or "",
