@@ -33,7 +33,8 @@ struct group_put {
  *   ERROR_BAD_ARGUMENT     {key, limit}           a new group without topics; another order or broadcast
  *                                                 than it was made with; order by key of a topic that is
  *                                                 not routed by key; a broadcast that does not
- *                                                 begin at last; GROUP@MEMBER; %DLQ%GROUP with other
+ *                                                 begin at last; messages that stay in a group
+ *                                                 without order; GROUP@MEMBER; %DLQ%GROUP with other
  *                                                 topics than itself; a group that reads its own dead
  *                                                 letters
  *   ERROR_TOPIC_NOT_FOUND  {key}                  one of the topics that were given

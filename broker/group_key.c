@@ -113,7 +113,7 @@ bool group_queue_key_is_free(const struct group_queue *queue, uint32_t key_hash,
 struct open_range *group_queue_held_behind(const struct open_range *range, uint64_t serial)
 {
     struct group_key *key = keyed(range)->key;
-    struct list *link = keyed(range)->of_key.next;
+    struct list *link = key->leased == 0 ? &key->ranges : keyed(range)->of_key.next;
     for (; link != &key->ranges; link = link->next) {
         struct open_range *behind = range_at(link);
         if (behind->state == OPEN_LEASED && behind->serial == serial) {

@@ -162,6 +162,9 @@ static enum error make_group(const struct catalogue *catalogue, const struct gro
     if (settings.broadcast && settings.from != GROUP_FROM_LAST) {
         return refuse(refusal, "from", "last in a broadcast group: members begin where queues end");
     }
+    if (settings.exhausted == GROUP_EXHAUSTED_STAY && settings.order == GROUP_ORDER_NONE) {
+        return refuse(refusal, "exhausted", "dead, unless the order is queue or key");
+    }
     bool looks_at_topics = gives(put, GROUP_SETTING_TOPICS) || gives(put, GROUP_SETTING_ORDER);
     enum error error =
         looks_at_topics ? check_topics(catalogue, put->name, &settings, refusal) : OK;

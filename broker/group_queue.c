@@ -317,11 +317,37 @@ void group_queue_progress(struct group_queue *queue, const struct offset_range *
     group_queue_note_logged(queue, range);
 }
 
+/* The same of one range that is open as it is told: it keeps its place. */
+static void retry_in_place(struct group_queue *queue, struct open_range *range,
+                           const struct event_retry *retry)
+{
+    struct reason *reason = reason_make(retry->reason, range->reason);
+    bool was_leased = range->state == OPEN_LEASED;
+    leave_state(queue, range);
+    reason_unref(range->reason);
+    range->reason = reason;
+    range->attempts = retry->attempt;
+    range->due_ms = retry->due_ms;
+    enter_state(queue, range, retry->due_ms == DUE_NEVER ? OPEN_DYING : OPEN_WAITING);
+    if (range->state == OPEN_WAITING) {
+        group_queue_set_moment(range, retry->due_ms);
+    }
+    if (was_leased) {
+        free_key(queue, range);
+    }
+    group_queue_note_logged(queue, &retry->range);
+}
+
 void group_queue_retry(struct group_queue *queue, const struct event_retry *retry)
 {
     const struct offset_range *told = &retry->range;
     begin_to(queue, told->first);
     struct open_range *before = open_ranges_find(&queue->open, told->first);
+    if (before != NULL && before->first == told->first && before->count == told->count &&
+        before->key == retry->key) {
+        retry_in_place(queue, before, retry);
+        return;
+    }
     struct reason *reason = reason_make(retry->reason, before == NULL ? NULL : before->reason);
     cut(queue, told->first, end_of(told));
     uint64_t first = told->first;
@@ -382,6 +408,7 @@ void group_queue_lease(struct group_queue *queue, const struct event_lease *leas
                        struct group_member *member)
 {
     struct open_range *range = isolate(queue, &lease->range, lease->key);
+    range->is_looked_at = true; /* who leases it has looked for its key: 0 is none */
     if (range->state == OPEN_LEASED && range->serial == lease->serial) {
         if (range->member == NULL) {
             range->member = group_member_ref(member);

@@ -167,9 +167,9 @@ bool groups_flush(struct groups *groups);
  * False: refused, `waiting` is not told. */
 bool groups_flush_waiting(struct groups *groups, struct log_operation *waiting);
 
-/* Appends again that something is settled which is, for who waits until it is durable. False: refused, or
- * nothing is. */
-bool groups_say_again(struct group_queue *queue, struct log_operation *waiting);
+/* Appends again that an offset is settled which is, for who waits until it is durable. */
+enum error groups_say_again(struct group_queue *queue, uint64_t offset,
+                            struct log_operation *waiting);
 
 /* ---------------------------------------------------------------- what is ready */
 

@@ -125,17 +125,14 @@ static void note_settled(struct group_queue *queue, const struct offset_range *r
     queue->settled_count = queue->settled_count + 1 - removed;
 }
 
-bool groups_say_again(struct group_queue *queue, struct log_operation *waiting)
+enum error groups_say_again(struct group_queue *queue, uint64_t offset,
+                            struct log_operation *waiting)
 {
-    uint64_t first = group_queue_first_open(queue);
-    if (first == 0) {
-        return false; /* nothing was ever settled */
-    }
     uint8_t bytes[EVENT_PROGRESS_BYTES];
     struct writer writer = writer_over(bytes, sizeof(bytes));
-    const struct event_progress progress = {.place = queue->place, .range = {first - 1, 1}};
+    const struct event_progress progress = {.place = queue->place, .range = {offset, 1}};
     event_put_progress(&writer, &progress, NULL, 0);
-    return commit_log_operate(queue->groups->shard->log, writer_bytes(&writer), waiting) == OK;
+    return commit_log_operate(queue->groups->shard->log, writer_bytes(&writer), waiting);
 }
 
 static bool flush_queue(struct group_queue *queue, struct log_operation *waiting)

@@ -260,15 +260,43 @@ static void wake(struct home *home, struct call *call, struct core *at, uint32_t
     go_to_shard(call, at, shard);
 }
 
-/* Something is there that the last one did not want: the next that was not asked this round may. */
-static void pass_on(struct home *home, struct core *at, uint32_t shard)
+static struct call *next_of_round(const struct home *home)
 {
     LIST_FOREACH (link, &home->waiting) {
         struct call *call = CONTAINER_OF(link, struct call, receive.waiting);
         if (call->receive.round != home->round) {
-            wake(home, call, at, shard);
-            return;
+            return call;
         }
+    }
+    return NULL;
+}
+
+static void deliver_pass(const struct core_message *message, void *core)
+{
+    struct home *home = home_find(core, (uint32_t)message->words[0]);
+    struct call *next = home == NULL ? NULL : next_of_round(home);
+    if (next != NULL) {
+        wake(home, next, core, (uint32_t)message->words[1]);
+    }
+}
+
+/* Something is there that `call` did not want: the next that was not asked this round may. Who waits for the same
+ * topic does not want it either. A message to the core itself, for there may be many to ask. */
+static void pass_on(struct home *home, struct core *at, const struct call *call)
+{
+    const struct receive_call *receive = &call->receive;
+    LIST_FOREACH (link, &home->waiting) {
+        struct receive_call *other = &CONTAINER_OF(link, struct call, receive.waiting)->receive;
+        bool is_alike = receive->is_of_topic && !receive->was_put_off && other->is_of_topic &&
+                        other->topic_id == receive->topic_id;
+        other->round = is_alike ? home->round : other->round;
+    }
+    if (next_of_round(home) != NULL) {
+        struct core_message message = {
+            .deliver = deliver_pass,
+            .words = {home->group, receive->shard->number},
+        };
+        core_send_to(at, at, &message);
     }
 }
 
@@ -287,10 +315,10 @@ void home_return(struct call *call, struct core *at)
     home->full = receive->is_full_here ? home->full | bit : home->full & ~bit;
     receive->tried |= bit;
     receive->round = home->round;
-    place(home, call, at);
     if (leaves_some) {
-        pass_on(home, at, shard);
+        pass_on(home, at, call);
     }
+    place(home, call, at);
 }
 
 static void ready_here(struct core *at, uint32_t group, uint32_t shard)

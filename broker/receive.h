@@ -106,6 +106,7 @@ struct receive_call {
     uint32_t topic_id;
     bool is_of_topic;
     bool leaves_some;  /* the shard has something that this call did not take */
+    bool was_put_off;  /* for want of time to look at it */
     bool is_full_here; /* the shard keeps something back for a bound */
     bool is_full;      /* one of the shards does */
     /* What the reader was last made for: where it goes on with what it has learned of the disk. */

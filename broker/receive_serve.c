@@ -170,7 +170,7 @@ static void drop_taken(struct call *call, struct core *at)
 static void leave(struct call *call, struct core *at, struct shard_group *here)
 {
     struct receive_call *receive = &call->receive;
-    if (receive->has_waited && !list_is_empty(&here->ready)) {
+    if (!list_is_empty(&here->ready)) {
         groups_wake(here);
     }
     if (receive->group->settings.order == GROUP_ORDER_NONE) {
@@ -192,10 +192,11 @@ static bool has_time(const struct call *call, const struct core *at)
 }
 
 /* For its home: whether the shard has something else, or keeps something back. */
-static void note_left(struct call *call, struct shard_group *here)
+static void note_left(struct call *call, struct shard_group *here, enum take_result result)
 {
     struct receive_call *receive = &call->receive;
     receive->leaves_some = !list_is_empty(&here->ready);
+    receive->was_put_off = result == TAKE_LATER;
     here->told = receive->leaves_some;
     receive->is_full_here = groups_find_full(here, &receive->bound);
     receive->is_full |= receive->is_full_here;
@@ -215,7 +216,7 @@ static void go_on(struct call *call, struct core *at, struct shard_group *here,
         core_hook_woken(at);
         list_append(&at->receives, &receive->woken);
     } else {
-        note_left(call, here);
+        note_left(call, here, result);
         call_forward(call, at, receive->group_home, home_return);
     }
 }
@@ -236,7 +237,7 @@ void receive_serve(struct call *call, struct core *at)
         receive->group = group_ref(group);
     }
     /* Who did not wait finds the home's bit set; for who did it must be told again if there is more. */
-    here->told = !receive->has_waited;
+    here->told = here->told && !receive->has_waited;
     receive->serial = ++groups->lease_serial;
     uint64_t lease_ms = receive->lease_ms != 0 ? receive->lease_ms : group->settings.lease_ms;
     receive->until_ms = reactor_wall_ms(at->reactor) + lease_ms;

@@ -188,18 +188,23 @@ static void refuse_here(struct settling *settling)
     }
 }
 
+/* What was settled here is in the log already, but perhaps not on the disk: what says so again will be, behind it. */
 static bool say_again(struct settling *settling, struct groups *groups)
 {
     for (uint32_t i = 0; i < settling->count; i++) {
         const struct receipt *receipt = &settling->receipts[i];
         const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
-        struct group_queue *queue =
-            receipt->error == OK && receipt->shard == settling->shard->number
-                ? groups_find(groups, &place)
-                : NULL;
-        if (queue != NULL && groups_say_again(queue, &settling->operation)) {
+        bool is_here = receipt->error == OK && receipt->shard == settling->shard->number;
+        struct group_queue *queue = is_here ? groups_find(groups, &place) : NULL;
+        if (queue == NULL) {
+            continue;
+        }
+        uint64_t last = receipt->first + receipt->span - 1;
+        if (groups_say_again(queue, last, &settling->operation) == OK) {
             return true;
         }
+        refuse_here(settling);
+        return false;
     }
     return false;
 }
@@ -209,7 +214,6 @@ static bool wait_for_disk(struct settling *settling, struct groups *groups)
 {
     settling->operation = (struct log_operation){.done = durable};
     if (list_is_empty(&groups->dirty)) {
-        /* The log has it already, but perhaps not the disk: what says so again will be. */
         return say_again(settling, groups);
     }
     bool is_waiting = groups_flush_waiting(groups, &settling->operation);

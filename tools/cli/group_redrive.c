@@ -130,8 +130,8 @@ static int produce(struct redrive *redrive, const struct dead_taken *taken, uint
                                                      ternmq_bytes(room, writer_length(&writer)),
                                                      true, &answer, error_out);
     free(room);
-    /* What it was not durable enough in time for is stored all the same. */
-    return code == TERNMQ_NOT_YET_DURABLE ? TERNMQ_OK : code;
+    /* Stored, but not as durably as its letter is about to be gone: it stays, and may go back twice. */
+    return code;
 }
 
 /* Whether it is the message, or its place, that is refused, so that others may go. */

@@ -38,6 +38,58 @@ static struct client_simulated *third(void)
 
 /* ------------------------------------------------------------------- given */
 
+/* In one read come a poll, a nack that makes a message ready, and a receive that takes it: on two cores the shard
+ * has nothing for the poll, something a moment later, and nothing again, before the home hears of any of it. */
+START_TEST(who_waits_is_told_after_others_took_what_came_between)
+{
+    enum { ROUNDS = 100, PIPELINE_BYTES = 4096 };
+    static uint8_t pipeline[PIPELINE_BYTES];
+    struct client_simulated *client = begin(1);
+    make_group(client, "h"); /* of two groups each has another core as its home */
+    make_group(client, "i");
+    const char *name = _i == 0 ? "h" : "i";
+    for (int round = 0; round < ROUNDS; round++) {
+        fill(client, 1);
+        struct given given = receive_one(client, name);
+        size_t bytes = 0;
+        struct writer request = ask_receive(name, 2);
+        writer_put_key_uint(&request, "wait_ms", 20000);
+        writer_put_key_uint(&request, "max", 1);
+        uint32_t poll = request_msgid;
+        memcpy(pipeline, request.start, writer_length(&request));
+        bytes += writer_length(&request);
+        request = ask_settle("nack", name, &given, 1);
+        writer_put_key_uint(&request, "delay_ms", 0);
+        memcpy(pipeline + bytes, request.start, writer_length(&request));
+        bytes += writer_length(&request);
+        request = ask_receive(name, 1);
+        writer_put_key_uint(&request, "max", 1);
+        memcpy(pipeline + bytes, request.start, writer_length(&request));
+        bytes += writer_length(&request);
+        ck_assert_uint_le(bytes, sizeof(pipeline));
+        client_simulated_send(client, bytes_make(pipeline, bytes));
+        bool is_waiting = true;
+        struct answer answer;
+        while (client_simulated_take(client, 300, &answer)) {
+            struct given ranges[2];
+            bool is_nack = answer.msgid != poll && answer.msgid != request_msgid;
+            is_waiting = is_waiting && answer.msgid != poll;
+            if (!is_nack && ranges_of(&answer, ranges, 2) == 1) {
+                given = ranges[0];
+            }
+        }
+        ck_assert_int_eq(ack(client, name, &given), OK);
+        if (is_waiting) {
+            fill(other(1), 1);
+            ck_assert_msg(client_simulated_take(client, SOON_MS, &answer), "round %d", round);
+            given = only_range(&answer);
+            ck_assert_int_eq(ack(client, name, &given), OK);
+        }
+    }
+    end();
+}
+END_TEST
+
 START_TEST(what_is_there_is_given_once_with_all_that_is_known_of_it)
 {
     struct client_simulated *client = begin(_i);
@@ -681,6 +733,7 @@ static Suite *receive_suite(void)
 {
     Suite *suite = suite_create("receive");
     TCase *tests = tcase_create("receive");
+    tcase_add_loop_test(tests, who_waits_is_told_after_others_took_what_came_between, 0, 2);
     tcase_add_loop_test(tests, what_is_there_is_given_once_with_all_that_is_known_of_it, 0, 2);
     tcase_add_loop_test(tests, an_answer_is_as_large_as_it_may_be, 0, 2);
     tcase_add_loop_test(tests, queues_are_looked_at_in_turn, 0, 2);
