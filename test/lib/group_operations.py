@@ -114,7 +114,7 @@ class Operations(Traffic):
         settings = {"attempts": self.chance.choice([1, 2, 4]), "backoff": self.chance.choice([[20], [50, 100]])}
         self.put(model, settings)
         self.note(f"settings {model.name} {settings}")
-        model.settings = {**model.settings, **settings}
+        model.change_limits(settings)
 
     def grow(self, model):
         """A queue more for a topic: whoever reads the topic reads it from its first message on."""
@@ -188,7 +188,8 @@ class Operations(Traffic):
         mortal = model.mortal()
         delivered = 0
         while True:
-            answer = self.call("receive", group=model.name)
+            # So long that none of them runs out, and dies of it, before all were seen.
+            answer = self.call("receive", group=model.name, lease_ms=3600000)
             for spread in answer["ranges"]:
                 place, offsets = tuple(spread[:2]), range(spread[2], spread[2] + spread[3])
                 again = model.queues[place].durable.intersection(offsets)
