@@ -136,8 +136,12 @@ class Group:
     def is_quiet(self, quiet_ms):
         """Whether nothing happens by itself in so many ms."""
         moment = self.next_moment()
-        waiting = [t for queue in self.queues.values() for t in queue.open.values() if t.state == WAITING]
-        in_doubt = any(this.due[0] <= self.high < this.due[1] for this in waiting) or self.dying()
+        opens = [this for queue in self.queues.values() for this in queue.open.values()]
+        in_doubt = self.dying() or any(
+            self.may_be_over(this) if this.state == LEASED else this.due[0] <= self.high < this.due[1]
+            for this in opens
+            if this.state in (LEASED, WAITING)
+        )
         return not in_doubt and (moment is None or moment > self.high + quiet_ms)
 
     # ------------------------------------------------------------------ settings
@@ -163,7 +167,8 @@ class Group:
         for place, queue in self.queues.items():
             if place[0] == topic:
                 for offset, this in queue.open.items():
-                    looked = this.state in (WAITING, DYING) or (this.state == FRESH and offset < queue.looked)
+                    is_held = this.state == LEASED and not self.may_be_over(this)
+                    looked = offset < queue.looked if this.state == FRESH else not is_held
                     this.soft = this.soft or (looked and not self.wants(place, offset))
         self.filters[topic] = (filter_text, wanted)
 
