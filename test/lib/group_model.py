@@ -72,6 +72,7 @@ class Queue:
         self.generations = {}  # of each lease that was ever given
         self.looked = 0  # what a filter does not want may be passed over below this
         self.durable = set()  # done, and an answer said that this survives a power cut
+        self.tried = {}  # offset: the most attempts it ever had; a seek does not change it, which a cut may undo
 
     def grow(self):
         for offset in range(self.end, len(self.log)):
@@ -85,6 +86,7 @@ class Group:
     def __init__(self, name, settings, logs, late_ms=0):
         self.name = name
         self.settings = {**DEFAULTS, **settings}
+        self.least_attempts = self.settings["attempts"]  # of all settings it ever had
         self.filters = {}  # topic: (text, wanted(message))
         self.logs = logs
         self.late_ms = late_ms
@@ -134,8 +136,12 @@ class Group:
     def is_quiet(self, quiet_ms):
         """Whether nothing happens by itself in so many ms."""
         moment = self.next_moment()
-        waiting = [t for queue in self.queues.values() for t in queue.open.values() if t.state == WAITING]
-        in_doubt = any(this.due[0] <= self.high < this.due[1] for this in waiting) or self.dying()
+        opens = [this for queue in self.queues.values() for this in queue.open.values()]
+        in_doubt = self.dying() or any(
+            self.may_be_over(this) if this.state == LEASED else this.due[0] <= self.high < this.due[1]
+            for this in opens
+            if this.state in (LEASED, WAITING)
+        )
         return not in_doubt and (moment is None or moment > self.high + quiet_ms)
 
     # ------------------------------------------------------------------ settings
@@ -161,7 +167,8 @@ class Group:
         for place, queue in self.queues.items():
             if place[0] == topic:
                 for offset, this in queue.open.items():
-                    looked = this.state in (WAITING, DYING) or (this.state == FRESH and offset < queue.looked)
+                    is_held = this.state == LEASED and not self.may_be_over(this)
+                    looked = offset < queue.looked if this.state == FRESH else not is_held
                     this.soft = this.soft or (looked and not self.wants(place, offset))
         self.filters[topic] = (filter_text, wanted)
 
@@ -169,6 +176,10 @@ class Group:
         is_held = this.state == LEASED and not self.may_be_over(this)
         may_be_dead = this.state == DYING or (this.state == LEASED and not is_held and self.is_last(this))
         return this.soft or may_be_dead or (not is_held and not self.wants(place, offset))
+
+    def change_limits(self, settings):
+        self.settings = {**self.settings, **settings}
+        self.least_attempts = min(self.least_attempts, self.settings["attempts"])
 
     # --------------------------------------------------------- what can be given
 
@@ -222,6 +233,7 @@ class Group:
         offsets = {record.offset for record in records}
         for offset in range(first, first + span):
             this = queue.open[offset]
+            queue.tried[offset] = max(attempt, queue.tried.get(offset, 0))
             this.soft = offset not in offsets
             this.seen = this.seen or not this.soft
             this.state, this.failures, this.also = LEASED, attempt - 1, None
@@ -263,7 +275,7 @@ class Group:
         queue = self.queues[place]
         for other, this in queue.open.items():
             if other > offset and this.lease == lease and self.key_of(place, other) == self.key_of(place, offset):
-                self.give_back(place, other)
+                self.lose_lease(place, other, this)
 
     def settle_offset(self, what, place, offset, delay_ms=None, count=True, dead=False, reason=None, lease_ms=None):
         queue = self.queues[place]
@@ -405,23 +417,32 @@ class Group:
                         self.lose_lease(place, offset, this)
 
     def lose_lease(self, place, offset, this):
-        if self.may_be_over(this):  # and may have been counted before the end
+        may_be_over, until = self.may_be_over(this), this.until
+        if may_be_over:  # and may have been counted before the end
             this.also = (this.failures + 1, EXPIRED)
             if self.is_last(this):
                 self.maybe_dead.append((*place, offset, this.failures + 1, EXPIRED))
                 this.soft = True
         self.give_back(place, offset)
+        if may_be_over and self.settings["exhausted"] == "stay":  # then the next attempt may be a while off
+            latest = until[1] + self.late_ms + self.settings["backoff"][-1]
+            this.due = (0, max(self.high, latest))
 
     def mortal(self):
-        """Whatever is a dead letter, or can be one when a lease runs out."""
-        open_places = {(*place, o) for place, q in self.queues.items() for o, t in q.open.items() if t.state == LEASED}
-        return open_places | {letter[:3] for letter in self.dead + self.maybe_dead + self.dying()}
+        """Whatever is a dead letter, or can be one after a power cut: that may take an ack, a nack or a seek, so that
+        any last attempt there ever was is under way again, and over."""
+        lasts = set()
+        for place, queue in self.queues.items() if self.settings["exhausted"] == "dead" else ():
+            tried = (offset for offset, attempts in queue.tried.items() if attempts >= self.least_attempts)
+            lasts.update((*place, offset) for offset in tried if offset not in queue.durable)
+        return lasts | {letter[:3] for letter in self.dead + self.maybe_dead + self.dying()}
 
     def forget(self, place, target):
         """After a power cut nobody knows what was known of a queue; a seek made it what it is now."""
         queue = self.queues[place]
         queue.end = len(queue.log)
         queue.generations = {}
+        queue.tried = {offset: attempts for offset, attempts in queue.tried.items() if offset < queue.end}
         self.put_at(place, target)
 
     def describe(self):

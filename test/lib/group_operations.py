@@ -114,7 +114,7 @@ class Operations(Traffic):
         settings = {"attempts": self.chance.choice([1, 2, 4]), "backoff": self.chance.choice([[20], [50, 100]])}
         self.put(model, settings)
         self.note(f"settings {model.name} {settings}")
-        model.settings = {**model.settings, **settings}
+        model.change_limits(settings)
 
     def grow(self, model):
         """A queue more for a topic: whoever reads the topic reads it from its first message on."""
