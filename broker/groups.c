@@ -21,14 +21,16 @@
 static void flush_hook_run(struct turn_hook *hook)
 {
     struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
-    groups->flush_refused = !groups_flush(groups);
+    if (groups->is_live) {
+        groups->flush_refused = !groups_flush(groups);
+    }
 }
 
 /* What was settled behind the log's turn is written in the next one; refused, with whichever comes. */
 static bool flush_hook_pending(struct turn_hook *hook)
 {
     const struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
-    return !list_is_empty(&groups->dirty) && !groups->flush_refused;
+    return groups->is_live && !list_is_empty(&groups->dirty) && !groups->flush_refused;
 }
 
 struct groups *groups_create(struct shard *shard)
@@ -98,6 +100,8 @@ void groups_destroy(struct groups *groups)
 
 void groups_stop(struct groups *groups)
 {
+    /* The log takes nothing from here on, and writes what it has. */
+    (void)groups_flush(groups);
     groups->is_live = false;
     timer_stop(groups->shard->core->reactor, &groups->timer);
     LIST_FOREACH (link, &groups->queues) {
