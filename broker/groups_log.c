@@ -12,11 +12,14 @@
 
 /* ------------------------------------------------------------- for the log */
 
-static enum error operate(struct groups *groups, const struct writer *writer)
+/* `waiting` is told when it is durable; NULL: nobody is. */
+static enum error operate(struct groups *groups, const struct writer *writer,
+                          struct log_operation *waiting)
 {
     struct log_operation waits_for_nothing = {.done = NULL};
     ASSERT(!writer->overflowed);
-    return commit_log_operate(groups->shard->log, writer_bytes(writer), &waits_for_nothing);
+    return commit_log_operate(groups->shard->log, writer_bytes(writer),
+                              waiting == NULL ? &waits_for_nothing : waiting);
 }
 
 enum error groups_seek(struct groups *groups, const struct group_place *place, uint64_t offset)
@@ -34,7 +37,7 @@ enum error groups_seek(struct groups *groups, const struct group_place *place, u
         return ERROR_DISK_FULL;
     }
     event_put_seek(&writer, &seek);
-    enum error error = operate(groups, &writer);
+    enum error error = operate(groups, &writer, NULL);
     queue = groups_find(groups, place);
     if (error == OK && queue != NULL) {
         group_retention_note_seek(queue);
@@ -48,7 +51,7 @@ enum error groups_retry(struct group_queue *queue, const struct event_retry *ret
     uint8_t bytes[EVENT_RETRY_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     event_put_retry(&writer, EVENT_RETRY, retry);
-    return operate(queue->groups, &writer);
+    return operate(queue->groups, &writer, NULL);
 }
 
 enum error groups_lease(struct group_queue *queue, const struct event_lease *lease,
@@ -58,7 +61,7 @@ enum error groups_lease(struct group_queue *queue, const struct event_lease *lea
         uint8_t bytes[EVENT_LEASE_BYTES_MAX];
         struct writer writer = writer_over(bytes, sizeof(bytes));
         event_put_lease(&writer, EVENT_LEASE, lease);
-        enum error error = operate(queue->groups, &writer);
+        enum error error = operate(queue->groups, &writer, NULL);
         if (error != OK) {
             return error;
         }
@@ -125,14 +128,22 @@ static void note_settled(struct group_queue *queue, const struct offset_range *r
     queue->settled_count = queue->settled_count + 1 - removed;
 }
 
-enum error groups_say_again(struct group_queue *queue, uint64_t offset,
-                            struct log_operation *waiting)
+/* One range at once. */
+static enum error append_progress(struct group_queue *queue, const struct offset_range *range,
+                                  uint64_t skipped, struct log_operation *waiting)
 {
     uint8_t bytes[EVENT_PROGRESS_BYTES];
     struct writer writer = writer_over(bytes, sizeof(bytes));
-    const struct event_progress progress = {.place = queue->place, .range = {offset, 1}};
+    const struct event_progress progress = {
+        .place = queue->place, .range = *range, .skipped = skipped};
     event_put_progress(&writer, &progress, NULL, 0);
-    return commit_log_operate(queue->groups->shard->log, writer_bytes(&writer), waiting);
+    return operate(queue->groups, &writer, waiting);
+}
+
+enum error groups_say_again(struct group_queue *queue, uint64_t offset,
+                            struct log_operation *waiting)
+{
+    return append_progress(queue, &(struct offset_range){offset, 1}, 0, waiting);
 }
 
 static bool flush_queue(struct group_queue *queue, struct log_operation *waiting)
@@ -141,8 +152,7 @@ static bool flush_queue(struct group_queue *queue, struct log_operation *waiting
     struct writer writer = writer_over(groups->flush_room, sizeof(groups->flush_room));
     const struct event_progress progress = {.place = queue->place, .range = queue->settled[0]};
     event_put_progress(&writer, &progress, queue->settled + 1, queue->settled_count - 1);
-    ASSERT(!writer.overflowed);
-    bool is_accepted = commit_log_operate(groups->shard->log, writer_bytes(&writer), waiting) == OK;
+    bool is_accepted = operate(groups, &writer, waiting) == OK;
     if (is_accepted) {
         queue->settled_count = 0;
         list_remove(&queue->dirty);
@@ -152,22 +162,20 @@ static bool flush_queue(struct group_queue *queue, struct log_operation *waiting
 
 bool groups_flush(struct groups *groups)
 {
-    struct log_operation waits_for_nothing = {.done = NULL};
     bool is_flushed = true;
     LIST_FOREACH (link, &groups->dirty) {
         struct group_queue *queue = CONTAINER_OF(link, struct group_queue, dirty);
-        is_flushed &= flush_queue(queue, &waits_for_nothing);
+        is_flushed &= flush_queue(queue, NULL);
     }
     return is_flushed;
 }
 
 bool groups_flush_waiting(struct groups *groups, struct log_operation *waiting)
 {
-    struct log_operation waits_for_nothing = {.done = NULL};
     LIST_FOREACH (link, &groups->dirty) {
         struct group_queue *queue = CONTAINER_OF(link, struct group_queue, dirty);
         bool is_last = link->next == &groups->dirty;
-        if (!flush_queue(queue, is_last ? waiting : &waits_for_nothing)) {
+        if (!flush_queue(queue, is_last ? waiting : NULL)) {
             return false;
         }
     }
@@ -182,8 +190,7 @@ enum error groups_settle(struct group_queue *queue, const struct offset_range *r
     if (error != OK) {
         return error;
     }
-    struct log_operation waits_for_nothing = {.done = NULL};
-    if (queue->settled_count >= GROUPS_SETTLED_MAX && !flush_queue(queue, &waits_for_nothing)) {
+    if (queue->settled_count >= GROUPS_SETTLED_MAX && !flush_queue(queue, NULL)) {
         return ERROR_DISK_FULL;
     }
     group_queue_settle(queue, range);
@@ -194,19 +201,14 @@ enum error groups_settle(struct group_queue *queue, const struct offset_range *r
     /* A replay believes nothing that begins far behind what the log has told it: what is given out or fails
      * behind this is told at once, so this is told before. */
     if (range->first + range->count > queue->logged + GROUP_OPEN_MAX) {
-        (void)flush_queue(queue, &waits_for_nothing);
+        (void)flush_queue(queue, NULL);
     }
     return OK;
 }
 
 enum error groups_skip(struct group_queue *queue, const struct offset_range *range, uint64_t undone)
 {
-    uint8_t bytes[EVENT_PROGRESS_BYTES];
-    struct writer writer = writer_over(bytes, sizeof(bytes));
-    const struct event_progress progress = {
-        .place = queue->place, .range = *range, .skipped = undone};
-    event_put_progress(&writer, &progress, NULL, 0);
-    enum error error = operate(queue->groups, &writer);
+    enum error error = append_progress(queue, range, undone, NULL);
     if (undone > 0) {
         const struct trace_event event = groups_trace_of(queue, TRACE_SKIPPED, NULL);
         groups_trace_note(queue, &event, range, error);
