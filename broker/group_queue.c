@@ -12,9 +12,6 @@
 
 #include <stdlib.h>
 
-/* Of one range: what lies between two acknowledgements after a restart may be longer. */
-enum { RANGE_OFFSETS_MAX = 1 << 30 };
-
 /* ------------------------------------------------------------------ ranges */
 
 static uint64_t end_of(const struct offset_range *range)
@@ -227,11 +224,11 @@ static void cut(struct group_queue *queue, uint64_t first, uint64_t end)
 /* What lies between `next` and `first` is open from here. */
 static void begin_to(struct group_queue *queue, uint64_t first)
 {
-    while (queue->next < first) {
-        uint64_t left = first - queue->next;
-        uint32_t count = left < RANGE_OFFSETS_MAX ? (uint32_t)left : RANGE_OFFSETS_MAX;
+    if (queue->next < first) {
+        ASSERT(first - queue->next <= UINT32_MAX); /* whoever goes so far was refused */
+        uint32_t count = (uint32_t)(first - queue->next);
         enter_state(queue, range_add(queue, queue->next, count, 0), OPEN_READY);
-        queue->next += count;
+        queue->next = first;
     }
 }
 
@@ -317,14 +314,10 @@ void group_queue_progress(struct group_queue *queue, const struct offset_range *
     group_queue_note_logged(queue, range);
 }
 
-/* The same of one range that is open as it is told: it keeps its place. */
-static void retry_in_place(struct group_queue *queue, struct open_range *range,
-                           const struct event_retry *retry)
+/* A range that is in no state is what `retry` tells; takes the reference to its reason over. */
+static void fail_range(struct group_queue *queue, struct open_range *range,
+                       const struct event_retry *retry, struct reason *reason)
 {
-    struct reason *reason = reason_make(retry->reason, range->reason);
-    bool was_leased = range->state == OPEN_LEASED;
-    leave_state(queue, range);
-    reason_unref(range->reason);
     range->reason = reason;
     range->attempts = retry->attempt;
     range->due_ms = retry->due_ms;
@@ -332,10 +325,19 @@ static void retry_in_place(struct group_queue *queue, struct open_range *range,
     if (range->state == OPEN_WAITING) {
         group_queue_set_moment(range, retry->due_ms);
     }
+}
+
+/* The same of one range that is open as it is told: it keeps its place. */
+static void retry_in_place(struct group_queue *queue, struct open_range *range,
+                           const struct event_retry *retry, struct reason *reason)
+{
+    bool was_leased = range->state == OPEN_LEASED;
+    leave_state(queue, range);
+    reason_unref(range->reason);
+    fail_range(queue, range, retry, reason);
     if (was_leased) {
         free_key(queue, range);
     }
-    group_queue_note_logged(queue, &retry->range);
 }
 
 void group_queue_retry(struct group_queue *queue, const struct event_retry *retry)
@@ -343,29 +345,17 @@ void group_queue_retry(struct group_queue *queue, const struct event_retry *retr
     const struct offset_range *told = &retry->range;
     begin_to(queue, told->first);
     struct open_range *before = open_ranges_find(&queue->open, told->first);
+    struct reason *reason = reason_make(retry->reason, before == NULL ? NULL : before->reason);
     if (before != NULL && before->first == told->first && before->count == told->count &&
         before->key == retry->key) {
-        retry_in_place(queue, before, retry);
-        return;
+        retry_in_place(queue, before, retry, reason);
+    } else {
+        ASSERT(told->count <= UINT32_MAX);
+        cut(queue, told->first, end_of(told));
+        struct open_range *range = range_add(queue, told->first, (uint32_t)told->count, retry->key);
+        fail_range(queue, range, retry, reason);
+        reach(queue, end_of(told));
     }
-    struct reason *reason = reason_make(retry->reason, before == NULL ? NULL : before->reason);
-    cut(queue, told->first, end_of(told));
-    uint64_t first = told->first;
-    while (first < end_of(told)) {
-        uint64_t left = end_of(told) - first;
-        uint32_t count = left < RANGE_OFFSETS_MAX ? (uint32_t)left : RANGE_OFFSETS_MAX;
-        struct open_range *range = range_add(queue, first, count, retry->key);
-        range->attempts = retry->attempt;
-        range->due_ms = retry->due_ms;
-        range->reason = reason_ref(reason);
-        enter_state(queue, range, retry->due_ms == DUE_NEVER ? OPEN_DYING : OPEN_WAITING);
-        if (range->state == OPEN_WAITING) {
-            group_queue_set_moment(range, retry->due_ms);
-        }
-        first += count;
-    }
-    reason_unref(reason);
-    reach(queue, end_of(told));
     group_queue_note_logged(queue, told);
 }
 
