@@ -71,7 +71,6 @@ struct shard_group {
 
 /* What a session holds here. */
 struct session_leases {
-    uint64_t session;
     struct list ranges; /* struct open_range.link, the newest last */
 };
 

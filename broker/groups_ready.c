@@ -144,11 +144,9 @@ void groups_tell_homes(struct core *core)
 /* ---------------------------------------------------------------------- due */
 
 /* A lease has expired: an attempt has failed. */
-static bool expire(struct groups *groups, struct open_range *range, uint64_t now_ms)
+static void expire(struct groups *groups, struct open_range *range, uint64_t now_ms)
 {
     struct group_queue *queue = range->queue;
-    struct shard_group *group = queue->group;
-    uint64_t offsets = range->count;
     const struct group *settings = catalogue_find_group_id(groups->catalogue, queue->place.group);
     struct event_retry retry = {
         .place = queue->place,
@@ -166,10 +164,9 @@ static bool expire(struct groups *groups, struct open_range *range, uint64_t now
     groups_trace_note(queue, &event, &retry.range, error);
     if (error != OK) {
         group_queue_set_moment(range, now_ms + REFUSED_RETRY_MS);
-        return false;
+        return;
     }
-    group->expired += offsets;
-    return true;
+    queue->group->expired += retry.range.count;
 }
 
 uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t due_ms,
@@ -189,15 +186,16 @@ static void become_due(struct groups *groups, struct open_range *range, uint64_t
 {
     struct group_queue *queue = range->queue;
     if (range->state == OPEN_LEASED) {
-        (void)expire(groups, range, now_ms);
+        expire(groups, range, now_ms);
     } else {
         group_queue_due(queue, range);
     }
     groups_changed(queue);
 }
 
-static void fire(struct groups *groups)
+void groups_due(struct timer *timer)
 {
+    struct groups *groups = CONTAINER_OF(timer, struct groups, timer);
     uint64_t now_ms = reactor_wall_ms(groups->shard->core->reactor);
     uint32_t count = 0;
     struct heap_node *node;
@@ -209,11 +207,6 @@ static void fire(struct groups *groups)
     dead_letters_go_on(groups);
 }
 
-void groups_due(struct timer *timer)
-{
-    fire(CONTAINER_OF(timer, struct groups, timer));
-}
-
 void groups_set_timer(struct groups *groups)
 {
     struct reactor *reactor = groups->shard->core->reactor;
@@ -222,13 +215,12 @@ void groups_set_timer(struct groups *groups)
         timer_stop(reactor, &groups->timer);
         return;
     }
-    uint64_t now_ms = reactor_wall_ms(reactor);
-    uint64_t wait_ms = node->key > now_ms ? node->key - now_ms : 0;
-    wait_ms = wait_ms < TIMER_MS_MAX ? wait_ms : TIMER_MS_MAX; /* set again then */
-    uint64_t at_ns = reactor_now_ns(reactor) + wait_ms * NS_PER_MS;
     if (groups->timer.started && groups->timer_ms == node->key) {
         return;
     }
+    uint64_t now_ms = reactor_wall_ms(reactor);
+    uint64_t wait_ms = node->key > now_ms ? node->key - now_ms : 0;
+    wait_ms = wait_ms < TIMER_MS_MAX ? wait_ms : TIMER_MS_MAX; /* set again then */
     groups->timer_ms = node->key;
-    timer_start(reactor, &groups->timer, at_ns);
+    timer_start(reactor, &groups->timer, reactor_now_ns(reactor) + wait_ms * NS_PER_MS);
 }

@@ -15,7 +15,6 @@ void groups_hold(struct groups *groups, uint64_t session, struct open_range *ran
     if (leases == NULL) {
         leases = malloc(sizeof(*leases));
         ASSERT(leases != NULL);
-        leases->session = session;
         list_init(&leases->ranges);
         ASSERT(number_map_put(&groups->sessions, session, leases));
     }

@@ -17,7 +17,7 @@ struct trace_event groups_trace_of(const struct group_queue *queue, enum trace_o
         .queue = queue->place.queue,
     };
     if (range != NULL) {
-        event.attempt = (uint16_t)(range->attempts + (range->attempts < UINT16_MAX ? 1 : 0));
+        event.attempt = attempts_after(range->attempts);
         /* How it ends is told of whom it was given to: counting references twice costs time. */
         event.member = outcome == TRACE_LEASED ? group_member_ref(range->member) : NULL;
     }

@@ -130,6 +130,9 @@ void receive_resume_held(struct session *session);
 /* At a shard's core: leases and reads; the call goes home, or to its group's home with nothing. */
 void receive_serve(struct call *call, struct core *at);
 
+/* The same, for its reader: what was cold is there. */
+void receive_serve_again(struct queue_reader *reader, struct core *at);
+
 /* At home, with what there is. */
 void receive_home(struct call *call, struct core *at);
 

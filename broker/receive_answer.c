@@ -14,8 +14,7 @@
 
 enum {
     /* A topic's name, a reason, a lease, five integers, the headers. */
-    RANGE_BYTES = TOPIC_NAME_BYTES_MAX + REASON_BYTES_MAX + LEASE_BYTES + 80,
-    FAILED_AT_ONCE = 4096
+    RANGE_BYTES = TOPIC_NAME_BYTES_MAX + REASON_BYTES_MAX + LEASE_BYTES + 80
 };
 
 /* An answer that may not be sent yet. */

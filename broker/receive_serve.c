@@ -22,7 +22,7 @@ enum { SCAN_MS_MAX = 100 };
 
 /* ------------------------------------------------------------------- begin */
 
-static void serve_again(struct queue_reader *reader, struct core *at)
+void receive_serve_again(struct queue_reader *reader, struct core *at)
 {
     receive_serve(CONTAINER_OF(reader, struct call, receive.reader), at);
 }
@@ -38,7 +38,7 @@ static bool find_start(struct call *call, const struct group *group, struct queu
         return true;
     }
     receive->reader.shard = receive->shard;
-    receive->reader.again = serve_again;
+    receive->reader.again = receive_serve_again;
     queue_reader_warm(&receive->reader, &cold);
     return false;
 }

@@ -22,12 +22,6 @@ static uint32_t messages_left(const struct receive_call *receive)
     return receive->messages_max - taken;
 }
 
-static void again(struct queue_reader *reader, struct core *at)
-{
-    struct call *call = CONTAINER_OF(reader, struct call, receive.reader);
-    receive_serve(call, at);
-}
-
 void take_init_reader(const struct take *take, uint64_t from)
 {
     struct receive_call *receive = &take->call->receive;
@@ -48,7 +42,7 @@ void take_init_reader(const struct take *take, uint64_t from)
     receive->read_place = *place;
     receive->read_from = from;
     reader->from = from;
-    reader->again = again;
+    reader->again = receive_serve_again;
     reader->filter = take->filter;
     reader->messages_max = messages_left(receive);
     reader->at_hand_only = receive->ranges != NULL; /* what was taken does not wait */
