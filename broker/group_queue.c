@@ -514,29 +514,24 @@ bool group_queue_has_work(const struct group_queue *queue, uint64_t visible)
 
 /* -------------------------------------------------------------------- hash */
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 29;
-}
-
 /* What the log knows of a range, besides its offsets. */
 static uint64_t hash_range(const struct group_queue *queue, const struct open_range *range)
 {
     static const struct map_seed seed = {.low = 5, .high = 6};
-    uint64_t hash = mix(mix(1, range->attempts), range->due_ms);
-    hash = mix(hash, map_hash(seed, reason_text(range->reason)));
+    uint64_t hash = map_mix(map_mix(1, range->attempts), range->due_ms);
+    hash = map_mix(hash, map_hash(seed, reason_text(range->reason)));
     if (queue->order != IN_NO_ORDER && range->state == OPEN_LEASED) {
-        hash = mix(mix(hash, range->serial), range->moment.key);
+        hash = map_mix(map_mix(hash, range->serial), range->moment.key);
     }
     return hash;
 }
 
 uint64_t group_queue_hash(const struct group_queue *queue)
 {
-    uint64_t hash = mix(queue->generation, (uint64_t)queue->place.group << 32 | queue->place.topic);
-    hash = mix(mix(hash, queue->place.queue), queue->logged);
-    hash = mix(hash, queue->skipped);
+    uint64_t hash =
+        map_mix(queue->generation, (uint64_t)queue->place.group << 32 | queue->place.topic);
+    hash = map_mix(map_mix(hash, queue->place.queue), queue->logged);
+    hash = map_mix(hash, queue->skipped);
     /* Neighbors that are alike count as one: how they were cut is nobody's concern. */
     uint64_t first = 0;
     uint64_t end = 0;
@@ -546,11 +541,11 @@ uint64_t group_queue_hash(const struct group_queue *queue)
          range = open_ranges_next(&queue->open, range)) {
         uint64_t what = hash_range(queue, range);
         if (range->first != end || what != last) {
-            hash = end == 0 ? hash : mix(mix(mix(hash, first), end), last);
+            hash = end == 0 ? hash : map_mix(map_mix(map_mix(hash, first), end), last);
             first = range->first;
             last = what;
         }
         end = open_range_end(range) < queue->logged ? open_range_end(range) : queue->logged;
     }
-    return end == 0 ? hash : mix(mix(mix(hash, first), end), last);
+    return end == 0 ? hash : map_mix(map_mix(map_mix(hash, first), end), last);
 }

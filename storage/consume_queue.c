@@ -358,12 +358,6 @@ static bool queues_load(struct view *view, uint32_t number, struct cursor *field
     return true;
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ hash >> 29;
-}
-
 /* A sum, so that the order in which queues were made does not matter. */
 static uint64_t queues_hash(const struct view *view)
 {
@@ -372,10 +366,10 @@ static uint64_t queues_hash(const struct view *view)
     uint64_t sum = 0;
     LIST_FOREACH (link, &queues->log->queue_list) {
         const struct queue *queue = CONTAINER_OF(link, struct queue, all);
-        uint64_t hash = mix(1, queue_key(queue->topic, queue->number));
-        hash = mix(hash, queue->first);
-        hash = mix(hash, queue->written_next);
-        sum += mix(hash, queue->last_stored_ms);
+        uint64_t hash = map_mix(1, queue_key(queue->topic, queue->number));
+        hash = map_mix(hash, queue->first);
+        hash = map_mix(hash, queue->written_next);
+        sum += map_mix(hash, queue->last_stored_ms);
     }
     return sum;
 }
