@@ -149,6 +149,12 @@ void group_unref(struct group *group)
     }
 }
 
+enum error group_refuse_missing(struct refusal *refusal, struct bytes name)
+{
+    return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
+                       (const char *)name.data);
+}
+
 const struct group_topic *group_find_topic(const struct group *group, struct bytes name)
 {
     uint32_t low = 0;
