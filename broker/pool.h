@@ -15,6 +15,7 @@
 #ifndef BROKER_POOL_H
 #define BROKER_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,5 +42,15 @@ void pool_give(struct pool *pool, void *block);
 
 /* Gives a block back to the pool that it was taken from, on any other core's thread. */
 void pool_give_back(struct pool *pool, void *block);
+
+/* The one where the pool is this core's own, else the other. */
+static inline void pool_return(struct pool *pool, void *block, bool is_own)
+{
+    if (is_own) {
+        pool_give(pool, block);
+    } else {
+        pool_give_back(pool, block);
+    }
+}
 
 #endif

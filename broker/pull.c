@@ -13,11 +13,6 @@
 
 #include <string.h>
 
-#define NS_PER_MS UINT64_C(1000000)
-
-/* What a client with too many polls waiting is asked to wait. */
-#define POLL_RETRY_AFTER_MS 1000
-
 static void pull_serve(struct call *call, struct core *at);
 
 /* ------------------------------------------------------------------ answer */
@@ -105,13 +100,13 @@ static void pull_home(struct call *call, struct core *at)
         reader->from = reader->runs->runs[0].offset;
         reader->next = reader->from;
         queue_reader_drop_runs(reader, at);
-        if (pull->cancel_under_way || reader->cancelled) {
+        if (pull->poll.cancel_under_way || reader->cancelled) {
             answer_ok(call);
             return;
         }
         pull->place = PULL_OFFSET;
         pull->at = pull->first;
-        list_append(&session->held, &pull->held);
+        list_append(&session->held, &pull->poll.held);
         at->counters.pulls_held++;
     } else {
         answer_ok(call);
@@ -121,16 +116,11 @@ static void pull_home(struct call *call, struct core *at)
 bool pull_release(struct call *call)
 {
     struct pull_call *pull = &call->pull;
-    if (!pull->ended) {
-        pull->ended = true;
-        ASSERT(list_is_empty(&pull->held));
+    if (poll_end(&pull->poll)) {
         queue_reader_drop_runs(&pull->reader, call->home);
         filter_destroy(pull->reader.filter);
-        if (pull->waits) {
-            session_poll_ended(call->session);
-        }
     }
-    return !pull->cancel_under_way;
+    return !pull->poll.cancel_under_way;
 }
 
 /* ------------------------------------------------------- at the shard's core */
@@ -154,10 +144,12 @@ static void stop_waiting(struct call *call)
     call_return(call, call->pull.reader.shard->core, pull_home);
 }
 
-/* At the owner, for a call that may have gone home. One that has just come is served in its turn. */
-static void cancel_here(struct call *call)
+/* At the owner, for a call that came here before its cancel did, so it is here or gone home. One that has just
+ * come is served in its turn. */
+static void cancel_here(struct call *call, struct core *at)
 {
     struct pull_call *pull = &call->pull;
+    (void)at;
     if (pull->parked) {
         stop_waiting(call);
     } else if (!list_is_empty(&pull->woken) || pull->reader.is_cold) {
@@ -174,14 +166,6 @@ static void waiter_woken(struct queue_waiter *waiter)
 static void timer_fired(struct timer *timer)
 {
     stop_waiting(CONTAINER_OF(timer, struct call, pull.timer));
-}
-
-/* It is a poll that waits now, not a request that is worked on. At home only. */
-static void count_as_waiting(struct call *call)
-{
-    call->pull.waits = true;
-    call_uncount(call);
-    session_poll_parked(call->session);
 }
 
 static void park(struct call *call, struct core *at)
@@ -248,48 +232,20 @@ void pull_serve_woken(struct core *core)
 
 /* ------------------------------------------------------------------ cancel */
 
-static void deliver_cancel_done(const struct core_message *message, void *core)
-{
-    (void)core;
-    struct call *call = message->object;
-    call->pull.cancel_under_way = false;
-    if (call->pull.ended) {
-        call_end(call);
-    }
-}
-
-/* At the owner. The call came here before its cancel did, so it is here or gone home. */
-static void deliver_cancel(const struct core_message *message, void *object)
-{
-    struct core *at = object;
-    struct call *call = message->object;
-    struct core *home = call->home;
-    cancel_here(call);
-    struct core_message done = {.deliver = deliver_cancel_done, .object = call};
-    core_send_to(at, home, &done);
-}
-
 void pull_cancel(struct call *call)
 {
     struct pull_call *pull = &call->pull;
-    struct core *home = call->home;
-    struct core *owner = pull->reader.shard->core;
-    if (pull->ended || pull->cancel_under_way) {
+    struct poll *poll = &pull->poll;
+    if (poll->ended || poll->cancel_under_way) {
         return;
     }
-    if (!list_is_empty(&pull->held)) {
-        list_remove(&pull->held);
+    if (!list_is_empty(&poll->held)) {
+        list_remove(&poll->held);
         answer_ok(call);
-    } else if (owner == home) {
-        cancel_here(call);
-    } else {
-        pull->cancel_under_way = true;
-        struct core_message message = {.deliver = deliver_cancel, .object = call};
-        core_send_to(home, owner, &message);
+        return;
     }
+    poll_cancel_at(poll, pull->reader.shard->core);
 }
-
-/* ------------------------------------------------------------------ at home */
 
 void pull_resume_held(struct session *session)
 {
@@ -298,7 +254,7 @@ void pull_resume_held(struct session *session)
     list_move_all(&held, &session->held);
     struct list *link;
     while ((link = list_first(&held)) != NULL) {
-        struct call *call = CONTAINER_OF(link, struct call, pull.held);
+        struct call *call = CONTAINER_OF(link, struct poll, held)->call;
         list_remove(link);
         call_forward(call, call->home, call->pull.reader.shard->core, pull_serve);
     }
@@ -312,7 +268,7 @@ void pull_init(struct call *call, const struct topic *topic, uint16_t queue)
     queue_reader_init(&pull->reader, shard, topic->id, queue, PULL_BYTES_DEFAULT);
     list_init(&pull->waiter.link);
     list_init(&pull->woken);
-    list_init(&pull->held);
+    poll_init(&pull->poll, call, cancel_here);
 }
 
 /* Reads where the pull begins: exactly one of four arguments says so. */
@@ -366,23 +322,8 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     pull->reader.bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
     pull->has_epoch = arguments_has(arguments, ARGUMENT_EPOCH);
     pull->epoch = (uint32_t)arguments_number(arguments, ARGUMENT_EPOCH);
-    uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
-    if (wait_ms > 0 && !call->one_way) {
-        uint64_t until_ns = call->arrived_ns + wait_ms * NS_PER_MS;
-        pull->wait_until_ns = until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
-    }
+    pull->wait_until_ns = poll_until_ns(call, arguments_number(arguments, ARGUMENT_WAIT_MS));
     return read_place(pull, arguments, refusal);
-}
-
-static enum error refuse_waiting(struct call *call, struct refusal *refusal)
-{
-    call->home->counters.too_many_waiting++;
-    const struct refusal_overload overload = {.what = "polls of the connection that wait",
-                                              .limit = PARKED_MAX,
-                                              .value = call->session->parked + 1,
-                                              .usage = call->session->parked,
-                                              .retry_after_ms = POLL_RETRY_AFTER_MS};
-    return refusal_set_overload(refusal, ERROR_TOO_MANY_WAITING, &overload);
 }
 
 void pull_run(struct call *call, const struct arguments *arguments)
@@ -395,7 +336,7 @@ void pull_run(struct call *call, const struct arguments *arguments)
     }
     struct pull_call *pull = &call->pull;
     bool may_wait = pull->wait_until_ns != 0;
-    if (may_wait && call->session->parked >= PARKED_MAX && refuse_waiting(call, &refusal) != OK) {
+    if (may_wait && poll_is_one_too_many(call) && poll_refuse(call, &refusal) != OK) {
         call_refuse(call, &refusal);
         return;
     }
@@ -408,7 +349,7 @@ void pull_run(struct call *call, const struct arguments *arguments)
     struct core *home = call->home;
     struct core *owner = pull->reader.shard->core;
     if (may_wait) {
-        count_as_waiting(call);
+        poll_begin(&pull->poll);
     }
     call_forward(call, home, owner, pull_arrive);
 }

@@ -31,6 +31,7 @@
 #ifndef BROKER_PULL_H
 #define BROKER_PULL_H
 
+#include "broker/poll.h"
 #include "broker/queue_reader.h"
 #include "net/reactor.h"
 #include "proto/arguments.h"
@@ -53,11 +54,7 @@ enum { PULL_SCAN_MS_MAX = 100 };
 enum pull_place { PULL_OFFSET, PULL_TIME, PULL_FIRST, PULL_LAST };
 
 struct pull_call {
-    /* Home's, also while the call is away: nothing else lies in these words. */
-    struct list held;      /* session->held */
-    bool waits;            /* counted in session->parked */
-    bool cancel_under_way; /* its cancel has not come back */
-    bool ended;            /* answered; goes when its cancel has come back */
+    struct poll poll;
 
     /* The owner's. */
     struct queue_waiter waiter; /* while parked */

@@ -170,10 +170,6 @@ void queue_reader_drop_runs(struct queue_reader *reader, struct core *at)
     }
     struct core *owner = reader->shard->core; /* where it was taken */
     delivery_drop(runs);
-    if (owner == at) {
-        pool_give(&at->run_lists, runs);
-    } else {
-        pool_give_back(&owner->run_lists, runs);
-    }
+    pool_return(&owner->run_lists, runs, owner == at);
     reader->runs = NULL;
 }

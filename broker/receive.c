@@ -17,9 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NS_PER_MS UINT64_C(1000000)
-
-/* What a client with too many polls waiting, or too much open, is asked to wait. */
+/* What a client with too much open is asked to wait. */
 #define RETRY_AFTER_MS 1000
 
 /* ------------------------------------------------------------------- what it has */
@@ -27,47 +25,33 @@
 void receive_drop(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    if (receive->runs != NULL) {
-        struct core *owner = receive->shard->core;
-        delivery_drop(receive->runs);
-        if (owner == at) {
-            pool_give(&at->run_lists, receive->runs);
-        } else {
-            pool_give_back(&owner->run_lists, receive->runs);
-        }
-        receive->runs = NULL;
+    if (receive->ranges == NULL) {
+        return; /* and no runs: they come together */
     }
-    if (receive->ranges != NULL) {
-        struct core *owner = receive->shard->core;
-        for (uint32_t i = 0; i < receive->ranges->count; i++) {
-            reason_unref(receive->ranges->at[i].reason);
-        }
-        if (owner == at) {
-            pool_give(&at->receive_ranges, receive->ranges);
-        } else {
-            pool_give_back(&owner->receive_ranges, receive->ranges);
-        }
-        receive->ranges = NULL;
+    struct core *owner = receive->shard->core;
+    delivery_drop(receive->runs);
+    pool_return(&owner->run_lists, receive->runs, owner == at);
+    receive->runs = NULL;
+    for (uint32_t i = 0; i < receive->ranges->count; i++) {
+        reason_unref(receive->ranges->at[i].reason);
     }
+    pool_return(&owner->receive_ranges, receive->ranges, owner == at);
+    receive->ranges = NULL;
 }
 
 bool receive_release(struct call *call)
 {
     struct receive_call *receive = &call->receive;
-    if (!receive->ended) {
-        receive->ended = true;
-        ASSERT(list_is_empty(&receive->held) && !receive->parked);
+    if (poll_end(&receive->poll)) {
+        ASSERT(!receive->parked);
         receive_drop(call, call->home);
         if (receive->has_ack) {
             settling_release(&receive->settling);
         }
         group_unref(receive->group);
         group_member_unref(receive->member);
-        if (receive->waits) {
-            session_poll_ended(call->session);
-        }
     }
-    return !receive->cancel_under_way;
+    return !receive->poll.cancel_under_way;
 }
 
 /* --------------------------------------------------------------------- answers */
@@ -114,9 +98,9 @@ void receive_home(struct call *call, struct core *at)
         /* Nobody will read it, or not soon: others may have it. */
         receive_give_back(call, at);
         receive_drop(call, at);
-        bool may_hold = !is_lost && !receive->cancel_under_way && !receive->cancelled;
+        bool may_hold = !is_lost && !receive->poll.cancel_under_way && !receive->cancelled;
         if (may_hold && !session->ending) {
-            list_append(&session->held_receives, &receive->held);
+            list_append(&session->held_receives, &receive->poll.held);
             at->counters.receives_held++;
             return;
         }
@@ -128,7 +112,7 @@ void receive_resume_held(struct session *session)
 {
     struct list *link;
     while (!session_is_full(session) && (link = list_take_first(&session->held_receives)) != NULL) {
-        struct call *call = CONTAINER_OF(link, struct call, receive.held);
+        struct call *call = CONTAINER_OF(link, struct poll, held)->call;
         call->receive.tried = 0;
         call->receive.is_full = false;
         go(call);
@@ -137,34 +121,15 @@ void receive_resume_held(struct session *session)
 
 /* ---------------------------------------------------------------------- cancel */
 
-static void deliver_cancel_done(const struct core_message *message, void *core)
-{
-    (void)core;
-    struct call *call = message->object;
-    call->receive.cancel_under_way = false;
-    if (call->receive.ended) {
-        call_end(call);
-    }
-}
-
-static void deliver_cancel(const struct core_message *message, void *object)
-{
-    struct core *at = object;
-    struct call *call = message->object;
-    home_cancel(call, at);
-    struct core_message done = {.deliver = deliver_cancel_done, .object = call};
-    core_send_to(at, call->home, &done);
-}
-
 void receive_cancel(struct call *call)
 {
     struct receive_call *receive = &call->receive;
-    struct core *home = call->home;
-    if (receive->ended || receive->cancel_under_way) {
+    struct poll *poll = &receive->poll;
+    if (poll->ended || poll->cancel_under_way) {
         return;
     }
-    if (!list_is_empty(&receive->held)) {
-        list_remove(&receive->held);
+    if (!list_is_empty(&poll->held)) {
+        list_remove(&poll->held);
         receive_answer(call);
         return;
     }
@@ -172,13 +137,7 @@ void receive_cancel(struct call *call)
         receive->cancelled = true;
         return;
     }
-    if (receive->group_home == home) {
-        home_cancel(call, home);
-        return;
-    }
-    receive->cancel_under_way = true;
-    struct core_message message = {.deliver = deliver_cancel, .object = call};
-    core_send_to(home, receive->group_home, &message);
+    poll_cancel_at(poll, receive->group_home);
 }
 
 /* ------------------------------------------------------------------- arguments */
@@ -229,7 +188,7 @@ static void init(struct call *call, struct group *group, const struct arguments 
 {
     struct receive_call *receive = &call->receive;
     memset(receive, 0, sizeof(*receive));
-    list_init(&receive->held);
+    poll_init(&receive->poll, call, home_cancel);
     list_init(&receive->waiting);
     list_init(&receive->woken);
     receive->group = group_ref(group);
@@ -239,22 +198,7 @@ static void init(struct call *call, struct group *group, const struct arguments 
     receive->messages_max = (uint32_t)arguments_number(arguments, ARGUMENT_MAX);
     receive->bytes_max = arguments_number(arguments, ARGUMENT_MAX_BYTES);
     receive->lease_ms = (uint32_t)arguments_number(arguments, ARGUMENT_LEASE);
-    uint64_t wait_ms = arguments_number(arguments, ARGUMENT_WAIT_MS);
-    if (wait_ms > 0 && !call->one_way) {
-        uint64_t until_ns = call->arrived_ns + wait_ms * NS_PER_MS;
-        receive->wait_until_ns = until_ns < call->deadline_ns ? until_ns : call->deadline_ns;
-    }
-}
-
-static enum error refuse_waiting(struct call *call, struct refusal *refusal)
-{
-    call->home->counters.too_many_waiting++;
-    const struct refusal_overload overload = {.what = "polls of the connection that wait",
-                                              .limit = PARKED_MAX,
-                                              .value = call->session->parked + 1,
-                                              .usage = call->session->parked,
-                                              .retry_after_ms = RETRY_AFTER_MS};
-    return refusal_set_overload(refusal, ERROR_TOO_MANY_WAITING, &overload);
+    receive->wait_until_ns = poll_until_ns(call, arguments_number(arguments, ARGUMENT_WAIT_MS));
 }
 
 /* All that can be refused before anything happens. */
@@ -264,11 +208,10 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
     struct group *group = directory_find_group(call->home->directory, name);
     if (group == NULL) {
-        return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'",
-                           (int)name.length, (const char *)name.data);
+        return group_refuse_missing(refusal, name);
     }
-    if (arguments_number(arguments, ARGUMENT_WAIT_MS) > 0 && call->session->parked >= PARKED_MAX) {
-        return refuse_waiting(call, refusal);
+    if (arguments_number(arguments, ARGUMENT_WAIT_MS) > 0 && poll_is_one_too_many(call)) {
+        return poll_refuse(call, refusal);
     }
     init(call, group, arguments);
     struct receive_call *receive = &call->receive;
@@ -296,7 +239,7 @@ static void go(struct call *call)
         return;
     }
     if (session_is_full(call->session) && !call_is_dropped(call)) {
-        list_append(&call->session->held_receives, &call->receive.held);
+        list_append(&call->session->held_receives, &call->receive.poll.held);
         home->counters.receives_held++;
         return;
     }
@@ -370,9 +313,7 @@ void receive_run(struct call *call, const struct arguments *arguments)
     struct receive_call *receive = &call->receive;
     receive_prune(call->session);
     if (receive->wait_until_ns != 0) {
-        receive->waits = true;
-        call_uncount(call);
-        session_poll_parked(call->session);
+        poll_begin(&receive->poll);
     }
     if (receive->has_ack) {
         settling_begin(call, &receive->settling, settled);

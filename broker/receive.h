@@ -25,6 +25,7 @@
 
 #include "broker/catalogue_change.h"
 #include "broker/group_queue.h"
+#include "broker/poll.h"
 #include "broker/queue_reader.h"
 #include "broker/settle.h"
 #include "net/reactor.h"
@@ -67,11 +68,8 @@ struct receive_ranges {
 };
 
 struct receive_call {
+    struct poll poll;
     /* Home's, also while the call is away. */
-    struct list held; /* session->held_receives */
-    bool waits;
-    bool cancel_under_way;
-    bool ended;
     bool has_ack;
     bool is_placed; /* on its way to its group's home, which stays the same from here */
 

@@ -38,13 +38,13 @@ struct session {
     struct connection connection;
     struct list calls;         /* struct call.link: every call that has not ended, here or away */
     struct list produces;      /* struct call.produce.ordered: answered in this order per queue */
-    struct list held_receives; /* struct receive_call.held: likewise */
+    struct list held_receives; /* struct poll.held: likewise, of receives */
     struct list given;         /* answers of receives that may not be sent yet */
     uint64_t id;               /* of no other session of the broker */
     uint64_t lease_shards;     /* bit 1 << shard: may hold something for this session */
     bool release_on_close;     /* what it has not settled is given back when it closes */
-    struct list held;    /* struct call.pull.held: polls that wait until the socket takes more */
-    uint32_t unanswered; /* requests, polls that wait left out */
+    struct list held;          /* struct poll.held: pulls that wait until the socket takes more */
+    uint32_t unanswered;       /* requests, polls that wait left out */
     uint64_t unanswered_bytes;
     uint32_t parked; /* polls that wait */
     enum error_form error_form;
