@@ -35,8 +35,8 @@ struct group_put {
  *                                                 not routed by key; a broadcast that does not
  *                                                 begin at last; messages that stay in a group
  *                                                 without order; GROUP@MEMBER; %DLQ%GROUP with other
- *                                                 topics than itself; a group that reads its own dead
- *                                                 letters
+ *                                                 topics than itself, or as a broadcast; a group that
+ *                                                 reads its own dead letters
  *   ERROR_TOPIC_NOT_FOUND  {key}                  one of the topics that were given
  *   ERROR_BAD_FILTER       {key: topic, column}
  *   ERROR_READ_ONLY                               a shard takes no writes: all must record it

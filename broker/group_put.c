@@ -62,6 +62,9 @@ static enum error check_change(const struct group *group, const struct group_put
     if (name_is_member(put->name)) {
         return refuse(refusal, "name", "that of the group: members come when they receive");
     }
+    if (put->settings.broadcast && name_is_dead_letters(put->name)) {
+        return refuse(refusal, "broadcast", "false in a group that redrives dead letters");
+    }
     if (group == NULL) {
         return gives(put, GROUP_SETTING_TOPICS)
                    ? OK
