@@ -11,11 +11,11 @@
 /* How many members the group has. */
 static uint32_t count_members(const struct catalogue *catalogue, struct bytes group)
 {
+    char text[GROUP_NAME_BYTES_MAX + 1];
+    struct bytes members = name_of_members(group, text);
     uint32_t count = 0;
     for (uint32_t i = 0; i < catalogue->group_count; i++) {
-        struct bytes name = catalogue->groups[i]->name;
-        count += name.length > group.length && name.data[group.length] == '@' &&
-                 bytes_starts_with(name, group);
+        count += bytes_starts_with(catalogue->groups[i]->name, members);
     }
     return count;
 }

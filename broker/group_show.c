@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     /* A name, three numbers, their keys. */
@@ -309,10 +308,8 @@ static void find_parts(struct group_show *show, struct directory *directory)
     uint32_t first = 0;
     uint32_t count = 1;
     if (group->settings.broadcast) {
-        char prefix[GROUP_NAME_BYTES_MAX + 1];
-        memcpy(prefix, group->name.data, group->name.length);
-        prefix[group->name.length] = '@';
-        struct bytes members = bytes_make(prefix, group->name.length + 1);
+        char text[GROUP_NAME_BYTES_MAX + 1];
+        struct bytes members = name_of_members(group->name, text);
         first = directory_group_place(directory, members);
         for (count = 0; first + count < directory->group_count &&
                         bytes_starts_with(directory->groups[first + count]->name, members);
