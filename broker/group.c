@@ -168,6 +168,12 @@ const struct group_topic *group_find_topic(const struct group *group, struct byt
     return NULL;
 }
 
+enum error group_refuse_missing(struct bytes name, struct refusal *refusal)
+{
+    return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
+                       (const char *)name.data);
+}
+
 void group_write_settings(const struct group *group, struct writer *writer)
 {
     writer_put_string(writer, "settings");

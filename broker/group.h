@@ -65,6 +65,9 @@ void group_unref(struct group *group);        /* NULL is allowed */
 /* The topic of that name, or NULL: the group does not read it. */
 const struct group_topic *group_find_topic(const struct group *group, struct bytes name);
 
+/* ERROR_GROUP_NOT_FOUND: there is none of that name. */
+enum error group_refuse_missing(struct bytes name, struct refusal *refusal);
+
 /* Writes the key "settings" and the settings in force, as answers show them. */
 void group_write_settings(const struct group *group, struct writer *writer);
 

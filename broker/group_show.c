@@ -345,8 +345,7 @@ void group_show_run(struct call *call, const struct arguments *arguments)
     struct group *group = directory_find_group(directory, name);
     struct refusal refusal;
     if (group == NULL) {
-        refusal_set(&refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
-                    (const char *)name.data);
+        (void)group_refuse_missing(name, &refusal);
         call_refuse(call, &refusal);
         return;
     }

@@ -264,8 +264,7 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
     struct group *group = directory_find_group(call->home->directory, name);
     if (group == NULL) {
-        return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'",
-                           (int)name.length, (const char *)name.data);
+        return group_refuse_missing(name, refusal);
     }
     if (arguments_number(arguments, ARGUMENT_WAIT_MS) > 0 && call->session->parked >= PARKED_MAX) {
         return refuse_waiting(call, refusal);

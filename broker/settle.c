@@ -303,8 +303,7 @@ static struct group *find_group(struct call *call, const struct arguments *argum
     struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
     struct group *group = directory_find_group(call->home->directory, name);
     if (group == NULL) {
-        (void)refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'",
-                          (int)name.length, (const char *)name.data);
+        (void)group_refuse_missing(name, refusal);
     }
     return group;
 }
