@@ -39,12 +39,7 @@ static void write_sorted(struct writer *writer, const struct group_topic_setting
                          uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        writer_put_str(writer, sorted[i].name);
-        if (sorted[i].filter.length == 0) {
-            writer_put_nil(writer);
-        } else {
-            writer_put_str(writer, sorted[i].filter);
-        }
+        group_settings_put_topic(writer, &sorted[i]);
     }
     ASSERT(!writer->overflowed);
 }
