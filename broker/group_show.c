@@ -94,10 +94,7 @@ static void add_dead(struct group_show *show, const struct shard *shard)
                                           topic->id, (uint16_t)i};
         const struct group_queue *queue =
             show->dead_group == NULL ? NULL : groups_find(shard->groups, &place);
-        uint64_t next = queue == NULL ? state.first : queue->next;
-        next = next > state.first ? next : state.first;
-        show->dead += state.visible > next ? state.visible - next : 0;
-        show->dead += queue == NULL ? 0 : queue->open.offsets;
+        show->dead += group_show_undone(queue, state.first, &state);
     }
 }
 
