@@ -77,10 +77,6 @@ NODISCARD enum error group_delete_decide(const struct catalogue *catalogue,
                                          struct catalogue_deleted *deleted_out,
                                          struct refusal *refusal);
 
-/* A change is recorded in all shards, or begun in none: ERROR_READ_ONLY where one takes no writes. */
-NODISCARD enum error group_check_writable(const struct catalogue_rules *rules,
-                                          struct refusal *refusal);
-
 /* The group may be put in the place of `old` (NULL: of none), or ERROR_OVERLOADED. */
 NODISCARD enum error group_check_room(const struct catalogue *catalogue, const struct group *old,
                                       const struct group *group, struct refusal *refusal);

@@ -2,6 +2,7 @@
 /*
  * group_member.c - the decision on a member of a broadcast group.
  */
+#include "broker/decision.h"
 #include "broker/group_decision.h"
 #include "proto/names.h"
 
@@ -79,7 +80,7 @@ enum error group_member_decide(const struct catalogue *catalogue,
     }
     enum error error = old == NULL ? check_members(catalogue, broadcast, refusal) : OK;
     if (error == OK) {
-        error = group_check_writable(rules, refusal);
+        error = decision_check_writable(rules, DECISION_ALL_SHARDS, refusal);
     }
     if (error != OK) {
         return error;
