@@ -64,15 +64,8 @@ void message_get_run(struct call *call, const struct arguments *arguments)
         return;
     }
     uint64_t queue = arguments_number(arguments, ARGUMENT_QUEUE);
-    if (queue >= topic->queue_count) {
-        struct refusal refusal;
-        arguments_refuse(&refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
-        call_refuse(call, &refusal);
-        return;
-    }
-    if (!topic_has(topic, (uint32_t)queue)) {
-        struct refusal refusal;
-        topic_refuse_elsewhere(topic, (uint32_t)queue, &refusal);
+    struct refusal refusal;
+    if (topic_check_queue(topic, queue, &refusal) != OK) {
         call_refuse(call, &refusal);
         return;
     }

@@ -39,12 +39,7 @@ static void write_sorted(struct writer *writer, const struct group_topic_setting
                          uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        writer_put_str(writer, sorted[i].name);
-        if (sorted[i].filter.length == 0) {
-            writer_put_nil(writer);
-        } else {
-            writer_put_str(writer, sorted[i].filter);
-        }
+        group_settings_put_topic(writer, &sorted[i]);
     }
     ASSERT(!writer->overflowed);
 }
@@ -149,12 +144,6 @@ void group_unref(struct group *group)
     }
 }
 
-enum error group_refuse_missing(struct refusal *refusal, struct bytes name)
-{
-    return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
-                       (const char *)name.data);
-}
-
 const struct group_topic *group_find_topic(const struct group *group, struct bytes name)
 {
     uint32_t low = 0;
@@ -172,6 +161,12 @@ const struct group_topic *group_find_topic(const struct group *group, struct byt
         }
     }
     return NULL;
+}
+
+enum error group_refuse_missing(struct bytes name, struct refusal *refusal)
+{
+    return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
+                       (const char *)name.data);
 }
 
 void group_write_settings(const struct group *group, struct writer *writer)

@@ -62,11 +62,11 @@ NODISCARD enum error group_create(const struct group_parts *parts, struct group 
 struct group *group_ref(struct group *group); /* gives its argument back */
 void group_unref(struct group *group);        /* NULL is allowed */
 
-/* ERROR_GROUP_NOT_FOUND, with the name. */
-enum error group_refuse_missing(struct refusal *refusal, struct bytes name);
-
 /* The topic of that name, or NULL: the group does not read it. */
 const struct group_topic *group_find_topic(const struct group *group, struct bytes name);
+
+/* ERROR_GROUP_NOT_FOUND: there is none of that name. */
+enum error group_refuse_missing(struct bytes name, struct refusal *refusal);
 
 /* Writes the key "settings" and the settings in force, as answers show them. */
 void group_write_settings(const struct group *group, struct writer *writer);

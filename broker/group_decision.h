@@ -35,8 +35,8 @@ struct group_put {
  *                                                 not routed by key; a broadcast that does not
  *                                                 begin at last; messages that stay in a group
  *                                                 without order; GROUP@MEMBER; %DLQ%GROUP with other
- *                                                 topics than itself; a group that reads its own dead
- *                                                 letters
+ *                                                 topics than itself, or as a broadcast; a group that
+ *                                                 reads its own dead letters
  *   ERROR_TOPIC_NOT_FOUND  {key}                  one of the topics that were given
  *   ERROR_BAD_FILTER       {key: topic, column}
  *   ERROR_READ_ONLY                               a shard takes no writes: all must record it
@@ -76,10 +76,6 @@ NODISCARD enum error group_delete_decide(const struct catalogue *catalogue,
                                          struct group **group_out,
                                          struct catalogue_deleted *deleted_out,
                                          struct refusal *refusal);
-
-/* A change is recorded in all shards, or begun in none: ERROR_READ_ONLY where one takes no writes. */
-NODISCARD enum error group_check_writable(const struct catalogue_rules *rules,
-                                          struct refusal *refusal);
 
 /* The group may be put in the place of `old` (NULL: of none), or ERROR_OVERLOADED. */
 NODISCARD enum error group_check_room(const struct catalogue *catalogue, const struct group *old,

@@ -4,6 +4,7 @@
  */
 #include "broker/call.h"
 #include "broker/catalogue_change.h"
+#include "broker/decision.h"
 #include "broker/group_decision.h"
 #include "broker/group_methods.h"
 
@@ -24,16 +25,13 @@ enum error group_delete_decide(const struct catalogue *catalogue,
 {
     struct group *group = catalogue_find_group(catalogue, delete->name);
     if (group == NULL) {
-        return refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'",
-                           (int)delete->name.length, (const char *)delete->name.data);
+        return group_refuse_missing(delete->name, refusal);
     }
-    if (delete->has_version && delete->version != group->version) {
-        refusal_set(refusal, ERROR_CONFLICT, "the group is at version %llu, not %llu",
-                    (unsigned long long)group->version, (unsigned long long)delete->version);
-        refusal_add(refusal, REFUSAL_VERSION, group->version);
-        return ERROR_CONFLICT;
+    enum error error = decision_check_version("group", group->version, delete->has_version,
+                                              delete->version, refusal);
+    if (error == OK) {
+        error = decision_check_writable(rules, DECISION_ALL_SHARDS, refusal);
     }
-    enum error error = group_check_writable(rules, refusal);
     if (error != OK) {
         return error;
     }

@@ -10,8 +10,6 @@
 #include "proto/base/contract.h"
 #include "proto/names.h"
 
-#include <string.h>
-
 #define NS_PER_MS UINT64_C(1000000)
 
 enum {
@@ -37,12 +35,8 @@ static bool is_orphan(struct directory *directory, const struct group *group)
 
 static bool has_members(const struct directory *directory, const struct group *broadcast)
 {
-    uint8_t text[GROUP_NAME_BYTES_MAX + 1];
-    size_t length = broadcast->name.length;
-    ASSERT(length < sizeof(text));
-    memcpy(text, broadcast->name.data, length);
-    text[length] = '@';
-    struct bytes prefix = bytes_make(text, length + 1);
+    char text[GROUP_NAME_BYTES_MAX + 1];
+    struct bytes prefix = name_of_members(broadcast->name, text);
     uint32_t place = directory_group_place(directory, prefix);
     return place < directory->group_count &&
            bytes_starts_with(directory->groups[place]->name, prefix);

@@ -2,6 +2,7 @@
 /*
  * group_member.c - the decision on a member of a broadcast group.
  */
+#include "broker/decision.h"
 #include "broker/group_decision.h"
 #include "proto/names.h"
 
@@ -11,11 +12,11 @@
 /* How many members the group has. */
 static uint32_t count_members(const struct catalogue *catalogue, struct bytes group)
 {
+    char text[GROUP_NAME_BYTES_MAX + 1];
+    struct bytes members = name_of_members(group, text);
     uint32_t count = 0;
     for (uint32_t i = 0; i < catalogue->group_count; i++) {
-        struct bytes name = catalogue->groups[i]->name;
-        count += name.length > group.length && name.data[group.length] == '@' &&
-                 bytes_starts_with(name, group);
+        count += bytes_starts_with(catalogue->groups[i]->name, members);
     }
     return count;
 }
@@ -79,7 +80,7 @@ enum error group_member_decide(const struct catalogue *catalogue,
     }
     enum error error = old == NULL ? check_members(catalogue, broadcast, refusal) : OK;
     if (error == OK) {
-        error = group_check_writable(rules, refusal);
+        error = decision_check_writable(rules, DECISION_ALL_SHARDS, refusal);
     }
     if (error != OK) {
         return error;

@@ -4,6 +4,7 @@
  */
 #include "broker/call.h"
 #include "broker/catalogue_change.h"
+#include "broker/decision.h"
 #include "broker/group_decision.h"
 #include "broker/group_methods.h"
 #include "proto/names.h"
@@ -42,25 +43,15 @@ static bool gives(const struct group_put *put, enum group_setting setting)
     return (put->settings.given >> setting & 1) != 0;
 }
 
-static enum error check_version(const struct group *group, const struct group_put *put,
-                                struct refusal *refusal)
-{
-    uint64_t current = group == NULL ? 0 : group->version;
-    if (!put->has_version || put->version == current) {
-        return OK;
-    }
-    refusal_set(refusal, ERROR_CONFLICT, "the group is at version %llu, not %llu",
-                (unsigned long long)current, (unsigned long long)put->version);
-    refusal_add(refusal, REFUSAL_VERSION, current);
-    return ERROR_CONFLICT;
-}
-
 /* What can be said of the request without looking at topics. */
 static enum error check_change(const struct group *group, const struct group_put *put,
                                struct refusal *refusal)
 {
     if (name_is_member(put->name)) {
         return refuse(refusal, "name", "that of the group: members come when they receive");
+    }
+    if (put->settings.broadcast && name_is_dead_letters(put->name)) {
+        return refuse(refusal, "broadcast", "false in a group that redrives dead letters");
     }
     if (group == NULL) {
         return gives(put, GROUP_SETTING_TOPICS)
@@ -116,16 +107,6 @@ static enum error check_topics(const struct catalogue *catalogue, struct bytes n
         }
     }
     return OK;
-}
-
-enum error group_check_writable(const struct catalogue_rules *rules, struct refusal *refusal)
-{
-    if (rules->read_only == 0) {
-        return OK;
-    }
-    return refusal_set(refusal, ERROR_READ_ONLY,
-                       "shard %d takes no writes and must record the change",
-                       __builtin_ctzll(rules->read_only));
 }
 
 enum error group_check_room(const struct catalogue *catalogue, const struct group *old,
@@ -186,7 +167,8 @@ enum error group_put_decide(const struct catalogue *catalogue, const struct cata
 {
     struct group *old = catalogue_find_group(catalogue, put->name);
     struct group *group = NULL;
-    enum error error = check_version(old, put, refusal);
+    enum error error = decision_check_version("group", old == NULL ? 0 : old->version,
+                                              put->has_version, put->version, refusal);
     if (error == OK) {
         error = check_change(old, put, refusal);
     }
@@ -201,7 +183,7 @@ enum error group_put_decide(const struct catalogue *catalogue, const struct cata
         *group_out = group_ref(old);
         return OK;
     }
-    error = group_check_writable(rules, refusal);
+    error = decision_check_writable(rules, DECISION_ALL_SHARDS, refusal);
     if (error == OK) {
         error = group_check_room(catalogue, old, group, refusal);
     }

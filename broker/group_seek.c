@@ -214,8 +214,7 @@ static struct group *find_group(struct core *home, struct bytes name, struct ref
 {
     struct group *group = directory_find_group(home->directory, name);
     if (group == NULL) {
-        refusal_set(refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
-                    (const char *)name.data);
+        (void)group_refuse_missing(name, refusal);
         refusal_add_key(refusal, name);
     }
     return group;

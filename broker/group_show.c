@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     /* A name, three numbers, their keys. */
@@ -95,10 +94,7 @@ static void add_dead(struct group_show *show, const struct shard *shard)
                                           topic->id, (uint16_t)i};
         const struct group_queue *queue =
             show->dead_group == NULL ? NULL : groups_find(shard->groups, &place);
-        uint64_t next = queue == NULL ? state.first : queue->next;
-        next = next > state.first ? next : state.first;
-        show->dead += state.visible > next ? state.visible - next : 0;
-        show->dead += queue == NULL ? 0 : queue->open.offsets;
+        show->dead += group_show_undone(queue, state.first, &state);
     }
 }
 
@@ -309,10 +305,8 @@ static void find_parts(struct group_show *show, struct directory *directory)
     uint32_t first = 0;
     uint32_t count = 1;
     if (group->settings.broadcast) {
-        char prefix[GROUP_NAME_BYTES_MAX + 1];
-        memcpy(prefix, group->name.data, group->name.length);
-        prefix[group->name.length] = '@';
-        struct bytes members = bytes_make(prefix, group->name.length + 1);
+        char text[GROUP_NAME_BYTES_MAX + 1];
+        struct bytes members = name_of_members(group->name, text);
         first = directory_group_place(directory, members);
         for (count = 0; first + count < directory->group_count &&
                         bytes_starts_with(directory->groups[first + count]->name, members);
@@ -348,8 +342,7 @@ void group_show_run(struct call *call, const struct arguments *arguments)
     struct group *group = directory_find_group(directory, name);
     struct refusal refusal;
     if (group == NULL) {
-        refusal_set(&refusal, ERROR_GROUP_NOT_FOUND, "there is no group '%.*s'", (int)name.length,
-                    (const char *)name.data);
+        (void)group_refuse_missing(name, &refusal);
         call_refuse(call, &refusal);
         return;
     }

@@ -26,6 +26,7 @@
 #include "broker/limits.h"
 #include "broker/queue_tour.h"
 #include "proto/writer.h"
+#include "storage/commit_log.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -103,5 +104,10 @@ struct group_show {
 
 /* For group_show.c alone: what the tour does at a queue. */
 enum tour_look group_show_look(struct queue_tour *tour, struct core *at, uint32_t place);
+
+/* Likewise: how many messages of a queue its group has not settled; `queue` is NULL where it has not begun, and
+ * would at `start`. */
+uint64_t group_show_undone(const struct group_queue *queue, uint64_t start,
+                           const struct queue_state *state);
 
 #endif

@@ -135,19 +135,26 @@ static void add_state(const struct look *look, uint64_t lag)
     }
 }
 
+uint64_t group_show_undone(const struct group_queue *queue, uint64_t start,
+                           const struct queue_state *state)
+{
+    uint64_t next = queue == NULL ? start : queue->next;
+    next = next > state->first ? next : state->first;
+    uint64_t unread = state->visible > next ? state->visible - next : 0;
+    return unread + (queue == NULL ? 0 : queue->open.offsets);
+}
+
 static void add_numbers(const struct look *look, uint64_t start, uint64_t oldest_ms)
 {
     const struct group_queue *queue = look->queue;
     struct shown_queue *shown = look->shown;
     uint64_t first = look->state.first;
-    uint64_t end = look->state.visible;
     uint64_t next = queue == NULL ? start : queue->next;
     uint64_t cursor = queue == NULL ? start : group_queue_cursor(queue);
     uint64_t gone = first > next ? first - next : 0; /* it will be noticed by who receives next */
-    uint64_t lag = end > next + gone ? end - next - gone : 0;
-    lag += queue == NULL ? 0 : queue->open.offsets;
+    uint64_t lag = group_show_undone(queue, start, &look->state);
     shown->cursor = !shown->has_part || cursor < shown->cursor ? cursor : shown->cursor;
-    shown->end = end;
+    shown->end = look->state.visible;
     shown->lag += lag;
     shown->skipped += gone;
     if (queue != NULL) {

@@ -289,17 +289,6 @@ static void set_queue(struct call *call, uint16_t queue)
     }
 }
 
-/* Refuses a call whose queue another broker has; it has no queue here to be answered in turn of. */
-static bool refuse_elsewhere(struct call *call, const struct topic *topic, uint32_t queue)
-{
-    struct refusal refusal;
-    if (topic_has(topic, queue) || topic_refuse_elsewhere(topic, queue, &refusal) == OK) {
-        return false;
-    }
-    call_refuse(call, &refusal);
-    return true;
-}
-
 static void set_waiting(struct call *call, const struct topic *topic,
                         const struct arguments *arguments)
 {
@@ -331,12 +320,8 @@ void produce_run(struct call *call, const struct arguments *arguments)
     bool named = arguments_has(arguments, ARGUMENT_QUEUE);
     if (named) {
         uint64_t queue = arguments_number(arguments, ARGUMENT_QUEUE);
-        if (queue >= topic->queue_count) {
-            arguments_refuse(&refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
-            call_refuse(call, &refusal);
-            return;
-        }
-        if (refuse_elsewhere(call, topic, (uint32_t)queue)) {
+        if (topic_check_queue(topic, queue, &refusal) != OK) {
+            call_refuse(call, &refusal); /* it has no queue here to be answered in turn of */
             return;
         }
         set_queue(call, (uint16_t)queue);
@@ -352,7 +337,8 @@ void produce_run(struct call *call, const struct arguments *arguments)
         produce_refuse(call, &refusal);
         return;
     }
-    if (!named && route.keyed && refuse_elsewhere(call, topic, route.queue)) {
+    if (!named && route.keyed && topic_check_queue(topic, route.queue, &refusal) != OK) {
+        call_refuse(call, &refusal);
         return;
     }
     if (!named) {

@@ -310,11 +310,9 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
         return refusal_set(refusal, ERROR_TOPIC_CHANGED, "%s", error_text(ERROR_TOPIC_CHANGED));
     }
     uint64_t queue = arguments_number(arguments, ARGUMENT_QUEUE);
-    if (queue >= topic->queue_count) {
-        return arguments_refuse(refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
-    }
-    if (!topic_has(topic, (uint32_t)queue)) {
-        return topic_refuse_elsewhere(topic, (uint32_t)queue, refusal);
+    enum error error = topic_check_queue(topic, queue, refusal);
+    if (error != OK) {
+        return error;
     }
     pull_init(call, topic, (uint16_t)queue);
     struct pull_call *pull = &call->pull;

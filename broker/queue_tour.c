@@ -33,16 +33,6 @@ static enum error refuse_many(struct refusal *refusal, uint32_t count)
     return refusal_set_overload(refusal, ERROR_TOO_LARGE, &overload);
 }
 
-/* Queues of a topic that this broker has. */
-static uint32_t count_here(const struct topic *topic)
-{
-    uint32_t count = 0;
-    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        count += topic_has(topic, queue);
-    }
-    return count;
-}
-
 static void add_queue(struct queue_tour *tour, struct topic *topic, uint32_t queue)
 {
     tour->queues[tour->count++] = (struct toured_queue){
@@ -62,7 +52,7 @@ enum error queue_tour_init(struct queue_tour *tour, struct call *call, const str
         struct topic *found = directory_find(call->home->directory, group->topics[i].name);
         if (found != NULL && (topic.length == 0 || bytes_equal(topic, found->name))) {
             tour->topics[tour->topic_count++] = topic_ref(found);
-            count += count_here(found);
+            count += topic_queues_here(found);
         }
     }
     bool is_one = queue != UINT32_MAX;
@@ -72,8 +62,9 @@ enum error queue_tour_init(struct queue_tour *tour, struct call *call, const str
     if (is_one && queue >= tour->topics[0]->queue_count) {
         return refuse_topic(refusal, topic, "has no such queue");
     }
-    if (is_one && !topic_has(tour->topics[0], queue)) {
-        return topic_refuse_elsewhere(tour->topics[0], queue, refusal);
+    enum error error = is_one ? topic_check_queue(tour->topics[0], queue, refusal) : OK;
+    if (error != OK) {
+        return error;
     }
     if (count > TOUR_QUEUES_MAX) {
         return refuse_many(refusal, count);

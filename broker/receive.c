@@ -208,7 +208,7 @@ static enum error read_arguments(struct call *call, const struct arguments *argu
     struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
     struct group *group = directory_find_group(call->home->directory, name);
     if (group == NULL) {
-        return group_refuse_missing(refusal, name);
+        return group_refuse_missing(name, refusal);
     }
     if (arguments_number(arguments, ARGUMENT_WAIT_MS) > 0 && poll_is_one_too_many(call)) {
         return poll_refuse(call, refusal);
@@ -250,13 +250,10 @@ static void go(struct call *call)
 static void member_is_there(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    uint8_t name[GROUP_ANY_NAME_BYTES_MAX];
-    struct bytes base = receive->group->name;
-    memcpy(name, base.data, base.length);
-    name[base.length] = '@';
-    memcpy(name + base.length + 1, receive->member_name, receive->member_bytes);
-    struct group *member = directory_find_group(
-        at->directory, bytes_make(name, base.length + 1 + receive->member_bytes));
+    char text[GROUP_ANY_NAME_BYTES_MAX];
+    struct bytes name = name_of_member(
+        receive->group->name, bytes_make(receive->member_name, receive->member_bytes), text);
+    struct group *member = directory_find_group(at->directory, name);
     if (receive->error == OK && member == NULL) {
         receive->error = ERROR_GROUP_NOT_FOUND;
     }

@@ -303,7 +303,7 @@ static struct group *find_group(struct call *call, const struct arguments *argum
     struct bytes name = arguments_bytes(arguments, ARGUMENT_GROUP);
     struct group *group = directory_find_group(call->home->directory, name);
     if (group == NULL) {
-        (void)group_refuse_missing(refusal, name);
+        (void)group_refuse_missing(name, refusal);
     }
     return group;
 }

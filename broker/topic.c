@@ -97,6 +97,15 @@ uint64_t topic_shards(const struct topic *topic)
     return shards;
 }
 
+uint32_t topic_queues_here(const struct topic *topic)
+{
+    uint32_t count = 0;
+    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
+        count += topic_has(topic, queue);
+    }
+    return count;
+}
+
 void topic_write_settings(const struct topic *topic, struct writer *writer)
 {
     const struct topic_settings settings = {
@@ -127,11 +136,14 @@ size_t topic_placement_bytes(const struct topic *topic)
     return ARRAY_BYTES + (size_t)PART_BYTES * (topic->part_count == 0 ? 1 : topic->part_count);
 }
 
-enum error topic_refuse_elsewhere(const struct topic *topic, uint32_t queue,
-                                  struct refusal *refusal)
+enum error topic_refuse_queue(const struct topic *topic, uint64_t queue, struct refusal *refusal)
 {
-    const struct event_placement *part = placement_part_of(topic->parts, topic->part_count, queue);
-    refusal_set(refusal, ERROR_WRONG_BROKER, "queue %u is on broker %.*s", queue,
+    if (queue >= topic->queue_count) {
+        return arguments_refuse(refusal, ARGUMENT_QUEUE, "below the topic's number of queues");
+    }
+    const struct event_placement *part =
+        placement_part_of(topic->parts, topic->part_count, (uint32_t)queue);
+    refusal_set(refusal, ERROR_WRONG_BROKER, "queue %u is on broker %.*s", (uint32_t)queue,
                 (int)part->broker.length, (const char *)part->broker.data);
     refusal_add(refusal, REFUSAL_QUEUE, queue);
     refusal_add_broker(refusal, part->broker);

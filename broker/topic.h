@@ -72,15 +72,30 @@ void topic_write_placement(const struct topic *topic, const char *broker, struct
 /* At most what that writes. */
 size_t topic_placement_bytes(const struct topic *topic);
 
-/* ERROR_WRONG_BROKER {broker, queue}: `queue` is elsewhere. */
-enum error topic_refuse_elsewhere(const struct topic *topic, uint32_t queue,
-                                  struct refusal *refusal);
+/* Says why the topic has no `queue` here: topic_check_queue(). */
+enum error topic_refuse_queue(const struct topic *topic, uint64_t queue, struct refusal *refusal);
 
 /* Whether `queue`, which is below queue_count, is here. */
 static inline bool topic_has(const struct topic *topic, uint32_t queue)
 {
     ASSERT(queue < topic->queue_count);
     return topic->shards[queue] != TOPIC_ELSEWHERE;
+}
+
+/* How many of its queues are here. */
+uint32_t topic_queues_here(const struct topic *topic);
+
+/*
+ * Whether `queue`, any number that was asked for, is one of the topic's that are here.
+ *
+ *   ERROR_BAD_ARGUMENT  {key: queue, limit}  the topic has fewer
+ *   ERROR_WRONG_BROKER  {broker, queue}      it is elsewhere
+ */
+NODISCARD static inline enum error topic_check_queue(const struct topic *topic, uint64_t queue,
+                                                     struct refusal *refusal)
+{
+    bool is_here = queue < topic->queue_count && topic_has(topic, (uint32_t)queue);
+    return is_here ? OK : topic_refuse_queue(topic, queue, refusal);
 }
 
 /* Whether `queue` is here and lies in `shard`. */

@@ -5,24 +5,6 @@
 #include "broker/topic_decision.h"
 #include "proto/names.h"
 
-/* A shard has room for the queues that it does not have yet. */
-static enum error check_queues(const struct catalogue *catalogue, uint32_t first, uint32_t count,
-                               struct refusal *refusal)
-{
-    for (uint32_t shard = first; shard < count; shard++) {
-        if (catalogue->queue_count[shard] >= QUEUES_PER_SHARD_MAX) {
-            const struct refusal_overload overload = {
-                .what = "queues of a shard",
-                .limit = QUEUES_PER_SHARD_MAX,
-                .value = 1,
-                .usage = catalogue->queue_count[shard],
-            };
-            return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
-        }
-    }
-    return OK;
-}
-
 enum error topic_dead_letters_decide(const struct catalogue *catalogue,
                                      const struct catalogue_rules *rules, struct bytes name,
                                      struct topic **topic_out, struct refusal *refusal)
@@ -35,8 +17,8 @@ enum error topic_dead_letters_decide(const struct catalogue *catalogue,
         return OK;
     }
     enum error error = old == NULL ? topic_check_count(catalogue, refusal) : OK;
-    if (error == OK) {
-        error = check_queues(catalogue, kept, rules->shard_count, refusal);
+    for (uint32_t shard = kept; error == OK && shard < rules->shard_count; shard++) {
+        error = topic_check_shard(catalogue, shard, 0, refusal);
     }
     if (error != OK) {
         return error;
@@ -53,12 +35,5 @@ enum error topic_dead_letters_decide(const struct catalogue *catalogue,
         .queue_count = rules->shard_count,
         .shards = shards,
     };
-    struct topic *topic = topic_create(&parts);
-    error = topic_check_writable(topic, rules, refusal);
-    if (error != OK) {
-        topic_unref(topic);
-        return error;
-    }
-    *topic_out = topic;
-    return OK;
+    return topic_make(rules, &parts, topic_out, refusal);
 }

@@ -71,14 +71,19 @@ NODISCARD enum error topic_delete_decide(const struct catalogue *catalogue,
                                          struct catalogue_deleted *deleted_out,
                                          struct refusal *refusal);
 
-/* A change is recorded in all shards of the topic, or begun in none: ERROR_READ_ONLY where one of
- * them takes no writes. */
-NODISCARD enum error topic_check_writable(const struct topic *topic,
-                                          const struct catalogue_rules *rules,
-                                          struct refusal *refusal);
-
 /* There may be one more, or ERROR_OVERLOADED {limit, value, usage}: TOPICS_MAX. */
 NODISCARD enum error topic_check_count(const struct catalogue *catalogue, struct refusal *refusal);
+
+/* The shard has room for one more queue besides `added` that it gets with the same topic, or
+ * ERROR_OVERLOADED {limit, value, usage}: QUEUES_PER_SHARD_MAX. */
+NODISCARD enum error topic_check_shard(const struct catalogue *catalogue, uint32_t shard,
+                                       uint32_t added, struct refusal *refusal);
+
+/* Makes the topic, with a reference for the caller; ERROR_READ_ONLY where a shard that must record it takes no
+ * writes. */
+NODISCARD enum error topic_make(const struct catalogue_rules *rules,
+                                const struct topic_parts *parts, struct topic **topic_out,
+                                struct refusal *refusal);
 
 /*
  * Decides on the topic of dead letters `name` (name_is_dead_letters()): queue n lies in shard n, one for

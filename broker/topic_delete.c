@@ -4,6 +4,7 @@
  */
 #include "broker/call.h"
 #include "broker/catalogue_change.h"
+#include "broker/decision.h"
 #include "broker/topic_decision.h"
 #include "broker/topic_methods.h"
 
@@ -27,29 +28,15 @@ enum error topic_delete_decide(const struct catalogue *catalogue,
         return refusal_set(refusal, ERROR_TOPIC_NOT_FOUND, "there is no topic '%.*s'",
                            (int)delete->name.length, (const char *)delete->name.data);
     }
-    if (delete->has_version && delete->version != topic->version) {
-        refusal_set(refusal, ERROR_CONFLICT, "the topic is at version %llu, not %llu",
-                    (unsigned long long)topic->version, (unsigned long long)delete->version);
-        refusal_add(refusal, REFUSAL_VERSION, topic->version);
-        return ERROR_CONFLICT;
+    enum error error = decision_check_version("topic", topic->version, delete->has_version,
+                                              delete->version, refusal);
+    if (error == OK) {
+        error = decision_check_writable(rules, topic_shards(topic), refusal);
     }
-    enum error error = topic_check_writable(topic, rules, refusal);
     if (error != OK) {
         return error;
     }
     *topic_out = topic;
     *deleted_out = (struct catalogue_deleted){topic->id, catalogue->version + 1};
     return OK;
-}
-
-enum error topic_check_writable(const struct topic *topic, const struct catalogue_rules *rules,
-                                struct refusal *refusal)
-{
-    uint64_t blocked = topic_shards(topic) & rules->read_only;
-    if (blocked == 0) {
-        return OK;
-    }
-    return refusal_set(refusal, ERROR_READ_ONLY,
-                       "shard %d takes no writes and must record the change",
-                       __builtin_ctzll(blocked));
 }

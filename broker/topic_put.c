@@ -4,6 +4,7 @@
  */
 #include "broker/call.h"
 #include "broker/catalogue_change.h"
+#include "broker/decision.h"
 #include "broker/placement.h"
 #include "broker/topic_decision.h"
 #include "broker/topic_methods.h"
@@ -44,19 +45,6 @@ void topic_put_run(struct call *call, const struct arguments *arguments)
 }
 
 /* -------------------------------------------------------------- decision */
-
-static enum error check_version(const struct topic *topic, const struct topic_put *put,
-                                struct refusal *refusal)
-{
-    uint64_t current = topic == NULL ? 0 : topic->version;
-    if (!put->has_version || put->version == current) {
-        return OK;
-    }
-    refusal_set(refusal, ERROR_CONFLICT, "the topic is at version %llu, not %llu",
-                (unsigned long long)current, (unsigned long long)put->version);
-    refusal_add(refusal, REFUSAL_VERSION, current);
-    return ERROR_CONFLICT;
-}
 
 /* Refuses the argument `key`, of which `limit` says what it must be. */
 static enum error refuse_argument(struct refusal *refusal, struct bytes key, const char *limit)
@@ -214,15 +202,9 @@ static enum error place_queues(const struct catalogue *catalogue,
         if (tried == rules->shard_count) {
             return refusal_set(refusal, ERROR_READ_ONLY, "no shard of this broker takes writes");
         }
-        uint32_t usage = catalogue->queue_count[shard] + added[shard];
-        if (usage >= QUEUES_PER_SHARD_MAX) {
-            struct refusal_overload overload = {
-                .what = "queues of a shard",
-                .limit = QUEUES_PER_SHARD_MAX,
-                .value = 1,
-                .usage = usage,
-            };
-            return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
+        enum error error = topic_check_shard(catalogue, shard, added[shard], refusal);
+        if (error != OK) {
+            return error;
         }
         added[shard]++;
         shards[queue] = (uint16_t)shard;
@@ -243,6 +225,35 @@ enum error topic_check_count(const struct catalogue *catalogue, struct refusal *
         .usage = catalogue->topic_count,
     };
     return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
+}
+
+enum error topic_check_shard(const struct catalogue *catalogue, uint32_t shard, uint32_t added,
+                             struct refusal *refusal)
+{
+    uint32_t usage = catalogue->queue_count[shard] + added;
+    if (usage < QUEUES_PER_SHARD_MAX) {
+        return OK;
+    }
+    const struct refusal_overload overload = {
+        .what = "queues of a shard",
+        .limit = QUEUES_PER_SHARD_MAX,
+        .value = 1,
+        .usage = usage,
+    };
+    return refusal_set_overload(refusal, ERROR_OVERLOADED, &overload);
+}
+
+enum error topic_make(const struct catalogue_rules *rules, const struct topic_parts *parts,
+                      struct topic **topic_out, struct refusal *refusal)
+{
+    struct topic *topic = topic_create(parts);
+    enum error error = decision_check_writable(rules, topic_shards(topic), refusal);
+    if (error != OK) {
+        topic_unref(topic);
+        return error;
+    }
+    *topic_out = topic;
+    return OK;
 }
 
 /* Whether there is room for the parts of a placement; `old` may have some of them already. */
@@ -288,14 +299,7 @@ static enum error make_topic(const struct catalogue *catalogue, const struct cat
     if (error != OK) {
         return error;
     }
-    struct topic *topic = topic_create(&parts);
-    error = topic_check_writable(topic, rules, refusal);
-    if (error != OK) {
-        topic_unref(topic);
-        return error;
-    }
-    *topic_out = topic;
-    return OK;
+    return topic_make(rules, &parts, topic_out, refusal);
 }
 
 enum error topic_put_decide(const struct catalogue *catalogue, const struct catalogue_rules *rules,
@@ -303,7 +307,8 @@ enum error topic_put_decide(const struct catalogue *catalogue, const struct cata
                             struct refusal *refusal)
 {
     struct topic *old = catalogue_find(catalogue, put->name);
-    enum error error = check_version(old, put, refusal);
+    enum error error = decision_check_version("topic", old == NULL ? 0 : old->version,
+                                              put->has_version, put->version, refusal);
     if (error == OK) {
         error = check_placement(rules, old, put, refusal);
     }

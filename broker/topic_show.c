@@ -49,15 +49,6 @@ static void look_step(struct call *call, struct core *at)
     }
 }
 
-static uint32_t queues_here(const struct topic *topic)
-{
-    uint32_t here = 0;
-    for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
-        here += topic_has(topic, queue) ? 1 : 0;
-    }
-    return here;
-}
-
 static void write_queue(struct writer *writer, const struct topic_show *show, uint32_t queue)
 {
     const struct queue_state *state = &show->queues[queue].state;
@@ -81,7 +72,7 @@ static void write_topic(struct writer *writer, const struct topic_show *show, co
     writer_put_string(writer, "placement");
     topic_write_placement(topic, broker, writer);
     writer_put_string(writer, "queues");
-    writer_put_array(writer, queues_here(topic));
+    writer_put_array(writer, topic_queues_here(topic));
     for (uint32_t queue = 0; queue < topic->queue_count; queue++) {
         if (topic_has(topic, queue)) {
             write_queue(writer, show, queue);

@@ -260,7 +260,8 @@ bool event_read_group(struct cursor fields, struct event_group *group_out)
     struct cursor pairs = cursor_over(span);
     if (!cursor_take_map(&pairs, &count) ||
         group_settings_read(pairs, count, GROUP_SETTINGS_SKIP, &group.settings, &refusal) != OK ||
-        group.settings.topic_count == 0) {
+        group.settings.topic_count == 0 ||
+        (group.settings.broadcast && !name_is_group(group.name))) {
         return false;
     }
     *group_out = group;

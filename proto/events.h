@@ -124,7 +124,7 @@ NODISCARD bool event_take_queue_shard(struct cursor *queues, struct event_queue_
 #define EVENT_TOPIC_BYTES(placement_count, queue_count) \
     (256U + (placement_count)*142U + (queue_count)*7U)
 
-/* group.put, and the row group: `settings` has what was given, topics always. */
+/* group.put, and the row group: `settings` has what was given, topics always; a broadcast has a plain name. */
 struct event_group {
     uint32_t id;
     uint64_t version;

@@ -368,18 +368,23 @@ uint32_t group_settings_backoff_ms(const struct group_settings *settings, uint32
 
 /* ---- write ---- */
 
+void group_settings_put_topic(struct writer *writer, const struct group_topic_setting *topic)
+{
+    writer_put_str(writer, topic->name);
+    if (topic->filter.length == 0) {
+        writer_put_nil(writer);
+    } else {
+        writer_put_str(writer, topic->filter);
+    }
+}
+
 static void write_topics(const struct group_settings *settings, struct writer *writer)
 {
     struct cursor topics = settings->topics;
     writer_put_map(writer, settings->topic_count);
     for (uint32_t i = 0; i < settings->topic_count; i++) {
         struct group_topic_setting topic = group_settings_take_topic(&topics);
-        writer_put_str(writer, topic.name);
-        if (topic.filter.length == 0) {
-            writer_put_nil(writer);
-        } else {
-            writer_put_str(writer, topic.filter);
-        }
+        group_settings_put_topic(writer, &topic);
     }
 }
 

@@ -114,6 +114,9 @@ NODISCARD enum error group_settings_read(struct cursor pairs, uint32_t pair_coun
 /* The next of the topics that were read: as often as topic_count says. */
 struct group_topic_setting group_settings_take_topic(struct cursor *topics);
 
+/* Writes one, as that takes it. */
+void group_settings_put_topic(struct writer *writer, const struct group_topic_setting *topic);
+
 /* `settings` with what `change` gives in its place. */
 struct group_settings group_settings_merge(const struct group_settings *settings,
                                            const struct group_settings *change);

@@ -103,13 +103,20 @@ struct bytes name_of_dead_letters(struct bytes group, char *name_out)
     return bytes_make(name_out, sizeof(DEAD_LETTERS_PREFIX) - 1 + plain.length);
 }
 
-struct bytes name_of_member(struct bytes group, struct bytes member, char *name_out)
+struct bytes name_of_members(struct bytes group, char *name_out)
 {
-    ASSERT(name_is_group(group) && name_is_member_part(member));
+    ASSERT(name_is_group(group));
     memcpy(name_out, group.data, group.length);
     name_out[group.length] = '@';
-    memcpy(name_out + group.length + 1, member.data, member.length);
-    return bytes_make(name_out, group.length + 1 + member.length);
+    return bytes_make(name_out, group.length + 1);
+}
+
+struct bytes name_of_member(struct bytes group, struct bytes member, char *name_out)
+{
+    ASSERT(name_is_member_part(member));
+    struct bytes members = name_of_members(group, name_out);
+    memcpy(name_out + members.length, member.data, member.length);
+    return bytes_make(name_out, members.length + member.length);
 }
 
 /* ---- addresses ---- */

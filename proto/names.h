@@ -42,6 +42,10 @@ struct bytes name_group_of(struct bytes name);
 /* Writes %DLQ%GROUP of a group of any of these forms; `name_out` has room for TOPIC_NAME_BYTES_MAX. */
 struct bytes name_of_dead_letters(struct bytes group, char *name_out);
 
+/* Writes GROUP@, with which the names of all members of GROUP begin; `name_out` has room for
+ * GROUP_NAME_BYTES_MAX + 1. */
+struct bytes name_of_members(struct bytes group, char *name_out);
+
 /* Writes GROUP@MEMBER; `name_out` has room for GROUP_ANY_NAME_BYTES_MAX. */
 struct bytes name_of_member(struct bytes group, struct bytes member, char *name_out);
 

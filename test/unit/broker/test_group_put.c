@@ -229,6 +229,18 @@ START_TEST(a_broadcast_begins_at_the_end)
 }
 END_TEST
 
+/* Its members would have no names: GROUP@MEMBER is of a plain one. */
+START_TEST(a_group_of_dead_letters_is_no_broadcast)
+{
+    make_topic("%DLQ%g", TOPIC_ROUTE_ANY);
+    struct group_put request = request_of("%DLQ%g", BYTES_OF("\xa6%DLQ%g\xc0"), 1);
+    give_number(&request, GROUP_SETTING_BROADCAST, 1);
+    refused(&request, ERROR_BAD_ARGUMENT, "broadcast");
+    give_number(&request, GROUP_SETTING_BROADCAST, 0);
+    (void)put(&request);
+}
+END_TEST
+
 START_TEST(order_by_key_is_of_topics_that_are_routed_by_key)
 {
     struct group_put request = request_of("g", ORDERS, 1);
@@ -525,6 +537,7 @@ static Suite *group_put_suite(void)
     tcase_add_test(cases, a_version_that_is_not_the_current_one_conflicts);
     tcase_add_test(cases, order_and_broadcast_stay_as_the_group_was_made);
     tcase_add_test(cases, a_broadcast_begins_at_the_end);
+    tcase_add_test(cases, a_group_of_dead_letters_is_no_broadcast);
     tcase_add_test(cases, order_by_key_is_of_topics_that_are_routed_by_key);
     tcase_add_test(cases, a_group_whose_topic_was_deleted_can_be_changed);
     tcase_add_test(cases, a_change_is_begun_in_all_shards_or_in_none);

@@ -366,7 +366,7 @@ START_TEST(a_placement_gives_queues_of_this_broker_shards_and_leaves_the_others_
     for (uint32_t queue = 2; queue < 5; queue++) {
         ck_assert_uint_eq(topic_shard(topic, queue), (topic->id + queue - 2) % 3);
     }
-    ck_assert_int_eq(topic_refuse_elsewhere(topic, 5, &refusal), ERROR_WRONG_BROKER);
+    ck_assert_int_eq(topic_check_queue(topic, 5, &refusal), ERROR_WRONG_BROKER);
     ck_assert_str_eq(refusal.broker, "broker-c");
     ck_assert_uint_eq(detail(REFUSAL_QUEUE), 5);
 }

@@ -214,6 +214,7 @@ START_TEST(groups_that_nobody_could_have_put_are_refused)
         "07 09 a1 67 81 a6 74 6f 70 69 63 73 80",          /* none of them */
         "07 09 a1 67 81 a8 61 74 74 65 6d 70 74 73 05",    /* attempts alone */
         "07 09 a1 67 82 a6 74 6f 70 69 63 73 81 a1 74 c0 a8 61 74 74 65 6d 70 74 73 00", /* attempts 0 */
+        "07 09 a6 25 44 4c 51 25 67 82 a6 74 6f 70 69 63 73 81 a1 74 c0 a9 62 72 6f 61 64 63 61 73 74 c3", /* a broadcast of dead letters */
     };
     struct event_group back;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
