@@ -201,10 +201,8 @@ static void route_failed(struct ternmq_member *member, const struct ternmq_error
         member->failing_ns = now_ns;
     }
     look_again_in(member, client_pause_ns(client, member->route_tries++, error));
-    uint64_t patience_ms = error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0
-                               ? client->unreachable_ms
-                               : client->timeout_ms;
-    if (!error->retryable || (now_ns - member->failing_ns) / 1000000U >= patience_ms) {
+    if (!error->retryable ||
+        (now_ns - member->failing_ns) / 1000000U >= client_patience_ms(client, error)) {
         member->failing_ns = now_ns;
         member_notice(member, error, false);
     } else {
