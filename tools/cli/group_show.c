@@ -16,15 +16,10 @@
 /* Text of a peer, with what could steer a terminal replaced. */
 static void add_text(struct table *table, struct bytes row, const char *key)
 {
-    char clean[128];
+    char clean[128 + 1];
     struct bytes text = {NULL, 0};
     (void)result_find_text(row, key, &text);
-    size_t length = text.length < sizeof(clean) ? text.length : sizeof(clean);
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = text.data[i];
-        clean[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
-    table_add(table, "%.*s", (int)length, clean);
+    table_add(table, "%s", text_clean(text, clean, sizeof(clean)));
 }
 
 static void add_number(struct table *table, struct bytes row, const char *key)
