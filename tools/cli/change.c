@@ -47,8 +47,7 @@ int change_say_done(const struct invocation *invocation, const char *noun, const
     if (invocation->json) {
         struct json_object object = json_open(stdout);
         json_pair_text(&object, "name", name);
-        json_key(&object, done);
-        (void)fputs("true", stdout);
+        json_pair_bool(&object, done, true);
         json_close(&object);
     } else {
         (void)printf("%s %s %s\n", noun, name, done);

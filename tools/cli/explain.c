@@ -21,8 +21,7 @@ static void print_json(const char *broker, const char *what, const char *name,
     if (broker != NULL) {
         json_pair_text(&object, "broker", broker);
     }
-    json_key(&object, "well");
-    (void)fputs(explanation->is_well ? "true" : "false", stdout);
+    json_pair_bool(&object, "well", explanation->is_well);
     json_key(&object, "sentences");
     for (size_t i = 0; i < explanation->count; i++) {
         (void)fputs(i == 0 ? "[" : ",", stdout);
