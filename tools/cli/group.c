@@ -3,6 +3,7 @@
 #include "tools/cli/group.h"
 
 #include "tools/cli/change.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/show.h"
 
 static int put(struct invocation *invocation, const struct group_wish *wish, const char *done)
@@ -119,16 +120,11 @@ static int run_set(struct invocation *invocation)
         return status;
     }
     /* A group.put of what is not there would make it. */
-    struct existing existing = {.wish = &wish};
-    status = group_each(invocation, name, note_existing, &existing);
+    struct group_holders holders;
+    status = group_holders_find(invocation, name, &holders);
+    group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;
-    }
-    if (!existing.is_there) {
-        return invocation_fail(invocation, EXIT_FAILED,
-                               "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
-                               "what there is",
-                               name);
     }
     return put(invocation, &wish, "set");
 }

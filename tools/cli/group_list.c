@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* group_list.c - the command `group list`: the groups of one broker, or of all. */
-#include "proto/group_settings.h"
 #include "proto/writer.h"
 #include "tools/cli/group.h"
 #include "tools/cli/group_holders.h"
-#include "tools/cli/json.h"
 #include "tools/cli/show.h"
 #include "tools/cli/table.h"
 #include "tools/cli/text.h"
@@ -184,13 +182,8 @@ static bool add_row(struct table *table, const char *broker, struct bytes row)
 {
     static const char *const orders[] = {"none", "queue", "key"};
     struct group_settings settings;
-    struct refusal refusal;
-    struct cursor cursor;
     struct bytes name;
-    uint32_t pairs;
-    if (!result_find_text(row, "name", &name) || !result_find(row, "settings", &cursor) ||
-        !cursor_take_map(&cursor, &pairs) ||
-        group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, &settings, &refusal) != OK) {
+    if (!result_find_text(row, "name", &name) || !group_settings_of_row(row, &settings)) {
         return false;
     }
     table_add(table, "%.*s", (int)name.length, (const char *)name.data);
