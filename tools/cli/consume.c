@@ -11,12 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    DELIVERIES_MAX = 1024,
-    /* How often one who waits for messages looks whether its reader has gone. */
-    WAIT_MS = 500,
-    PROGRESS_MS = 200
-};
+enum { DELIVERIES_MAX = 1024, PROGRESS_MS = 200 };
 
 static const struct setting CONSUME_ROWS[] = {
     [CONSUME_FROM] = {.name = "from",
@@ -123,10 +118,7 @@ static void write_delivery(struct consumption *consumption, const struct ternmq_
     if (consumption->json) {
         write_json(delivery);
     } else {
-        if (delivery->body.length > 0) {
-            (void)fwrite_unlocked(delivery->body.data, 1, delivery->body.length, stdout);
-        }
-        (void)putc_unlocked('\n', stdout);
+        output_put_line(delivery->body);
     }
     consumption->count++;
     consumption->bytes += delivery->body.length;
@@ -289,7 +281,8 @@ static void consume_all(struct consumption *consumption)
                 output_reader_has_gone(&consumption->output)) {
                 return;
             }
-            code = ternmq_consume(consumption->consumer, WAIT_MS, deliveries, max, &count, &error);
+            code = ternmq_consume(consumption->consumer, CONSUME_WAIT_MS, deliveries, max, &count,
+                                  &error);
         }
         if (code != TERNMQ_OK) {
             if (!go_on_after(consumption, code, &error)) {
