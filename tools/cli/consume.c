@@ -8,17 +8,10 @@
 #include "tools/cli/text.h"
 #include "tools/cli/topic.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum {
-    DELIVERIES_MAX = 1024,
-    /* How often one who waits for messages looks whether its reader has gone. */
-    WAIT_MS = 500,
-    PROGRESS_MS = 200
-};
+enum { DELIVERIES_MAX = 1024, PROGRESS_MS = 200 };
 
 static const struct setting CONSUME_ROWS[] = {
     [CONSUME_FROM] = {.name = "from",
@@ -125,21 +118,13 @@ static void write_delivery(struct consumption *consumption, const struct ternmq_
     if (consumption->json) {
         write_json(delivery);
     } else {
-        if (delivery->body.length > 0) {
-            (void)fwrite_unlocked(delivery->body.data, 1, delivery->body.length, stdout);
-        }
-        (void)putc_unlocked('\n', stdout);
+        output_put_line(delivery->body);
     }
     consumption->count++;
     consumption->bytes += delivery->body.length;
 }
 
 /* ------------------------------------------------------------- the options */
-
-static bool is_digits(const char *text)
-{
-    return text[0] != '\0' && strspn(text, "0123456789") == strlen(text);
-}
 
 /* Reads --from into where a consumer begins. */
 static int read_from(struct invocation *invocation, struct ternmq_consumer_options *options)
@@ -149,17 +134,16 @@ static int read_from(struct invocation *invocation, struct ternmq_consumer_optio
         options->start = TERNMQ_START_FIRST;
     } else if (strcmp(from, "last") == 0) {
         options->start = TERNMQ_START_LAST;
-    } else if (is_digits(from)) {
-        errno = 0;
+    } else if (text_is_digits(from)) {
+        const char *digits = from;
         options->start = TERNMQ_START_OFFSET;
-        options->start_value = strtoull(from, NULL, 10);
-        if (errno != 0 || options->start_value >= INTEGER_LIMIT) {
+        if (!text_take_number(&digits, INTEGER_LIMIT - 1, &options->start_value)) {
             return invocation_fail(invocation, EXIT_WRONG_USAGE,
                                    "--from %s: an offset is below 2^53", from);
         }
     } else {
         options->start = TERNMQ_START_TIME;
-        if (from[0] == '-' && is_digits(from + 1)) {
+        if (from[0] == '-' && text_is_digits(from + 1)) {
             return invocation_fail(invocation, EXIT_WRONG_USAGE,
                                    "--from %s needs a unit, as in %ss or %sh: digits alone are an "
                                    "offset, and that is never negative",
@@ -297,7 +281,8 @@ static void consume_all(struct consumption *consumption)
                 output_reader_has_gone(&consumption->output)) {
                 return;
             }
-            code = ternmq_consume(consumption->consumer, WAIT_MS, deliveries, max, &count, &error);
+            code = ternmq_consume(consumption->consumer, CONSUME_WAIT_MS, deliveries, max, &count,
+                                  &error);
         }
         if (code != TERNMQ_OK) {
             if (!go_on_after(consumption, code, &error)) {

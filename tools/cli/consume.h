@@ -9,6 +9,9 @@
 
 #include "tools/cli/command.h"
 
+/* How often one who waits for messages looks whether its reader has gone. */
+enum { CONSUME_WAIT_MS = 500 };
+
 /* From CONSUME_MEMBER on they are of members alone. */
 enum {
     CONSUME_FROM,

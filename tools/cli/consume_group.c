@@ -5,6 +5,7 @@
 #include "proto/limits.h"
 #include "tools/cli/consume.h"
 #include "tools/cli/consume_exec.h"
+#include "tools/cli/group.h"
 #include "tools/cli/group_presence.h"
 #include "tools/cli/message_json.h"
 #include "tools/cli/output.h"
@@ -19,8 +20,6 @@ enum {
     RECEIVED_MAX = 256,
     CREDIT_AUTO = 100,
     CREDIT_EXEC = 2, /* one to work on, one that comes next */
-    /* How often one who waits for messages looks whether its reader has gone. */
-    WAIT_MS = 500,
     /* What is given back at the end has so long to arrive. */
     CLOSE_MS = 5000,
     ACK_EXEC = 1
@@ -66,11 +65,7 @@ static void write_message(const struct membership *membership,
         write_json(membership, received);
         return;
     }
-    const struct ternmq_bytes *body = &received->message.body;
-    if (body->length > 0) {
-        (void)fwrite_unlocked(body->data, 1, body->length, stdout);
-    }
-    (void)putc_unlocked('\n', stdout);
+    output_put_line(received->message.body);
 }
 
 /* A verdict was not taken, or may not have been. */
@@ -183,12 +178,12 @@ static bool go_on_after(struct membership *membership, int code, const struct te
 static int64_t wait_ms(const struct membership *membership)
 {
     if (membership->idle_ms == 0) {
-        return WAIT_MS;
+        return CONSUME_WAIT_MS;
     }
     uint64_t end_ms = membership->last_ms + membership->idle_ms;
     uint64_t now_ms = clock_run_ms();
     uint64_t left_ms = end_ms > now_ms ? end_ms - now_ms : 1;
-    return left_ms < WAIT_MS ? (int64_t)left_ms : WAIT_MS;
+    return left_ms < CONSUME_WAIT_MS ? (int64_t)left_ms : CONSUME_WAIT_MS;
 }
 
 static size_t most_at_once(const struct membership *membership)
@@ -261,15 +256,7 @@ static int read_from(struct invocation *invocation, struct group_need *need)
     const struct setting_value *from = invocation_option(invocation, CONSUME_FROM);
     need->from_given = from->given;
     need->from = TERNMQ_FROM_FIRST;
-    if (!from->given || strcmp(from->text, "first") == 0) {
-        return EXIT_DONE;
-    }
-    need->from = TERNMQ_FROM_LAST;
-    if (strcmp(from->text, "last") == 0) {
-        return EXIT_DONE;
-    }
-    need->from = TERNMQ_FROM_TIME;
-    if (text_read_time(from->text, clock_wall_ms(), &need->from_ms)) {
+    if (!from->given || group_from_read(from->text, &need->from, &need->from_ms)) {
         return EXIT_DONE;
     }
     return invocation_fail(invocation, EXIT_WRONG_USAGE,

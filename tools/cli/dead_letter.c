@@ -5,9 +5,8 @@
 #include "proto/cursor.h"
 #include "proto/message.h"
 #include "proto/record.h"
+#include "tools/cli/text.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* [group, topic, queue, offset, attempts, reason]; a newer broker may say more. */
@@ -102,18 +101,6 @@ bool dead_letter_delivery(const struct dead_letter *letter, const char *topic,
     return true;
 }
 
-static bool take_number(const char **text, uint64_t most, uint64_t *number_out)
-{
-    char *end;
-    if (**text < '0' || **text > '9') {
-        return false;
-    }
-    errno = 0;
-    *number_out = strtoull(*text, &end, 10);
-    *text = end;
-    return errno == 0 && *number_out <= most;
-}
-
 bool dead_letter_read_id(const char *text, const char *topic, uint32_t *queue_out,
                          uint64_t *offset_out)
 {
@@ -122,8 +109,8 @@ bool dead_letter_read_id(const char *text, const char *topic, uint32_t *queue_ou
     if (strncmp(text, topic, length) == 0 && text[length] == '/') {
         text += length + 1;
     }
-    if (!take_number(&text, QUEUES_PER_TOPIC_MAX - 1, &queue) || *text++ != '/' ||
-        !take_number(&text, INTEGER_LIMIT - 1, offset_out) || *text != '\0') {
+    if (!text_take_number(&text, QUEUES_PER_TOPIC_MAX - 1, &queue) || *text++ != '/' ||
+        !text_take_number(&text, INTEGER_LIMIT - 1, offset_out) || *text != '\0') {
         return false;
     }
     *queue_out = (uint32_t)queue;

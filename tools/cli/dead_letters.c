@@ -40,18 +40,12 @@ int dead_letters_call(struct dead_letters *letters, const char *method,
 {
     int status = EXIT_FAILED;
     struct ternmq *client = invocation_client(letters->invocation, &status);
-    const char *broker = letters->brokers->brokers[letters->broker];
     if (client == NULL) {
         *error_out = (struct ternmq_error){.code = TERNMQ_USAGE, .name = "USAGE"};
         return TERNMQ_USAGE;
     }
-    const struct ternmq_call call = {
-        .to = broker[0] == '\0' ? TERNMQ_TO_ANY_BROKER : TERNMQ_TO_BROKER,
-        .to_name = broker[0] == '\0' ? NULL : broker,
-        .method = method,
-        .arguments = arguments,
-        .once = once,
-    };
+    struct ternmq_call call = {.method = method, .arguments = arguments, .once = once};
+    group_holders_address(letters->brokers->brokers[letters->broker], &call);
     sigset_t before;
     dead_letters_block_signals(&before);
     int code = ternmq_call(client, &call, answer_out, error_out);
@@ -106,12 +100,6 @@ static void write_group(struct writer *writer, const char *name)
     writer_put_uint(writer, BACKOFF_MS);
 }
 
-static bool is_away(const struct ternmq_error *error)
-{
-    return error->code == TERNMQ_UNREACHABLE || error->code == TERNMQ_LOST ||
-           error->code == TERNMQ_TIMED_OUT || error->code == TERNMQ_STOPPING;
-}
-
 int dead_letters_open(struct invocation *invocation, const char *group,
                       const struct group_holders *brokers, size_t broker,
                       struct dead_letters *letters_out, bool *has_some_out)
@@ -129,10 +117,9 @@ int dead_letters_open(struct invocation *invocation, const char *group,
         dead_letters_call(letters_out, "group.put", ternmq_bytes(room, writer_length(&writer)),
                           false, &answer, &error);
     *has_some_out = code == TERNMQ_OK;
-    if (code != TERNMQ_OK && brokers->count > 1 && is_away(&error)) {
+    if (code != TERNMQ_OK && brokers->count > 1 &&
+        group_holders_pass_over(invocation, brokers->brokers[broker], &error)) {
         letters_out->is_away = true;
-        invocation_say(invocation, "broker %s is passed over: %s (%s)", brokers->brokers[broker],
-                       error.message, error.name);
         return EXIT_DONE;
     }
     if (code != TERNMQ_OK) {

@@ -5,11 +5,10 @@
 #include "tools/cli/command.h"
 #include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
+#include "tools/cli/text.h"
 #include "tools/client/ternmq_explain.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------- output */
@@ -22,8 +21,7 @@ static void print_json(const char *broker, const char *what, const char *name,
     if (broker != NULL) {
         json_pair_text(&object, "broker", broker);
     }
-    json_key(&object, "well");
-    (void)fputs(explanation->is_well ? "true" : "false", stdout);
+    json_pair_bool(&object, "well", explanation->is_well);
     json_key(&object, "sentences");
     for (size_t i = 0; i < explanation->count; i++) {
         (void)fputs(i == 0 ? "[" : ",", stdout);
@@ -103,18 +101,6 @@ struct message_place {
     uint64_t numbers[3]; /* queue, offset, epoch; 0 where it is absent */
 };
 
-static bool read_number(const char **text, uint64_t *number_out)
-{
-    char *end;
-    if (**text < '0' || **text > '9') {
-        return false;
-    }
-    errno = 0;
-    *number_out = strtoull(*text, &end, 10);
-    *text = end;
-    return errno == 0;
-}
-
 /* TOPIC/QUEUE/OFFSET[/EPOCH]. */
 static bool read_place(const char *text, struct message_place *place)
 {
@@ -129,7 +115,7 @@ static bool read_place(const char *text, struct message_place *place)
     size_t count = 0;
     while (*text == '/' && count < 3) {
         text++;
-        if (!read_number(&text, &place->numbers[count]) || place->numbers[count] > most[count]) {
+        if (!text_take_number(&text, most[count], &place->numbers[count])) {
             return false;
         }
         count++;

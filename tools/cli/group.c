@@ -2,27 +2,9 @@
 /* group.c - the commands `group create`, `set` and `delete`. */
 #include "tools/cli/group.h"
 
-#include "tools/cli/json.h"
+#include "tools/cli/change.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/show.h"
-
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-/* Says that it is done: what is as asked now, whether it was so before or not. */
-static int say_done(struct invocation *invocation, const char *name, const char *done)
-{
-    if (invocation->json) {
-        struct json_object object = json_open(stdout);
-        json_pair_text(&object, "name", name);
-        json_key(&object, done);
-        (void)fputs("true", stdout);
-        json_close(&object);
-    } else {
-        (void)printf("group %s %s\n", name, done);
-    }
-    return EXIT_DONE;
-}
 
 static int put(struct invocation *invocation, const struct group_wish *wish, const char *done)
 {
@@ -35,7 +17,7 @@ static int put(struct invocation *invocation, const struct group_wish *wish, con
     if (ternmq_group_put(client, &wish->options, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "group %s", wish->options.name);
     }
-    return say_done(invocation, wish->options.name, done);
+    return change_say_done(invocation, "group", wish->options.name, done);
 }
 
 /* ---------------------------------------------------------------- create */
@@ -138,16 +120,11 @@ static int run_set(struct invocation *invocation)
         return status;
     }
     /* A group.put of what is not there would make it. */
-    struct existing existing = {.wish = &wish};
-    status = group_each(invocation, name, note_existing, &existing);
+    struct group_holders holders;
+    status = group_holders_find(invocation, name, &holders);
+    group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;
-    }
-    if (!existing.is_there) {
-        return invocation_fail(invocation, EXIT_FAILED,
-                               "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
-                               "what there is",
-                               name);
     }
     return put(invocation, &wish, "set");
 }
@@ -173,38 +150,11 @@ const struct command GROUP_SET_COMMAND = {
 
 /* ---------------------------------------------------------------- delete */
 
-static const struct setting DELETE_ROWS[] = {
-    {.name = "yes", .alias = 'y', .type = SETTING_FLAG, .help = "Do not ask"},
-};
-
-/* Whether whoever sits there types the group's name. */
-static bool is_confirmed(const char *name)
-{
-    char line[GROUP_NAME_BYTES_MAX + 2];
-    (void)fprintf(stderr,
-                  "This deletes group %s and where it stands. Type its name to go on: ", name);
-    if (fgets(line, sizeof(line), stdin) == NULL) {
-        return false;
-    }
-    line[strcspn(line, "\n")] = '\0';
-    return strcmp(line, name) == 0;
-}
-
 static int run_delete(struct invocation *invocation)
 {
-    int status = EXIT_FAILED;
     const char *name = invocation->words[0];
-    if (!invocation_option(invocation, 0)->given) {
-        if (isatty(STDIN_FILENO) == 0) {
-            return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                   "group %s and where it stands would be deleted: add --yes",
-                                   name);
-        }
-        if (!is_confirmed(name)) {
-            return invocation_fail(invocation, EXIT_FAILED, "group %s was not deleted", name);
-        }
-    }
-    struct ternmq *client = invocation_client(invocation, &status);
+    int status = change_confirm_delete(invocation, "group", name, "and where it stands");
+    struct ternmq *client = status == EXIT_DONE ? invocation_client(invocation, &status) : NULL;
     if (client == NULL) {
         return status;
     }
@@ -212,7 +162,7 @@ static int run_delete(struct invocation *invocation)
     if (ternmq_group_delete(client, name, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "group %s", name);
     }
-    return say_done(invocation, name, "deleted");
+    return change_say_done(invocation, "group", name, "deleted");
 }
 
 const struct command GROUP_DELETE_COMMAND = {

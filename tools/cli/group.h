@@ -8,10 +8,12 @@
 #define TOOLS_CLI_GROUP_H
 
 #include "proto/base/bytes.h"
+#include "proto/group_settings.h"
 #include "proto/limits.h"
 #include "tools/cli/command.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The options of `group create` and `group set`; the last two are of `create` alone. */
 enum {
@@ -43,8 +45,14 @@ struct group_wish {
 bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
                      int *status_out);
 
+/* Reads where a new group begins: first, last, or a time, which `*from_ms_out` is then. False: it is none of these. */
+bool group_from_read(const char *text, enum ternmq_from *from_out, uint64_t *from_ms_out);
+
 /* Whether a group whose row of group.list this is is as wished, in all that was said. */
 bool group_wish_is_met(const struct group_wish *wish, struct bytes row);
+
+/* The settings in a group's row of group.list, into which they point. False: it has none that can be read. */
+bool group_settings_of_row(struct bytes row, struct group_settings *settings_out);
 
 /*
  * Calls `row` for every group of every broker (one, with -b) whose name begins with `prefix`; `broker` is

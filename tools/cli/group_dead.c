@@ -68,16 +68,9 @@ static void write_id(char id[ID_BYTES], const char *topic, const struct dead_let
                    (unsigned long long)letter->offset);
 }
 
-/* Text of a peer, with what could steer a terminal replaced. */
 static const char *clean(struct bytes text, char out[SHOWN_BYTES + 1])
 {
-    size_t length = text.length < SHOWN_BYTES ? text.length : SHOWN_BYTES;
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = text.data[i];
-        out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
-    out[length] = '\0';
-    return out;
+    return text_clean(text, out, SHOWN_BYTES + 1);
 }
 
 /* ------------------------------------------------------------------------ list */

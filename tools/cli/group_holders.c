@@ -4,10 +4,23 @@
 
 #include "proto/base/contract.h"
 #include "tools/cli/group.h"
+#include "tools/cli/json.h"
 #include "tools/cli/show.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+bool group_holders_add(struct group_holders *holders, struct bytes broker)
+{
+    void *grown = realloc(holders->brokers, (holders->count + 1) * sizeof(holders->brokers[0]));
+    if (grown == NULL) {
+        return false;
+    }
+    holders->brokers = grown;
+    (void)snprintf(holders->brokers[holders->count++], sizeof(holders->brokers[0]), "%.*s",
+                   (int)broker.length, (const char *)broker.data);
+    return true;
+}
 
 static bool note_holder(void *context, const char *broker, struct bytes row)
 {
@@ -19,13 +32,7 @@ static bool note_holder(void *context, const char *broker, struct bytes row)
     if (!bytes_equal(name, bytes_from_string(holders->group))) {
         return true;
     }
-    void *grown = realloc(holders->brokers, (holders->count + 1) * sizeof(holders->brokers[0]));
-    if (grown == NULL) {
-        return false;
-    }
-    holders->brokers = grown;
-    (void)snprintf(holders->brokers[holders->count++], sizeof(holders->brokers[0]), "%s", broker);
-    return true;
+    return group_holders_add(holders, bytes_from_string(broker));
 }
 
 int group_holders_find(struct invocation *invocation, const char *group,
@@ -50,6 +57,13 @@ void group_holders_free(struct group_holders *holders)
     holders->count = 0;
 }
 
+void group_holders_address(const char *broker, struct ternmq_call *call)
+{
+    bool is_named = broker[0] != '\0';
+    call->to = is_named ? TERNMQ_TO_BROKER : TERNMQ_TO_ANY_BROKER;
+    call->to_name = is_named ? broker : NULL;
+}
+
 int group_holders_call(struct invocation *invocation, const struct group_holders *holders,
                        size_t index, const char *method, struct ternmq_bytes arguments,
                        struct ternmq_answer *answer_out)
@@ -58,13 +72,21 @@ int group_holders_call(struct invocation *invocation, const struct group_holders
     char what[GROUP_ANY_NAME_BYTES_MAX + BROKER_NAME_BYTES_MAX + 32];
     (void)snprintf(what, sizeof(what), "group %s%s%s", holders->group,
                    broker[0] == '\0' ? "" : " on broker ", broker);
-    const struct ternmq_call call = {
-        .to = broker[0] == '\0' ? TERNMQ_TO_ANY_BROKER : TERNMQ_TO_BROKER,
-        .to_name = broker[0] == '\0' ? NULL : broker,
-        .method = method,
-        .arguments = arguments,
-    };
+    struct ternmq_call call = {.method = method, .arguments = arguments};
+    group_holders_address(broker, &call);
     return invocation_call(invocation, &call, answer_out, what);
+}
+
+bool group_holders_pass_over(struct invocation *invocation, const char *broker,
+                             const struct ternmq_error *error)
+{
+    bool is_away = error->code == TERNMQ_UNREACHABLE || error->code == TERNMQ_LOST ||
+                   error->code == TERNMQ_TIMED_OUT || error->code == TERNMQ_STOPPING;
+    if (is_away) {
+        invocation_say(invocation, "broker %s is passed over: %s (%s)", broker, error->message,
+                       error->name);
+    }
+    return is_away;
 }
 
 bool group_rows_begin(struct group_rows *rows, struct bytes answer, const char *key)
@@ -80,4 +102,27 @@ bool group_rows_next(struct group_rows *rows, struct bytes *row_out)
     }
     rows->left--;
     return cursor_take_span(&rows->cursor, row_out);
+}
+
+bool group_print_json(const char *broker, struct bytes map)
+{
+    struct json_object object = json_open(stdout);
+    struct cursor cursor = cursor_over(map);
+    uint32_t pairs;
+    if (broker[0] != '\0') {
+        json_pair_text(&object, "broker", broker);
+    }
+    bool is_whole = cursor_take_map(&cursor, &pairs);
+    for (uint32_t i = 0; is_whole && i < pairs; i++) {
+        char key[64];
+        struct bytes text;
+        is_whole = cursor_take_text(&cursor, &text) && text.length < sizeof(key);
+        if (is_whole) {
+            (void)snprintf(key, sizeof(key), "%.*s", (int)text.length, (const char *)text.data);
+            json_key(&object, key);
+            is_whole = json_put_value(stdout, &cursor);
+        }
+    }
+    json_close(&object);
+    return is_whole;
 }

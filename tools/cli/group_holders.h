@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * group_holders.h - the brokers that have a group, and calls to each of them.
+ * group_holders.h - the brokers that have a group, calls to each of them, and what they answer.
  *
  * Threads: one.
  */
@@ -12,6 +12,7 @@
 #include "proto/limits.h"
 #include "tools/cli/command.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct group_holders {
@@ -28,10 +29,20 @@ int group_holders_find(struct invocation *invocation, const char *group,
 int group_holders_all(struct invocation *invocation, struct group_holders *holders_out);
 void group_holders_free(struct group_holders *holders);
 
+/* Adds a broker. False: no memory. */
+bool group_holders_add(struct group_holders *holders, struct bytes broker);
+
+/* Sends a call to the broker of that name; "": to the one of -b. */
+void group_holders_address(const char *broker, struct ternmq_call *call);
+
 /* Calls `method` at one of them. As invocation_call(). */
 int group_holders_call(struct invocation *invocation, const struct group_holders *holders,
                        size_t index, const char *method, struct ternmq_bytes arguments,
                        struct ternmq_answer *answer_out);
+
+/* Whether a broker is gone while all are asked: then it is passed over, which is said. */
+bool group_holders_pass_over(struct invocation *invocation, const char *broker,
+                             const struct ternmq_error *error);
 
 /* The array of maps that is the value of `key` in an answer: its rows, one by one. */
 struct group_rows {
@@ -40,5 +51,9 @@ struct group_rows {
 };
 bool group_rows_begin(struct group_rows *rows, struct bytes answer, const char *key);
 bool group_rows_next(struct group_rows *rows, struct bytes *row_out);
+
+/* Prints a map as the broker answered it, behind the broker's name where there is one, as a JSON object. False:
+ * it could not be read. */
+bool group_print_json(const char *broker, struct bytes map);
 
 #endif

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* group_list.c - the command `group list`: the groups of one broker, or of all. */
-#include "proto/group_settings.h"
 #include "proto/writer.h"
 #include "tools/cli/group.h"
 #include "tools/cli/group_holders.h"
-#include "tools/cli/json.h"
 #include "tools/cli/show.h"
 #include "tools/cli/table.h"
 #include "tools/cli/text.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ pages */
@@ -22,17 +19,11 @@
 /* Pages of rows, of groups or of brokers. */
 struct pages {
     enum ternmq_to to;
-    const char *broker; /* with TERNMQ_TO_BROKER */
+    const char *broker; /* with TERNMQ_TO_BROKER; else "" */
     const char *method;
     const char *prefix;
     bool is_away; /* the broker does not answer, which was said: there are no rows of it */
 };
-
-static bool is_away(const struct ternmq_error *error)
-{
-    return error->code == TERNMQ_UNREACHABLE || error->code == TERNMQ_LOST ||
-           error->code == TERNMQ_TIMED_OUT || error->code == TERNMQ_STOPPING;
-}
 
 static int ask_page(struct invocation *invocation, struct pages *pages, const char *after,
                     struct ternmq_answer *answer_out)
@@ -56,13 +47,9 @@ static int ask_page(struct invocation *invocation, struct pages *pages, const ch
     if (ternmq_call(invocation->client, &call, answer_out, &error) == TERNMQ_OK) {
         return EXIT_DONE;
     }
-    if (!is_away(&error)) {
-        return invocation_fail_with(invocation, &error, "%s", pages->method);
-    }
-    pages->is_away = true;
-    invocation_say(invocation, "broker %s is passed over: %s (%s)", pages->broker, error.message,
-                   error.name);
-    return EXIT_DONE;
+    pages->is_away = group_holders_pass_over(invocation, pages->broker, &error);
+    return pages->is_away ? EXIT_DONE
+                          : invocation_fail_with(invocation, &error, "%s", pages->method);
 }
 
 /* Calls `row` for every row of one page. */
@@ -70,14 +57,13 @@ static bool each_of_page(struct bytes page, const char *broker,
                          bool (*row)(void *context, const char *broker, struct bytes row),
                          void *context)
 {
-    struct cursor cursor;
-    uint32_t count;
-    if (!result_find(page, "rows", &cursor) || !cursor_take_array(&cursor, &count)) {
+    struct group_rows rows;
+    struct bytes one;
+    if (!group_rows_begin(&rows, page, "rows")) {
         return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        struct bytes one;
-        if (!cursor_take_span(&cursor, &one) || !row(context, broker, one)) {
+    while (rows.left > 0) {
+        if (!group_rows_next(&rows, &one) || !row(context, broker, one)) {
             return false;
         }
     }
@@ -97,8 +83,7 @@ static int each_row(struct invocation *invocation, struct pages *pages,
         }
         struct bytes page = bytes_make(answer.result.data, answer.result.length);
         struct bytes next;
-        const char *broker = pages->broker == NULL ? "" : pages->broker;
-        if (!each_of_page(page, broker, row, context)) {
+        if (!each_of_page(page, pages->broker, row, context)) {
             return invocation_fail(invocation, EXIT_FAILED, "%s: %s answered no rows",
                                    pages->method, answer.address);
         }
@@ -111,62 +96,43 @@ static int each_row(struct invocation *invocation, struct pages *pages,
     return EXIT_DONE;
 }
 
-/* The names of all brokers: an answer is good until the next call only. */
-struct broker_names {
-    char (*at)[BROKER_NAME_BYTES_MAX + 1];
-    size_t count;
-};
-
 static bool note_broker(void *context, const char *broker, struct bytes row)
 {
-    struct broker_names *names = context;
     struct bytes name;
     (void)broker;
-    if (!result_find_text(row, "name", &name) || name.length > BROKER_NAME_BYTES_MAX) {
-        return false;
-    }
-    void *grown = realloc(names->at, (names->count + 1) * sizeof(names->at[0]));
-    if (grown == NULL) {
-        return false;
-    }
-    names->at = grown;
-    memcpy(names->at[names->count], name.data, name.length);
-    names->at[names->count++][name.length] = '\0';
-    return true;
+    return result_find_text(row, "name", &name) && name.length <= BROKER_NAME_BYTES_MAX &&
+           group_holders_add(context, name);
 }
 
 int group_holders_all(struct invocation *invocation, struct group_holders *holders_out)
 {
-    struct broker_names names = {.count = 0};
-    int status = EXIT_DONE;
-    if (invocation_common(invocation, OPTION_BROKER)->given) {
-        names.at = calloc(1, sizeof(names.at[0]));
-        names.count = names.at == NULL ? 0 : 1;
-    } else {
-        struct pages brokers = {.to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
-        status = each_row(invocation, &brokers, note_broker, &names);
+    *holders_out = (struct group_holders){.group = ""};
+    if (!invocation_common(invocation, OPTION_BROKER)->given) {
+        struct pages brokers = {
+            .to = TERNMQ_TO_NAMESERVER, .broker = "", .method = "broker.list", .prefix = ""};
+        return each_row(invocation, &brokers, note_broker, holders_out);
     }
-    *holders_out = (struct group_holders){.group = "", .brokers = names.at, .count = names.count};
-    return status;
+    return group_holders_add(holders_out, BYTES_OF(""))
+               ? EXIT_DONE
+               : invocation_fail(invocation, EXIT_FAILED, "no memory");
 }
 
 int group_each(struct invocation *invocation, const char *prefix,
                bool (*row)(void *context, const char *broker, struct bytes row), void *context)
 {
-    struct pages groups = {.to = TERNMQ_TO_ANY_BROKER, .method = "group.list", .prefix = prefix};
-    if (invocation_common(invocation, OPTION_BROKER)->given) {
-        return each_row(invocation, &groups, row, context);
-    }
-    struct pages brokers = {.to = TERNMQ_TO_NAMESERVER, .method = "broker.list", .prefix = ""};
-    struct broker_names names = {.count = 0};
-    int status = each_row(invocation, &brokers, note_broker, &names);
-    groups.to = TERNMQ_TO_BROKER;
-    for (size_t i = 0; status == EXIT_DONE && i < names.count; i++) {
-        groups.broker = names.at[i];
-        groups.is_away = false;
+    struct group_holders brokers; /* their names: an answer is good until the next call only */
+    int status = group_holders_all(invocation, &brokers);
+    for (size_t i = 0; status == EXIT_DONE && i < brokers.count; i++) {
+        const char *broker = brokers.brokers[i];
+        struct pages groups = {
+            .to = broker[0] == '\0' ? TERNMQ_TO_ANY_BROKER : TERNMQ_TO_BROKER,
+            .broker = broker,
+            .method = "group.list",
+            .prefix = prefix,
+        };
         status = each_row(invocation, &groups, row, context);
     }
-    free(names.at);
+    group_holders_free(&brokers);
     return status;
 }
 
@@ -186,35 +152,6 @@ struct listing {
     size_t count;
     struct table table;
 };
-
-/* The row as the broker answered it, behind the broker's name where there is one. */
-static bool write_row(const char *broker, struct bytes row)
-{
-    struct cursor cursor = cursor_over(row);
-    struct json_object object = json_open(stdout);
-    uint32_t pairs;
-    if (!cursor_take_map(&cursor, &pairs)) {
-        return false;
-    }
-    if (broker[0] != '\0') {
-        json_pair_text(&object, "broker", broker);
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        char key[64];
-        struct bytes text;
-        if (!cursor_take_text(&cursor, &text) || text.length >= sizeof(key)) {
-            return false;
-        }
-        memcpy(key, text.data, text.length);
-        key[text.length] = '\0';
-        json_key(&object, key);
-        if (!json_put_value(stdout, &cursor)) {
-            return false;
-        }
-    }
-    json_close(&object);
-    return true;
-}
 
 /* "orders=paid, refunds" */
 static void add_topics(struct table *table, const struct group_settings *settings)
@@ -245,13 +182,8 @@ static bool add_row(struct table *table, const char *broker, struct bytes row)
 {
     static const char *const orders[] = {"none", "queue", "key"};
     struct group_settings settings;
-    struct refusal refusal;
-    struct cursor cursor;
     struct bytes name;
-    uint32_t pairs;
-    if (!result_find_text(row, "name", &name) || !result_find(row, "settings", &cursor) ||
-        !cursor_take_map(&cursor, &pairs) ||
-        group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, &settings, &refusal) != OK) {
+    if (!result_find_text(row, "name", &name) || !group_settings_of_row(row, &settings)) {
         return false;
     }
     table_add(table, "%.*s", (int)name.length, (const char *)name.data);
@@ -274,7 +206,7 @@ static bool list_row(void *context, const char *broker, struct bytes row)
         table_init(&listing->table, headings);
     }
     listing->count++;
-    return listing->json ? write_row(broker, row) : add_row(&listing->table, broker, row);
+    return listing->json ? group_print_json(broker, row) : add_row(&listing->table, broker, row);
 }
 
 static int run_list(struct invocation *invocation)

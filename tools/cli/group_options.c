@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* group_options.c - what the command line says of a consumer group. */
-#include "proto/group_settings.h"
 #include "proto/names.h"
 #include "tools/cli/group.h"
 #include "tools/cli/show.h"
@@ -104,19 +103,26 @@ static bool read_topics(struct invocation *invocation, struct group_wish *wish, 
     return true;
 }
 
+bool group_from_read(const char *text, enum ternmq_from *from_out, uint64_t *from_ms_out)
+{
+    if (strcmp(text, "first") == 0) {
+        *from_out = TERNMQ_FROM_FIRST;
+    } else if (strcmp(text, "last") == 0) {
+        *from_out = TERNMQ_FROM_LAST;
+    } else {
+        *from_out = TERNMQ_FROM_TIME;
+        return text_read_time(text, clock_wall_ms(), from_ms_out);
+    }
+    return true;
+}
+
 static bool read_from(struct invocation *invocation, struct group_wish *wish, int *status_out)
 {
     const struct setting_value *from = invocation_option(invocation, GROUP_FROM);
     if (!from->given) {
         return true;
     }
-    if (strcmp(from->text, "first") == 0) {
-        wish->options.from = TERNMQ_FROM_FIRST;
-    } else if (strcmp(from->text, "last") == 0) {
-        wish->options.from = TERNMQ_FROM_LAST;
-    } else if (text_read_time(from->text, clock_wall_ms(), &wish->options.from_ms)) {
-        wish->options.from = TERNMQ_FROM_TIME;
-    } else {
+    if (!group_from_read(from->text, &wish->options.from, &wish->options.from_ms)) {
         return refuse(invocation, status_out, "from", from->text,
                       "first, last, a time like 2026-01-31T12:00, or -1h");
     }
@@ -271,15 +277,20 @@ static bool retries_are_met(const struct ternmq_group_options *options,
                 (settings->exhausted == GROUP_EXHAUSTED_STAY));
 }
 
+bool group_settings_of_row(struct bytes row, struct group_settings *settings_out)
+{
+    struct refusal refusal;
+    struct cursor cursor;
+    uint32_t pairs;
+    return result_find(row, "settings", &cursor) && cursor_take_map(&cursor, &pairs) &&
+           group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, settings_out, &refusal) == OK;
+}
+
 bool group_wish_is_met(const struct group_wish *wish, struct bytes row)
 {
     const struct ternmq_group_options *options = &wish->options;
     struct group_settings settings;
-    struct refusal refusal;
-    struct cursor cursor;
-    uint32_t pairs;
-    if (!result_find(row, "settings", &cursor) || !cursor_take_map(&cursor, &pairs) ||
-        group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, &settings, &refusal) != OK) {
+    if (!group_settings_of_row(row, &settings)) {
         return false;
     }
     bool same_order = options->order == TERNMQ_ORDER_DEFAULT ||

@@ -4,28 +4,25 @@
 
 #include "proto/writer.h"
 #include "tools/cli/group.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/show.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    /* Brokers of one topic: each has a queue at least. */
-    BROKERS_OF_TOPIC_MAX = QUEUES_PER_TOPIC_MAX,
-    PUT_ROOM = 128 + GROUP_ANY_NAME_BYTES_MAX
-};
+enum { PUT_ROOM = 128 + GROUP_ANY_NAME_BYTES_MAX };
 
 /* What is found of the group. */
 struct presence {
     const struct group_need *need;
-    uint8_t *settings; /* of the first broker that has it, as it answered; NULL: none has it */
+    uint8_t *settings; /* of the first broker that has it, as it answered; NULL:
+                        none has it */
     size_t settings_bytes;
     bool reads_topic;
     bool has_other_filter;
     char filter[FILTER_BYTES_MAX + 1]; /* that the topic has */
-    char (*brokers)[BROKER_NAME_BYTES_MAX + 1];
-    uint32_t broker_count;
+    struct group_holders holders;
 };
 
 /* ------------------------------------------------------------------ looking */
@@ -69,12 +66,12 @@ static bool note_group(void *context, const char *broker, struct bytes row)
         !cursor_take_span(&cursor, &settings)) {
         return false;
     }
-    if (!bytes_equal(name, bytes_from_string(presence->need->group)) ||
-        presence->broker_count == BROKERS_OF_TOPIC_MAX) {
+    if (!bytes_equal(name, bytes_from_string(presence->need->group))) {
         return true;
     }
-    (void)snprintf(presence->brokers[presence->broker_count++], sizeof(presence->brokers[0]), "%s",
-                   broker);
+    if (!group_holders_add(&presence->holders, bytes_from_string(broker))) {
+        return false;
+    }
     if (presence->settings == NULL) {
         presence->settings = malloc(settings.length);
         if (presence->settings == NULL) {
@@ -87,10 +84,10 @@ static bool note_group(void *context, const char *broker, struct bytes row)
     return true;
 }
 
-static bool has_group(const struct presence *presence, const char *broker)
+static bool is_among(const struct group_holders *holders, const char *broker)
 {
-    for (uint32_t i = 0; i < presence->broker_count; i++) {
-        if (strcmp(presence->brokers[i], broker) == 0) {
+    for (size_t i = 0; i < holders->count; i++) {
+        if (strcmp(holders->brokers[i], broker) == 0) {
             return true;
         }
     }
@@ -159,25 +156,28 @@ static int spread_group(struct invocation *invocation, const struct presence *pr
     struct ternmq_route route;
     struct ternmq_error error;
     const struct group_need *need = presence->need;
-    char missing[BROKERS_OF_TOPIC_MAX][BROKER_NAME_BYTES_MAX + 1];
-    uint32_t missing_count = 0;
+    struct group_holders missing = {.count = 0};
     if (invocation_common(invocation, OPTION_BROKER)->given) {
         return EXIT_DONE; /* there is no other */
     }
     if (ternmq_route(invocation->client, need->topic, &route, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", need->topic);
     }
-    /* The route is good until the next call only. One that is away is told when it is back. */
-    for (uint32_t i = 0; i < route.span_count && i < BROKERS_OF_TOPIC_MAX; i++) {
+    /* The route is good until the next call only. One that is away is told when
+   * it is back. */
+    int status = EXIT_DONE;
+    for (uint32_t i = 0; i < route.span_count && status == EXIT_DONE; i++) {
         const struct ternmq_route_span *span = &route.spans[i];
-        if (span->address[0] != '\0' && !has_group(presence, span->broker)) {
-            (void)snprintf(missing[missing_count++], sizeof(missing[0]), "%s", span->broker);
+        if (span->address[0] != '\0' && !is_among(&presence->holders, span->broker) &&
+            !is_among(&missing, span->broker) &&
+            !group_holders_add(&missing, bytes_from_string(span->broker))) {
+            status = invocation_fail(invocation, EXIT_FAILED, "no memory");
         }
     }
-    int status = EXIT_DONE;
-    for (uint32_t i = 0; i < missing_count && status == EXIT_DONE; i++) {
-        status = copy_group(invocation, presence, missing[i]);
+    for (size_t i = 0; i < missing.count && status == EXIT_DONE; i++) {
+        status = copy_group(invocation, presence, missing.brokers[i]);
     }
+    group_holders_free(&missing);
     return status;
 }
 
@@ -194,11 +194,12 @@ static int judge(struct invocation *invocation, const struct presence *presence)
                                need->group, need->topic, need->group);
     }
     if (presence->has_other_filter) {
-        return invocation_fail(
-            invocation, EXIT_FAILED,
-            "group %s has another filter for %s: %s; leave --filter away, or change "
-            "it with 'ternmq group set'",
-            need->group, need->topic, presence->filter[0] == '\0' ? "none" : presence->filter);
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "group %s has another filter for %s: %s; leave "
+                               "--filter away, or change "
+                               "it with 'ternmq group set'",
+                               need->group, need->topic,
+                               presence->filter[0] == '\0' ? "none" : presence->filter);
     }
     if (need->from_given) {
         return invocation_fail(invocation, EXIT_FAILED,
@@ -211,24 +212,16 @@ static int judge(struct invocation *invocation, const struct presence *presence)
 
 int group_presence_ensure(struct invocation *invocation, const struct group_need *need)
 {
-    struct presence *presence = calloc(1, sizeof(*presence));
+    struct presence presence = {.need = need};
     int status = EXIT_FAILED;
-    if (presence != NULL) {
-        presence->need = need;
-        presence->brokers = calloc(BROKERS_OF_TOPIC_MAX, sizeof(presence->brokers[0]));
+    if (invocation_client(invocation, &status) == NULL) {
+        return status;
     }
-    if (presence == NULL || presence->brokers == NULL) {
-        status = invocation_fail(invocation, EXIT_FAILED, "no memory");
-    } else if (invocation_client(invocation, &status) != NULL) {
-        status = group_each(invocation, need->group, note_group, presence);
-        if (status == EXIT_DONE) {
-            status = judge(invocation, presence);
-        }
+    status = group_each(invocation, need->group, note_group, &presence);
+    if (status == EXIT_DONE) {
+        status = judge(invocation, &presence);
     }
-    if (presence != NULL) {
-        free(presence->brokers);
-        free(presence->settings);
-    }
-    free(presence);
+    group_holders_free(&presence.holders);
+    free(presence.settings);
     return status;
 }

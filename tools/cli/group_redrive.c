@@ -269,8 +269,7 @@ static void say_counts(struct redrive *redrive)
         json_pair_number(&object, "unwanted", redrive->unwanted);
         json_pair_number(&object, "refused", redrive->refused);
         json_pair_number(&object, "uncertain", redrive->uncertain);
-        json_key(&object, "dry_run");
-        (void)fputs(redrive->is_dry ? "true" : "false", stdout);
+        json_pair_bool(&object, "dry_run", redrive->is_dry);
         json_close(&object);
         return;
     }

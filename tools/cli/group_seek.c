@@ -7,9 +7,7 @@
 #include "tools/cli/table.h"
 #include "tools/cli/text.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { SEEK_TO, SEEK_TOPIC, SEEK_QUEUE, SEEK_DRY_RUN };
@@ -49,11 +47,6 @@ struct destination {
     const char *group;
 };
 
-static bool is_digits(const char *text)
-{
-    return text[0] != '\0' && strspn(text, "0123456789") == strlen(text);
-}
-
 static bool read_destination(const char *text, struct destination *to)
 {
     to->kind = TO_FIRST;
@@ -69,11 +62,9 @@ static bool read_destination(const char *text, struct destination *to)
         to->group = text + strlen(GROUP_MARK);
         return to->group[0] != '\0';
     }
-    if (is_digits(text)) {
-        errno = 0;
+    if (text_is_digits(text)) {
         to->kind = TO_OFFSET;
-        to->number = strtoull(text, NULL, 10);
-        return errno == 0 && to->number < INTEGER_LIMIT;
+        return text_take_number(&text, INTEGER_LIMIT - 1, &to->number);
     }
     to->kind = TO_TIME;
     return text_read_time(text, clock_wall_ms(), &to->number);

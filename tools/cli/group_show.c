@@ -16,15 +16,10 @@
 /* Text of a peer, with what could steer a terminal replaced. */
 static void add_text(struct table *table, struct bytes row, const char *key)
 {
-    char clean[128];
+    char clean[128 + 1];
     struct bytes text = {NULL, 0};
     (void)result_find_text(row, key, &text);
-    size_t length = text.length < sizeof(clean) ? text.length : sizeof(clean);
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = text.data[i];
-        clean[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
-    table_add(table, "%.*s", (int)length, clean);
+    table_add(table, "%s", text_clean(text, clean, sizeof(clean)));
 }
 
 static void add_number(struct table *table, struct bytes row, const char *key)
@@ -203,30 +198,6 @@ static int ask(struct invocation *invocation, const struct group_holders *holder
                               ternmq_bytes(room, writer_length(&writer)), answer_out);
 }
 
-/* A map as the broker answered it, behind the broker's name. */
-static bool write_json(const char *broker, struct bytes map)
-{
-    struct json_object object = json_open(stdout);
-    struct cursor cursor = cursor_over(map);
-    uint32_t pairs;
-    if (broker[0] != '\0') {
-        json_pair_text(&object, "broker", broker);
-    }
-    bool is_whole = cursor_take_map(&cursor, &pairs);
-    for (uint32_t i = 0; is_whole && i < pairs; i++) {
-        char key[64];
-        struct bytes text;
-        is_whole = cursor_take_text(&cursor, &text) && text.length < sizeof(key);
-        if (is_whole) {
-            (void)snprintf(key, sizeof(key), "%.*s", (int)text.length, (const char *)text.data);
-            json_key(&object, key);
-            is_whole = json_put_value(stdout, &cursor);
-        }
-    }
-    json_close(&object);
-    return is_whole;
-}
-
 static bool print_group(const char *broker, struct bytes answer, bool has_heading)
 {
     if (has_heading) {
@@ -258,7 +229,7 @@ static int run_show(struct invocation *invocation)
             break;
         }
         struct bytes map = bytes_make(answer.result.data, answer.result.length);
-        bool is_whole = invocation->json ? write_json(holders.brokers[i], map)
+        bool is_whole = invocation->json ? group_print_json(holders.brokers[i], map)
                                          : print_group(holders.brokers[i], map, holders.count > 1);
         if (!is_whole) {
             status =
@@ -296,7 +267,7 @@ static bool write_members(const char *broker, struct bytes answer)
         return false;
     }
     while (group_rows_next(&rows, &row)) {
-        if (!write_json(broker, row)) {
+        if (!group_print_json(broker, row)) {
             return false;
         }
     }

@@ -203,6 +203,12 @@ void json_pair_text(struct json_object *object, const char *key, const char *tex
     json_put_string(object->to, bytes_from_string(text));
 }
 
+void json_pair_bool(struct json_object *object, const char *key, bool truth)
+{
+    json_key(object, key);
+    (void)fputs_unlocked(truth ? "true" : "false", object->to);
+}
+
 void json_pair_real(struct json_object *object, const char *key, double number)
 {
     json_key(object, key);

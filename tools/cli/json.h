@@ -38,6 +38,7 @@ void json_close(struct json_object *object);
 void json_key(struct json_object *object, const char *key);
 void json_pair_number(struct json_object *object, const char *key, uint64_t number);
 void json_pair_text(struct json_object *object, const char *key, const char *text);
+void json_pair_bool(struct json_object *object, const char *key, bool truth);
 void json_pair_real(struct json_object *object, const char *key, double number);
 
 #endif

@@ -15,6 +15,14 @@ void output_open(void)
     }
 }
 
+void output_put_line(struct ternmq_bytes bytes)
+{
+    if (bytes.length > 0) {
+        (void)fwrite_unlocked(bytes.data, 1, bytes.length, stdout);
+    }
+    (void)putc_unlocked('\n', stdout);
+}
+
 bool output_is_open(struct output *output)
 {
     if (output->pipe_closed || output->write_failed) {

@@ -25,6 +25,9 @@ struct output {
 /* Standard output gets a buffer, unless it is a terminal. */
 void output_open(void);
 
+/* Writes bytes, such as a body, and the end of a line. */
+void output_put_line(struct ternmq_bytes bytes);
+
 /* Whether what was written so far was taken, by the stream; errors are kept. */
 bool output_is_open(struct output *output);
 

@@ -74,13 +74,9 @@ static void append(char *text, const char *format, ...)
 /* Text of a peer, with what could steer a terminal replaced. */
 static void append_text(char *text, struct bytes bytes)
 {
-    char clean[256];
-    size_t length = bytes.length < sizeof(clean) ? bytes.length : sizeof(clean);
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = bytes.data[i];
-        clean[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
-    append(text, "%.*s%s", (int)length, clean, length < bytes.length ? ".." : "");
+    char clean[256 + 1];
+    append(text, "%s%s", text_clean(bytes, clean, sizeof(clean)),
+           bytes.length < sizeof(clean) ? "" : "..");
 }
 
 /* Appends a value in one line; arrays as `[a, b]`, deeper ones too. */

@@ -4,6 +4,7 @@
 
 #include "proto/base/settings.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,36 @@ bool text_read_time(const char *text, uint64_t now_ms, uint64_t *ms_out)
     }
     *ms_out = ago_ms < now_ms ? now_ms - ago_ms : 0;
     return true;
+}
+
+/* ------------------------------------------------------------ text of others */
+
+bool text_is_digits(const char *text)
+{
+    return text[0] != '\0' && strspn(text, "0123456789") == strlen(text);
+}
+
+bool text_take_number(const char **text, uint64_t most, uint64_t *number_out)
+{
+    char *end;
+    if (**text < '0' || **text > '9') {
+        return false;
+    }
+    errno = 0;
+    *number_out = strtoull(*text, &end, 10);
+    *text = end;
+    return errno == 0 && *number_out <= most;
+}
+
+const char *text_clean(struct bytes text, char *out, size_t room)
+{
+    size_t length = text.length < room ? text.length : room - 1;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t byte = text.data[i];
+        out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
+    }
+    out[length] = '\0';
+    return out;
 }
 
 /* ----------------------------------------------------------------- clocks */

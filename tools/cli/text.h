@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * text.h - numbers and times as people write and read them.
+ * text.h - numbers and times as people write and read them, and text of others.
  *
  * Threads: one; texts that are given back lie in a few static places and are good for some calls.
  */
 #ifndef TOOLS_CLI_TEXT_H
 #define TOOLS_CLI_TEXT_H
 
+#include "proto/base/bytes.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* "1,234,567". */
@@ -28,6 +31,16 @@ const char *text_of_count(uint64_t count, const char *noun);
  * none of these.
  */
 bool text_read_time(const char *text, uint64_t now_ms, uint64_t *ms_out);
+
+/* Whether a text is digits and nothing else. */
+bool text_is_digits(const char *text);
+
+/* Takes digits off the front of `*text`. False: there are none, or the number is above `most`. */
+bool text_take_number(const char **text, uint64_t most, uint64_t *number_out);
+
+/* Text of a peer, with what could steer a terminal replaced, as much as `room` bytes hold with the NUL behind it.
+ * Gives `out`. */
+const char *text_clean(struct bytes text, char *out, size_t room);
 
 /* The wall clock and the monotonic one, ms. */
 uint64_t clock_wall_ms(void);

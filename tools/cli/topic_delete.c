@@ -1,29 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* topic_delete.c - the command `topic delete`. */
-#include "proto/limits.h"
-#include "tools/cli/json.h"
+#include "tools/cli/change.h"
 #include "tools/cli/topic.h"
-
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-static const struct setting DELETE_ROWS[] = {
-    {.name = "yes", .alias = 'y', .type = SETTING_FLAG, .help = "Do not ask"},
-};
-
-/* Whether whoever sits there types the topic's name. */
-static bool is_confirmed(const char *name)
-{
-    char line[TOPIC_NAME_BYTES_MAX + 2];
-    (void)fprintf(stderr,
-                  "This deletes topic %s and all its messages. Type its name to go on: ", name);
-    if (fgets(line, sizeof(line), stdin) == NULL) {
-        return false;
-    }
-    line[strcspn(line, "\n")] = '\0';
-    return strcmp(line, name) == 0;
-}
 
 static int run_delete(struct invocation *invocation)
 {
@@ -32,17 +10,8 @@ static int run_delete(struct invocation *invocation)
     if (!topic_check_name(invocation, name, &status)) {
         return status;
     }
-    if (!invocation_option(invocation, 0)->given) {
-        if (isatty(STDIN_FILENO) == 0) {
-            return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                   "topic %s and all its messages would be deleted: add --yes",
-                                   name);
-        }
-        if (!is_confirmed(name)) {
-            return invocation_fail(invocation, EXIT_FAILED, "topic %s was not deleted", name);
-        }
-    }
-    struct ternmq *client = invocation_client(invocation, &status);
+    status = change_confirm_delete(invocation, "topic", name, "and all its messages");
+    struct ternmq *client = status == EXIT_DONE ? invocation_client(invocation, &status) : NULL;
     if (client == NULL) {
         return status;
     }
@@ -50,16 +19,7 @@ static int run_delete(struct invocation *invocation)
     if (ternmq_topic_delete(client, name, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", name);
     }
-    if (invocation->json) {
-        struct json_object object = json_open(stdout);
-        json_pair_text(&object, "name", name);
-        json_key(&object, "deleted");
-        (void)fputs("true", stdout);
-        json_close(&object);
-    } else {
-        (void)printf("topic %s deleted\n", name);
-    }
-    return EXIT_DONE;
+    return change_say_done(invocation, "topic", name, "deleted");
 }
 
 const struct command TOPIC_DELETE_COMMAND = {

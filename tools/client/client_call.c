@@ -85,6 +85,12 @@ uint64_t client_pause_ns(struct ternmq *client, uint32_t tries, const struct ter
     return pause_ns - pause_ns / 4 + reactor_random(client->reactor) % (pause_ns / 2);
 }
 
+uint64_t client_patience_ms(const struct ternmq *client, const struct ternmq_error *error)
+{
+    return error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0 ? client->unreachable_ms
+                                                                            : client->timeout_ms;
+}
+
 void client_tell_waiting(struct ternmq *client, const struct ternmq_error *why, uint64_t since_ns)
 {
     if (client->waiting == NULL) {

@@ -117,6 +117,9 @@ bool client_call_cancel(struct client_call *call);
 /* How long to pause before try `tries` + 1, for what went wrong as `error` says. */
 uint64_t client_pause_ns(struct ternmq *client, uint32_t tries, const struct ternmq_error *error);
 
+/* After how many ms of failing with `error` the user is told. */
+uint64_t client_patience_ms(const struct ternmq *client, const struct ternmq_error *error);
+
 /* Tells the user's `waiting` that something is about to be tried again. */
 void client_tell_waiting(struct ternmq *client, const struct ternmq_error *why, uint64_t since_ns);
 

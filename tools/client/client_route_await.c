@@ -51,9 +51,7 @@ int client_route_await(struct ternmq *client, struct client_route *route,
         if (wish.error.code == TERNMQ_OK) {
             return TERNMQ_OK;
         }
-        uint64_t most_ms = wish.error.code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0
-                               ? client->unreachable_ms
-                               : client->timeout_ms;
+        uint64_t most_ms = client_patience_ms(client, &wish.error);
         uint64_t passed_ns = reactor_now_ns(client->reactor) - began_ns;
         uint64_t pause_ns = client_pause_ns(client, tries, &wish.error);
         if (!fault_can_retry(&wish.error) || passed_ns + pause_ns > most_ms * 1000000U) {

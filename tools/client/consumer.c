@@ -90,14 +90,6 @@ uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer, uint32_t do
     return (uint32_t)(share < bytes ? share : bytes);
 }
 
-uint64_t consumer_patience_ms(const struct ternmq_consumer *consumer,
-                              const struct ternmq_error *error)
-{
-    const struct ternmq *client = consumer->client;
-    return error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0 ? client->unreachable_ms
-                                                                            : client->timeout_ms;
-}
-
 /* -------------------------------------------------------------------------- its queues */
 
 static void consumer_start_all(struct ternmq_consumer *consumer)
@@ -181,7 +173,7 @@ static void consumer_route_failed(struct ternmq_consumer *consumer,
         consumer->failing_ns = now_ns;
     }
     ask_again_in(consumer, client_pause_ns(client, consumer->route_tries++, error));
-    if ((now_ns - consumer->failing_ns) / 1000000U >= consumer_patience_ms(consumer, error)) {
+    if ((now_ns - consumer->failing_ns) / 1000000U >= client_patience_ms(client, error)) {
         consumer->failing_ns = now_ns;
         consumer_add_notice(consumer, NULL, error, false);
     } else {

@@ -111,8 +111,4 @@ bool consumer_has_room(const struct ternmq_consumer *consumer);
  */
 uint32_t consumer_pull_bytes(const struct ternmq_consumer *consumer, uint32_t doublings);
 
-/* After how many ms of failing with `error` the user is told. */
-uint64_t consumer_patience_ms(const struct ternmq_consumer *consumer,
-                              const struct ternmq_error *error);
-
 #endif

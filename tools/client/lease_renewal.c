@@ -45,14 +45,12 @@ void member_watch_leases(struct ternmq_member *member)
 /* Adds what is kept of a grant to the open batch, in runs: what is settled already is left out. */
 static void extend_grant(struct ternmq_member *member, struct grant *grant)
 {
-    const struct settle_terms terms = {.kind = SETTLE_EXTEND, .lease_ms = member->lease_ms};
     LIST_FOREACH (link, &grant->held) {
         const struct held *held = CONTAINER_OF(link, struct held, beside);
         if (!is_kept(member, held)) {
             continue;
         }
-        if (!settle_add_part(grant, held->offset - held->before, held->before + 1 + held->behind,
-                             &terms, NULL)) {
+        if (!settle_extend(held, member->lease_ms, NULL)) {
             break; /* no memory: tried again when the timer is set anew */
         }
         grant->extending = true;

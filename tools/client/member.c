@@ -39,16 +39,21 @@ void member_notice(struct ternmq_member *member, const struct ternmq_error *erro
     tell_ready(member);
 }
 
+void member_settle(struct ternmq_member *member, struct held *held,
+                   const struct ternmq_settlement *settlement)
+{
+    const struct settle_terms terms = settle_terms_of(settlement);
+    if (!settle_add(member, held, &terms, NULL)) {
+        held_free(member, held);
+    }
+}
+
 static void release_ready(struct ternmq_member *member)
 {
-    const struct ternmq_settlement settlement = {.verdict = TERNMQ_RELEASE};
-    const struct settle_terms release = settle_terms_of(&settlement);
+    const struct ternmq_settlement release = {.verdict = TERNMQ_RELEASE};
     for (struct list *link = list_first(&member->ready); link != NULL;
          link = list_first(&member->ready)) {
-        struct held *held = CONTAINER_OF(link, struct held, link);
-        if (!settle_add(member, held, &release, NULL)) {
-            held_free(member, held); /* comes again when its lease is over */
-        }
+        member_settle(member, CONTAINER_OF(link, struct held, link), &release);
     }
 }
 
@@ -201,10 +206,8 @@ static void route_failed(struct ternmq_member *member, const struct ternmq_error
         member->failing_ns = now_ns;
     }
     look_again_in(member, client_pause_ns(client, member->route_tries++, error));
-    uint64_t patience_ms = error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0
-                               ? client->unreachable_ms
-                               : client->timeout_ms;
-    if (!error->retryable || (now_ns - member->failing_ns) / 1000000U >= patience_ms) {
+    if (!error->retryable ||
+        (now_ns - member->failing_ns) / 1000000U >= client_patience_ms(client, error)) {
         member->failing_ns = now_ns;
         member_notice(member, error, false);
     } else {
@@ -389,12 +392,11 @@ void member_drop(struct ternmq_member *member)
 /* Everything in hand is given back. */
 static void release_given(struct ternmq_member *member)
 {
-    const struct ternmq_settlement settlement = {.verdict = TERNMQ_RELEASE};
-    const struct settle_terms release = settle_terms_of(&settlement);
+    const struct ternmq_settlement release = {.verdict = TERNMQ_RELEASE};
     for (uint32_t i = 0; i < member->held_max && member->given > 0; i++) {
         struct held *held = &member->held[i];
-        if (held->state == HELD_GIVEN && !settle_add(member, held, &release, NULL)) {
-            held_free(member, held);
+        if (held->state == HELD_GIVEN) {
+            member_settle(member, held, &release);
         }
     }
 }

@@ -111,6 +111,11 @@ void member_ask(struct ternmq_member *member);
 /* Messages came in hand: they are told, or, of a member that leaves, given back. */
 void member_took(struct ternmq_member *member);
 
+/* Settles a message by the member's own will: without memory for the verdict it is let go, and comes again when its
+ * lease is over. */
+void member_settle(struct ternmq_member *member, struct held *held,
+                   const struct ternmq_settlement *settlement);
+
 /* (Re)starts the timer that extends leases, for the first that is due. */
 void member_watch_leases(struct ternmq_member *member);
 void member_lease_timer_over(struct timer *timer);

@@ -67,16 +67,13 @@ static int refuse_corrupt(struct ternmq_member *member, struct held *held,
 {
     const struct ternmq_settlement retry = {.verdict = TERNMQ_RETRY,
                                             .reason = "its checksum failed on arrival"};
-    const struct settle_terms terms = settle_terms_of(&retry);
     struct ternmq_error error;
     fault_set(&error, TERNMQ_CORRUPT, TERNMQ_STORED_NO,
               "the message of topic %s at queue %u offset %llu fails its checksum",
               held->grant->topic, held->grant->queue, (unsigned long long)held->offset);
     error.queue = held->grant->queue;
     error.offset = (int64_t)held->offset;
-    if (!settle_add(member, held, &terms, NULL)) {
-        held_free(member, held);
-    }
+    member_settle(member, held, &retry);
     return fault_give(&error, error_out);
 }
 

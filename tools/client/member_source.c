@@ -67,10 +67,7 @@ static void source_fails(struct member_source *source, const struct ternmq_error
         source->failing_ns = now_ns;
     }
     source_pause(source, error);
-    uint64_t patience_ms = error->code == TERNMQ_UNREACHABLE && client->unreachable_ms != 0
-                               ? client->unreachable_ms
-                               : client->timeout_ms;
-    if ((now_ns - source->failing_ns) / 1000000U >= patience_ms) {
+    if ((now_ns - source->failing_ns) / 1000000U >= client_patience_ms(client, error)) {
         source->failing_ns = now_ns;
         member_notice(member, error, false);
     } else {

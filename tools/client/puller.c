@@ -160,7 +160,7 @@ static void puller_pause(struct puller *puller, const struct ternmq_error *error
     puller->state = PULLER_PAUSED;
     timer_start(client->reactor, &puller->pause,
                 now_ns + client_pause_ns(client, puller->tries++, error));
-    if (failing_ms >= consumer_patience_ms(puller->consumer, error)) {
+    if (failing_ms >= client_patience_ms(client, error)) {
         struct ternmq_error notice = *error;
         notice.queue = puller->queue;
         puller->failing_ns = now_ns;

@@ -163,6 +163,13 @@ bool settle_add(struct ternmq_member *member, struct held *held, const struct se
     return true;
 }
 
+bool settle_extend(const struct held *held, uint32_t lease_ms, struct settle_wait *wait)
+{
+    const struct settle_terms terms = {.kind = SETTLE_EXTEND, .lease_ms = lease_ms};
+    return settle_add_part(held->grant, held->offset - held->before,
+                           held->before + 1 + held->behind, &terms, wait);
+}
+
 /* -------------------------------------------------------------------------- writing */
 
 static const char *const METHODS[] =

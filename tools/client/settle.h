@@ -90,6 +90,9 @@ NODISCARD bool settle_add(struct ternmq_member *member, struct held *held,
 NODISCARD bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
                                const struct settle_terms *terms, struct settle_wait *wait);
 
+/* The same of a message and what a filter left out beside it, whose lease shall last `lease_ms`; 0: as its group's. */
+NODISCARD bool settle_extend(const struct held *held, uint32_t lease_ms, struct settle_wait *wait);
+
 /* Whether `entry` goes on where `before` ends, under the same lease. */
 bool settle_is_next_to(const struct settle_entry *before, const struct settle_entry *entry);
 

@@ -149,7 +149,6 @@ TERNMQ_API int ternmq_extend(struct ternmq_member *member, const uint64_t *recei
                                              : "lease_ms: 100 to 43,200,000");
     }
     client_enter(member->client);
-    const struct settle_terms terms = {.kind = SETTLE_EXTEND, .lease_ms = lease_ms};
     struct settle_wait wait = {.pending = 0};
     int code = TERNMQ_OK;
     for (size_t i = 0; i < count && code == TERNMQ_OK; i++) {
@@ -157,8 +156,7 @@ TERNMQ_API int ternmq_extend(struct ternmq_member *member, const uint64_t *recei
         if (held == NULL) {
             continue; /* the loop ran, and it is not in hand any more */
         }
-        if (!settle_add_part(held->grant, held->offset - held->before,
-                             held->before + 1 + held->behind, &terms, &wait)) {
+        if (!settle_extend(held, lease_ms, &wait)) {
             code = fault_set(error_out, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory");
         }
     }

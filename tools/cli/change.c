@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* change.c - asks before a deletion, and says what is done. */
+#include "tools/cli/change.h"
+
+#include "proto/limits.h"
+#include "tools/cli/json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct setting DELETE_ROWS[1] = {
+    {.name = "yes", .alias = 'y', .type = SETTING_FLAG, .help = "Do not ask"},
+};
+
+/* Whether whoever sits there types the name. */
+static bool is_confirmed(const char *noun, const char *name, const char *all_that)
+{
+    char line[TOPIC_NAME_BYTES_MAX + 2];
+    (void)fprintf(stderr, "This deletes %s %s %s. Type its name to go on: ", noun, name, all_that);
+    if (fgets(line, sizeof(line), stdin) == NULL) {
+        return false;
+    }
+    line[strcspn(line, "\n")] = '\0';
+    return strcmp(line, name) == 0;
+}
+
+int change_confirm_delete(struct invocation *invocation, const char *noun, const char *name,
+                          const char *all_that)
+{
+    if (invocation_option(invocation, 0)->given) {
+        return EXIT_DONE;
+    }
+    if (isatty(STDIN_FILENO) == 0) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE, "%s %s %s would be deleted: add --yes",
+                               noun, name, all_that);
+    }
+    if (!is_confirmed(noun, name, all_that)) {
+        return invocation_fail(invocation, EXIT_FAILED, "%s %s was not deleted", noun, name);
+    }
+    return EXIT_DONE;
+}
+
+int change_say_done(const struct invocation *invocation, const char *noun, const char *name,
+                    const char *done)
+{
+    if (invocation->json) {
+        struct json_object object = json_open(stdout);
+        json_pair_text(&object, "name", name);
+        json_pair_bool(&object, done, true);
+        json_close(&object);
+    } else {
+        (void)printf("%s %s %s\n", noun, name, done);
+    }
+    return EXIT_DONE;
+}
