@@ -15,9 +15,8 @@
 #include "broker/shard.h"
 #include "proto/events.h"
 #include "test/lib/check_main.h"
+#include "test/lib/log_snapshots.h"
 #include "test/lib/log_world.h"
-
-#include <inttypes.h>
 
 enum {
     SEEDS = 6,
@@ -28,7 +27,6 @@ enum {
     FIRST_GROUP = 10,
     GROUPS = 3,
     MESSAGES = 4000, /* of each queue: offsets that may be given out */
-    PATH_BYTES = 64,
     LATER_MS = 1000,
     APPENDS_MAX = STEPS
 };
@@ -328,46 +326,6 @@ static void write_log(uint64_t seed)
 
 /* ------------------------------------------------------------------- snapshots */
 
-/* A segment's begin record, if it begins with a snapshot; where the segment ends. */
-static uint8_t *find_begin(struct disk_image *image, uint64_t base, uint64_t *end_out)
-{
-    char path[PATH_BYTES];
-    uint64_t bytes;
-    struct record_view view;
-    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
-    uint8_t *file = disk_image_bytes(image, path, &bytes);
-    ck_assert_ptr_nonnull(file);
-    uint64_t place = 0;
-    uint8_t *begin = NULL;
-    while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
-           RECORD_WHOLE) {
-        struct events_reader reader;
-        struct cursor fields;
-        uint64_t number;
-        if (begin == NULL && place > 0 && place < 200 && view.fields.kind == RECORD_SNAPSHOT &&
-            events_open(&reader, record_content(&view)) &&
-            events_next(&reader, &number, &fields) == EVENTS_ENTRY && number == ROW_BEGIN) {
-            begin = file + place;
-        }
-        place += view.fields.size;
-    }
-    *end_out = base + place;
-    return begin;
-}
-
-/* Makes a begin record say something that nobody need understand, so that it is no snapshot. */
-static void hide_begin(uint8_t *record)
-{
-    struct record_view view;
-    ck_assert_int_eq(record_read_anywhere(bytes_make(record, record_size(record)), &view),
-                     RECORD_WHOLE);
-    struct bytes content = record_content(&view);
-    uint8_t *entry = record + RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES;
-    ck_assert_uint_eq(entry[1], ROW_BEGIN);
-    entry[1] = EVENTS_OPTIONAL_FROM;
-    (void)record_build_own(record, &view.fields, content);
-}
-
 /* What the log knows of an offset. */
 static void check_offset(const struct group_queue *live, const struct group_queue *back,
                          uint64_t offset)
@@ -410,19 +368,7 @@ static void recover_from(uint32_t keep, uint64_t hash, uint64_t end)
     struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
     struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
     struct groups_world other;
-    uint32_t seen = 0;
-    uint64_t expected_begin = 0;
-    for (uint64_t base = 0; base < end;) {
-        uint64_t segment_end;
-        uint8_t *begin = find_begin(image, base, &segment_end);
-        if (begin != NULL && ++seen > keep) {
-            hide_begin(begin);
-        } else if (begin != NULL) {
-            expected_begin = record_position(begin);
-        }
-        ck_assert_uint_gt(segment_end, base);
-        base = segment_end;
-    }
+    uint64_t expected_begin = snapshots_keep(image, keep, end);
     open_world(&other, 99, image);
     ck_assert(!other.log.report.corrupt);
     ck_assert_uint_eq(other.log.report.snapshot_position, expected_begin);
