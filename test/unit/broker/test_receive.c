@@ -209,14 +209,7 @@ START_TEST(a_group_begins_where_it_was_told_and_new_queues_at_their_first)
 {
     struct client_simulated *client = begin(_i);
     fill(client, 3);
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "last");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    writer_put_nil(&request);
+    struct writer request = ask_group_of("last", "t", NULL, 0);
     struct answer answer = call(client, &request);
     ck_answered(answer);
     fill(client, 2);
@@ -244,15 +237,8 @@ START_TEST(a_group_begins_at_a_moment)
     fill(client, 3);
     run_ms(&world, 10000);
     fill(client, 2);
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "later");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 2);
+    struct writer request = ask_group_of("later", "t", NULL, 1);
     writer_put_key_uint(&request, "from", UINT64_C(1700000000000) + 5000);
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    writer_put_nil(&request);
     struct answer answer = call(client, &request);
     ck_answered(answer);
     answer = receive(client, "later");
@@ -627,19 +613,6 @@ START_TEST(what_a_session_has_not_settled_stays_until_its_lease_ends)
     end();
 }
 END_TEST
-
-enum { LARGE = 60, LARGE_BYTES = 50000 };
-
-/* 3 MB: more than what the connection and the session take together. */
-static void fill_large(struct client_simulated *client)
-{
-    static char body[LARGE_BYTES + 1];
-    memset(body, 'x', LARGE_BYTES);
-    for (int i = 0; i < LARGE; i++) {
-        struct answer answer = produce(client, "t", body);
-        ck_answered(answer);
-    }
-}
 
 static void ask_large(struct client_simulated *client, uint64_t wait_ms)
 {
