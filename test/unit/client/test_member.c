@@ -171,12 +171,7 @@ static void fill(struct fake_server *server, uint32_t queues, uint32_t each)
 {
     for (uint32_t q = 0; q < queues; q++) {
         for (uint32_t i = 0; i < each; i++) {
-            uint8_t element[32];
-            int length = snprintf((char *)element + 2, sizeof(element) - 2, "%llu",
-                                  (unsigned long long)server->queues[q].next);
-            element[0] = 0xc4;
-            element[1] = (uint8_t)length;
-            fake_server_append(server, q, bytes_make(element, (size_t)length + 2), 1);
+            fake_server_append_number(server, q, server->queues[q].next);
         }
     }
 }
