@@ -80,6 +80,15 @@ static inline void make_group(struct client_simulated *client, const char *group
     ck_answered(answer);
 }
 
+/* As world_begin(), with a group `g` of the topic `t`. */
+static inline struct client_simulated *world_begin_group(struct world *world, int index,
+                                                         uint32_t queues)
+{
+    struct client_simulated *client = world_begin(world, index, queues);
+    make_group(client, "g");
+    return client;
+}
+
 /* ------------------------------------------------------------------ messages */
 
 /* Produces `count` small messages to a queue of a topic, in one call. */

@@ -5,12 +5,9 @@
 
 static struct world world;
 
-/* A topic `t` and a group `g` of it. */
 static struct client_simulated *begin(int index)
 {
-    struct client_simulated *client = world_begin(&world, index, 1);
-    make_group(client, "g");
-    return client;
+    return world_begin_group(&world, index, 1);
 }
 
 static void end(void)
