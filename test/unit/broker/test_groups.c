@@ -15,6 +15,7 @@
 #include "broker/shard.h"
 #include "proto/events.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 #include "test/lib/log_snapshots.h"
 #include "test/lib/log_world.h"
 
@@ -104,23 +105,15 @@ static void put_topic(uint32_t id, const char *name)
 
 static void put_group(uint32_t id, const char *name, enum group_order order)
 {
-    uint8_t pair[64];
     uint8_t bytes[1024];
-    struct writer topics = writer_over(pair, sizeof(pair));
     struct writer writer = writer_over(bytes, sizeof(bytes));
-    writer_put_string(&topics, "t");
-    writer_put_nil(&topics);
     struct group_settings settings;
     group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ORDER;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(writer_bytes(&topics));
+    settings.given = 1U << GROUP_SETTING_ORDER;
     settings.order = order;
     const struct group_parts parts = {
         .id = id, .version = id, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    struct group *group = group_of_topic(&parts, "t", NULL);
     catalogue_write_put_group(&writer, group);
     group_unref(group);
     operate(&writer);

@@ -4,6 +4,7 @@
  */
 #include "broker/repair.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 
 #include <stdio.h>
 
@@ -128,16 +129,9 @@ static void put_deleted(uint32_t id, uint64_t version, unsigned where)
 /* A group of the topic "t", recorded in the shards of `where` (bits). */
 static void put_group(uint32_t id, uint64_t version, const char *name, unsigned where)
 {
-    struct group_settings settings;
-    group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(BYTES_OF("\xa1t\xc0"));
     const struct group_parts parts = {
-        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+        .id = id, .version = version, .name = bytes_from_string(name)};
+    struct group *group = group_of_topic(&parts, "t", NULL);
     uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&writer, group);
