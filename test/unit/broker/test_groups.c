@@ -421,6 +421,19 @@ static struct group_queue *begin_queue(uint32_t group)
     return groups_find(world.shard.groups, &place);
 }
 
+/* The log as it is now has the queue as it is. */
+static void check_replayed(const struct group_queue *queue)
+{
+    uint64_t hash = group_queue_hash(queue);
+    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
+    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
+    struct groups_world other;
+    open_world(&other, 99, image);
+    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
+    close_world(&other);
+    disk_image_destroy(image);
+}
+
 START_TEST(what_a_turn_settles_is_one_operation_of_merged_ranges)
 {
     struct group_queue *queue = begin_queue(FIRST_GROUP);
@@ -460,14 +473,7 @@ START_TEST(more_ranges_than_an_operation_has_room_for_are_settled_all_the_same)
     world_run(&world.log, LATER_MS, NULL, NULL);
     ck_assert(list_is_empty(&queue->dirty));
     ck_assert_uint_eq(queue->open.offsets, COUNT + 1);
-    uint64_t hash = group_queue_hash(queue);
-    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
-    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
-    struct groups_world other;
-    open_world(&other, 99, image);
-    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
-    close_world(&other);
-    disk_image_destroy(image);
+    check_replayed(queue);
     end_log();
 }
 END_TEST
@@ -485,14 +491,7 @@ START_TEST(what_is_leased_behind_much_that_the_turn_settled_is_replayed)
                                       .serial = 1};
     ck_assert_int_eq(groups_lease(queue, &lease, NULL), OK);
     world_run(&world.log, LATER_MS, NULL, NULL);
-    uint64_t hash = group_queue_hash(queue);
-    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
-    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
-    struct groups_world other;
-    open_world(&other, 99, image);
-    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
-    close_world(&other);
-    disk_image_destroy(image);
+    check_replayed(queue);
     end_log();
 }
 END_TEST
