@@ -16,6 +16,7 @@
 #include "net/simulation.h"
 #include "proto/events.h"
 #include "test/fuzz/fuzz.h"
+#include "test/lib/catalogue_apply.h"
 #include "test/lib/group_of_topic.h"
 
 enum { SNAPSHOT_BYTES = 64 * 1024, GROUPS = 3 };
@@ -42,12 +43,7 @@ static void put_group(struct catalogue *catalogue, uint32_t id, enum group_order
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&writer, group);
     group_unref(group);
-    struct cursor fields = cursor_over(writer_bytes(&writer));
-    uint32_t count;
-    uint32_t number;
-    struct view *view = &catalogue->view;
-    ASSERT(cursor_take_array(&fields, &count) && cursor_take_u32(&fields, &number) &&
-           view->operations->apply_operation(view, number, &fields, 0, false));
+    ASSERT(catalogue_apply(catalogue, writer_bytes(&writer)));
 }
 
 static void stand_init(struct stand *stand)
