@@ -16,6 +16,8 @@
 #include "net/simulation.h"
 #include "proto/events.h"
 #include "test/fuzz/fuzz.h"
+#include "test/lib/catalogue_apply.h"
+#include "test/lib/group_of_topic.h"
 
 enum { SNAPSHOT_BYTES = 64 * 1024, GROUPS = 3 };
 
@@ -30,31 +32,18 @@ struct stand {
 static void put_group(struct catalogue *catalogue, uint32_t id, enum group_order order)
 {
     static const char *const names[GROUPS] = {"none", "queue", "key"};
-    uint8_t pair[16];
-    struct writer topics = writer_over(pair, sizeof(pair));
-    writer_put_string(&topics, "t");
-    writer_put_nil(&topics);
     struct group_settings settings;
     group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ORDER;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(writer_bytes(&topics));
+    settings.given = 1U << GROUP_SETTING_ORDER;
     settings.order = order;
     const struct group_parts parts = {
         .id = id, .version = id, .name = bytes_from_string(names[id - 1]), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ASSERT(group_create(&parts, &group, &refusal) == OK);
+    struct group *group = group_of_topic(&parts, "t", NULL);
     uint8_t bytes[1024];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&writer, group);
     group_unref(group);
-    struct cursor fields = cursor_over(writer_bytes(&writer));
-    uint32_t count;
-    uint32_t number;
-    struct view *view = &catalogue->view;
-    ASSERT(cursor_take_array(&fields, &count) && cursor_take_u32(&fields, &number) &&
-           view->operations->apply_operation(view, number, &fields, 0, false));
+    ASSERT(catalogue_apply(catalogue, writer_bytes(&writer)));
 }
 
 static void stand_init(struct stand *stand)

@@ -12,7 +12,6 @@ import tap
 import wire
 
 DONE, FAILED, USAGE = 0, 1, 2
-RECORD_EXTRA = 11
 
 
 class DeadLetters(unittest.TestCase):
@@ -99,7 +98,7 @@ class DeadLetters(unittest.TestCase):
         self.assertEqual(self.counts("redrive")["redriven"], 3)
         answer = self.client.call("pull", topic=self.topic, queue=2, offset=2)
         self.assertEqual([r[wire.RECORD_MESSAGE] for r in answer["messages"]], [message, b"plain"])
-        self.assertEqual([r[RECORD_EXTRA] for r in answer["messages"]], [None, None])
+        self.assertEqual([r[wire.RECORD_EXTRA] for r in answer["messages"]], [None, None])
         self.assertEqual(self.bodies_from(1, 1), [b"other"])
         # Once redriven they are not again, and the group gets each once more.
         self.assertEqual(self.counts("redrive")["redriven"], 0)

@@ -11,7 +11,6 @@ import cluster
 import tap
 import wire
 
-RECORD_EXTRA = 11
 SHARDS = 2
 # Each shard keeps so much, five segments.
 KEEP = 5 * 64 * 1024
@@ -65,7 +64,7 @@ class Retention(unittest.TestCase):
                 )
                 if not answer["messages"]:
                     break
-                found += [record[RECORD_EXTRA]["dead"][2:] for record in answer["messages"]]
+                found += [record[wire.RECORD_EXTRA]["dead"][2:] for record in answer["messages"]]
                 offset = answer["next"]
         return sorted(found)
 

@@ -9,7 +9,6 @@ Here it stays where it is, and the group knows how often it was tried.
 import time
 
 import group_case
-import group_member
 import tap
 import wire
 
@@ -47,7 +46,7 @@ class Retry(group_case.GroupCase):
         (letter,) = self.dead_letters(self.name)
         self.assertEqual(letter[wire.RECORD_MESSAGE], element)
         self.assertEqual(
-            letter[group_member.RECORD_EXTRA]["dead"],
+            letter[wire.RECORD_EXTRA]["dead"],
             [self.name, self.name, 2, offset, 4, "failed 4"],
         )
 
@@ -67,7 +66,7 @@ class Retry(group_case.GroupCase):
         self.assertEqual(tried, 800)
         self.wait_for(lambda: len(self.dead_letters(self.name)) >= 400)
         origins = [
-            tuple(letter[group_member.RECORD_EXTRA]["dead"][:4]) for letter in self.dead_letters(self.name)
+            tuple(letter[wire.RECORD_EXTRA]["dead"][:4]) for letter in self.dead_letters(self.name)
         ]
         wanted = [(self.name, self.name, queue, offset) for queue in range(4) for offset in range(100)]
         self.assertEqual(sorted(origins), wanted)
@@ -86,7 +85,7 @@ class Retry(group_case.GroupCase):
             victim.die()
         self.wait_for(lambda: self.dead_letters(self.name))
         (letter,) = self.dead_letters(self.name)
-        dead = letter[group_member.RECORD_EXTRA]["dead"]
+        dead = letter[wire.RECORD_EXTRA]["dead"]
         self.assertEqual(dead, [self.name, self.name, 0, 0, 3, "lease expired"])
 
     def test_37_a_kill_behind_the_last_failure_makes_no_second_dead_letter(self):
@@ -103,7 +102,7 @@ class Retry(group_case.GroupCase):
         self.assertEqual(self.member().receive(wait_ms=200), [])
         letters = self.dead_letters(self.name)
         self.assertEqual(len(letters), 60)
-        origins = {tuple(letter[group_member.RECORD_EXTRA]["dead"][2:4]) for letter in letters}
+        origins = {tuple(letter[wire.RECORD_EXTRA]["dead"][2:4]) for letter in letters}
         self.assertEqual(origins, {(queue, offset) for queue in range(2) for offset in range(30)})
 
     def test_37_a_message_may_be_given_up_at_once(self):
@@ -117,7 +116,7 @@ class Retry(group_case.GroupCase):
         self.assertEqual(member.ack(answer[1:]), [])
         self.wait_for(lambda: self.dead_letters(self.name))
         (letter,) = self.dead_letters(self.name)
-        dead = letter[group_member.RECORD_EXTRA]["dead"]
+        dead = letter[wire.RECORD_EXTRA]["dead"]
         self.assertEqual(dead, [self.name, self.name, 0, 0, 1, "hopeless"])
 
     def test_38_failures_are_retried_and_the_count_grows(self):

@@ -5,17 +5,9 @@ Needs wire.py. What it was given is checked on the way in: messages lie in their
 as the ranges say.
 """
 
-import socket
-import struct
 import time
 
 import wire
-
-RECORD_TOPIC = 6
-RECORD_QUEUE = 7
-RECORD_EXTRA = 11
-# To a connection that ends so the kernel sends a reset: what becomes of one whose process is killed.
-LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Delivery:
@@ -28,7 +20,7 @@ class Delivery:
         self.body = wire.record_body(record)
         message = record[wire.RECORD_MESSAGE]
         self.tag, self.keys, self.properties = message[:3] if isinstance(message, list) else (None,) * 3
-        self.extra = record[RECORD_EXTRA]
+        self.extra = record[wire.RECORD_EXTRA]
 
     @property
     def place(self):
@@ -70,8 +62,8 @@ class Answer(list):
                 record = next(records)
                 if not before < record[wire.RECORD_OFFSET] < part.first + part.span:
                     raise AssertionError(f"{record[wire.RECORD_OFFSET]} is not in its range {part.receipt}")
-                if record[RECORD_QUEUE] != part.queue:
-                    raise AssertionError(f"a message of queue {record[RECORD_QUEUE]} in {part.receipt}")
+                if record[wire.RECORD_QUEUE] != part.queue:
+                    raise AssertionError(f"a message of queue {record[wire.RECORD_QUEUE]} in {part.receipt}")
                 before = record[wire.RECORD_OFFSET]
                 self.append(Delivery(part, record))
         if next(records, None) is not None:
@@ -157,5 +149,4 @@ class Member:
 
     def die(self):
         """What the broker sees of a process that is killed."""
-        self.client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-        self.client.close()
+        self.client.reset()

@@ -6,6 +6,7 @@ nothing but the msgpack package. One thread per client.
 """
 
 import socket
+import struct
 import time
 
 import msgpack
@@ -13,8 +14,13 @@ import msgpack
 # Places in a stored record, the array of 13 elements that a delivery is made of.
 RECORD_KIND = 3
 RECORD_EPOCH = 4
+RECORD_QUEUE = 7
 RECORD_OFFSET = 8
+RECORD_STORED_AT = 9
+RECORD_EXTRA = 11
 RECORD_MESSAGE = 12
+# A socket that lingers for no time ends with a reset.
+LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class CallFailed(Exception):
@@ -98,6 +104,11 @@ class Client:
         self.unpacker.feed(data)
 
     def close(self):
+        self.socket.close()
+
+    def reset(self):
+        """What the server sees of a process that is killed."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
         self.socket.close()
 
 

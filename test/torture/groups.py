@@ -40,9 +40,6 @@ import groups_plan  # noqa: E402
 import groups_verdict  # noqa: E402
 import wire  # noqa: E402
 
-# Places in a stored record, beside those of wire.py.
-RECORD_STORED_AT = 9
-RECORD_EXTRA = 11
 # Small: the logs are cut, and begin with a snapshot, every few seconds.
 SEGMENT_BYTES = "128K"
 COLUMN = 13
@@ -180,11 +177,11 @@ class Soak:
             return  # there is none yet
         for queue in range(queues):
             for record in self.pull(topic, queue, self.dead_read[topic, queue]):
-                extra = record[RECORD_EXTRA]
+                extra = record[wire.RECORD_EXTRA]
                 dead = extra["dead"]
                 message = groups_plan.message_of(dead[1], *record[wire.RECORD_MESSAGE])
                 name = self.names.get(extra["place"][0])
-                self.judge.dead_letter(name, dead, record[RECORD_STORED_AT], message)
+                self.judge.dead_letter(name, dead, record[wire.RECORD_STORED_AT], message)
                 self.dead_read[topic, queue] = record[wire.RECORD_OFFSET] + 1
 
     # ----------------------------------------------------------- the processes

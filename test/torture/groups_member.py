@@ -20,8 +20,6 @@ was answered; what it has told survives its SIGKILL. Times `t` are ms since 1970
 import collections
 import os
 import random
-import socket
-import struct
 import time
 
 import msgpack
@@ -127,11 +125,10 @@ class Member:
         except (wire.Lost, wire.CallFailed):
             orderly = False
         self.journal.write("close", self.connection, now_ms())
-        if not orderly:
-            # A reset, so that the broker finds out whatever it is doing.
-            linger = struct.pack("ii", 1, 0)
-            self.client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.client.close()
+        if orderly:
+            self.client.close()
+        else:
+            self.client.reset()  # the broker finds out whatever it is doing
 
     # ------------------------------------------------------------------ work
 

@@ -23,7 +23,12 @@
 #include <errno.h>
 #include <string.h>
 
-enum { ROOM_BYTES = 64 * 1024, WORLD_CLIENTS = 2, SOON_MS = 1000 };
+enum {
+    ROOM_BYTES = 64 * 1024,
+    WORLD_CLIENTS = 2,
+    SOON_MS = 1000,
+    RECENT_MS = 5000 /* what was written since is taken to be in memory */
+};
 
 struct world {
     struct simulation *simulation;
@@ -291,6 +296,13 @@ static inline struct client_simulated *world_begin(struct world *world, int inde
     world_start(world, index + 1);
     make_topic(world->client[0], "t", queues, "any", "memory");
     return world->client[index];
+}
+
+/* Everything that was written leaves the page cache. */
+static inline void world_cool(struct world *world)
+{
+    (void)simulation_run(world->simulation, RECENT_MS, NULL, NULL);
+    disk_image_cool(world->image);
 }
 
 static inline void world_end(struct world *world)

@@ -9,7 +9,7 @@
 #include "proto/error.h"
 #include "test/unit/broker/broker_world.h"
 
-enum { LEASE_BYTES_OF_RECEIPT = 16, TEXT_MAX = 128 };
+enum { LEASE_BYTES_OF_RECEIPT = 16, TEXT_MAX = 128, LARGE = 60, LARGE_BYTES = 50000 };
 
 /* One range of an answer, copied: answers go with the next one. */
 struct given {
@@ -25,6 +25,25 @@ struct given {
 };
 
 /* ------------------------------------------------------------------ groups */
+
+/* A group.put of one topic with a filter (NULL: none); `more` settings are still to be put. */
+static inline struct writer ask_group_of(const char *group, const char *topic, const char *filter,
+                                         uint32_t more)
+{
+    struct writer request = ask("group.put", 2);
+    writer_put_key_string(&request, "name", group);
+    writer_put_string(&request, "settings");
+    writer_put_map(&request, 1 + more);
+    writer_put_string(&request, "topics");
+    writer_put_map(&request, 1);
+    writer_put_string(&request, topic);
+    if (filter == NULL) {
+        writer_put_nil(&request);
+    } else {
+        writer_put_string(&request, filter);
+    }
+    return request;
+}
 
 /* A group.put of the topics `t` and, if not NULL, `other`, from the first message on; `more` settings are
  * still to be put. */
@@ -61,6 +80,15 @@ static inline void make_group(struct client_simulated *client, const char *group
     ck_answered(answer);
 }
 
+/* As world_begin(), with a group `g` of the topic `t`. */
+static inline struct client_simulated *world_begin_group(struct world *world, int index,
+                                                         uint32_t queues)
+{
+    struct client_simulated *client = world_begin(world, index, queues);
+    make_group(client, "g");
+    return client;
+}
+
 /* ------------------------------------------------------------------ messages */
 
 /* Produces `count` small messages to a queue of a topic, in one call. */
@@ -82,6 +110,17 @@ static inline void fill_queue(struct client_simulated *client, const char *topic
 static inline void fill(struct client_simulated *client, uint32_t count)
 {
     fill_queue(client, "t", 0, count);
+}
+
+/* LARGE messages, 3 MB: more than what the connection and the session take together. */
+static inline void fill_large(struct client_simulated *client)
+{
+    static char body[LARGE_BYTES + 1];
+    memset(body, 'x', LARGE_BYTES);
+    for (int i = 0; i < LARGE; i++) {
+        struct answer answer = produce(client, "t", body);
+        ck_answered(answer);
+    }
 }
 
 /* One message with a tag and a key, either of which may be NULL, to queue 0 of `t`. */
@@ -194,6 +233,13 @@ static inline struct given only_range(const struct answer *answer)
 static inline struct given receive_one(struct client_simulated *client, const char *group)
 {
     struct answer answer = receive_most(client, group, 1);
+    return only_range(&answer);
+}
+
+/* All that there is for the group `g` now, which is one range. */
+static inline struct given give(struct client_simulated *client)
+{
+    struct answer answer = receive(client, "g");
     return only_range(&answer);
 }
 

@@ -21,6 +21,7 @@
 #include "proto/message.h"
 #include "storage/disk_simulated.h"
 #include "storage/segment.h"
+#include "test/lib/group_of_topic.h"
 
 #include <check.h>
 
@@ -195,25 +196,17 @@ static inline void put_topic(struct world *world, uint32_t id, const char *name)
 static inline void put_group(struct world *world, uint32_t id, const char *name, const char *topic,
                              enum group_order order)
 {
-    uint8_t topics[64];
-    struct writer writer = writer_over(topics, sizeof(topics));
-    writer_put_string(&writer, topic);
-    writer_put_nil(&writer);
     struct group_settings settings;
     group_settings_init(&settings);
     settings.order = order;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(writer_bytes(&writer));
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ORDER;
+    settings.given = 1U << GROUP_SETTING_ORDER;
     const struct group_parts parts = {
         .id = id,
         .version = ++world->version,
         .name = bytes_from_string(name),
         .settings = &settings,
     };
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    struct group *group = group_of_topic(&parts, topic, NULL);
     uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
     struct writer operation = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&operation, group);

@@ -6,6 +6,7 @@
 #include "proto/base/random.h"
 #include "proto/events.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 
 #include <stdio.h>
 
@@ -134,26 +135,13 @@ static void put(struct catalogue *catalogue, struct history *history, struct top
 static struct group *make_group(uint32_t id, uint64_t version, const char *name, const char *topic,
                                 const char *filter)
 {
-    uint8_t pair[512];
-    struct writer writer = writer_over(pair, sizeof(pair));
-    writer_put_string(&writer, topic);
-    if (filter == NULL) {
-        writer_put_nil(&writer);
-    } else {
-        writer_put_string(&writer, filter);
-    }
     struct group_settings settings;
     group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ATTEMPTS;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(writer_bytes(&writer));
+    settings.given = 1U << GROUP_SETTING_ATTEMPTS;
     settings.attempts = 1 + (uint32_t)version % 100;
     const struct group_parts parts = {
         .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
-    return group;
+    return group_of_topic(&parts, topic, filter);
 }
 
 static void put_group(struct catalogue *catalogue, struct history *history, struct group *group)

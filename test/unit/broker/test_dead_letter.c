@@ -4,7 +4,7 @@
 #include "test/lib/check_main.h"
 #include "test/unit/broker/group_world.h"
 
-enum { SOON = 1000, RECENT_MS = 5000, LATER_MS = 3000 };
+enum { SOON = 1000, LATER_MS = 3000 };
 
 static struct world world;
 
@@ -15,21 +15,10 @@ static struct client_simulated *begin_filtered(int index, const char *filter)
     world_start_keeping(&world, index + 1, 64 << 20); /* segments of 64 KiB */
     struct client_simulated *client = world.client[index];
     make_topic(client, "t", 1, "any", "memory");
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "g");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 4);
+    struct writer request = ask_group_of("g", "t", filter, 3);
     writer_put_key_string(&request, "from", "first");
     writer_put_key_uint(&request, "attempts", 2);
     put_backoff(&request, 0);
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    if (filter == NULL) {
-        writer_put_nil(&request);
-    } else {
-        writer_put_string(&request, filter);
-    }
     struct answer answer = call(client, &request);
     ck_answered(answer);
     return client;
@@ -43,12 +32,6 @@ static struct client_simulated *begin(int index)
 static void end(void)
 {
     world_end(&world);
-}
-
-static struct given give(struct client_simulated *client)
-{
-    struct answer answer = receive(client, "g");
-    return only_range(&answer);
 }
 
 /* Gives a range up at once. */
@@ -171,10 +154,10 @@ START_TEST(what_the_filter_does_not_want_of_a_range_is_no_letter)
 }
 END_TEST
 
-START_TEST(what_is_cold_becomes_a_letter_when_the_disk_has_given_it)
+/* Three messages are given up when they have left the page cache. */
+static void give_up_cold(struct client_simulated *client)
 {
     static char body[30000];
-    struct client_simulated *client = begin(_i);
     memset(body, 'x', sizeof(body) - 1);
     for (int i = 0; i < 20; i++) {
         struct answer answer = produce(client, "t", body);
@@ -182,9 +165,14 @@ START_TEST(what_is_cold_becomes_a_letter_when_the_disk_has_given_it)
     }
     struct answer answer = receive_most(client, "g", 3);
     struct given given = only_range(&answer);
-    run_ms(&world, RECENT_MS);
-    disk_image_cool(world.image);
+    world_cool(&world);
     give_up(client, &given);
+}
+
+START_TEST(what_is_cold_becomes_a_letter_when_the_disk_has_given_it)
+{
+    struct client_simulated *client = begin(_i);
+    give_up_cold(client);
     run_ms(&world, SOON);
     ck_assert_uint_eq(count_letters(client), 3);
     ck_assert_uint_eq(disk_simulated_waits(world.disk), 0);
@@ -209,8 +197,7 @@ START_TEST(a_group_may_change_while_its_letter_is_read)
     }
     struct answer answer = receive_most(client, "g", 3);
     struct given given = only_range(&answer);
-    run_ms(&world, RECENT_MS);
-    disk_image_cool(world.image);
+    world_cool(&world);
     struct writer request = ask_settle("nack", "g", &given, 1);
     writer_put_string(&request, "dead");
     writer_put_bool(&request, true);
@@ -227,18 +214,8 @@ END_TEST
 
 START_TEST(an_orderly_end_loses_no_letter_that_waits_for_the_disk)
 {
-    static char body[30000];
     struct client_simulated *client = begin(_i);
-    memset(body, 'x', sizeof(body) - 1);
-    for (int i = 0; i < 20; i++) {
-        struct answer answer = produce(client, "t", body);
-        ck_answered(answer);
-    }
-    struct answer answer = receive_most(client, "g", 3);
-    struct given given = only_range(&answer);
-    run_ms(&world, RECENT_MS);
-    disk_image_cool(world.image);
-    give_up(client, &given);
+    give_up_cold(client);
     world_stop(&world); /* with a letter under way */
     world_start_keeping(&world, _i + 1, 64 << 20);
     client = world.client[_i];
@@ -330,15 +307,8 @@ START_TEST(dead_letters_are_received_by_a_group_of_their_own)
     struct given given = give(client);
     give_up(client, &given);
     run_ms(&world, SOON);
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "%DLQ%g");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 2);
+    struct writer request = ask_group_of("%DLQ%g", "%DLQ%g", NULL, 1);
     writer_put_key_string(&request, "from", "first");
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "%DLQ%g");
-    writer_put_nil(&request);
     struct answer answer = call(client, &request);
     ck_answered(answer);
     answer = receive(client, "%DLQ%g");

@@ -5,6 +5,7 @@
 #include "broker/directory.h"
 #include "proto/limits.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 
 #include <stdio.h>
 
@@ -171,26 +172,11 @@ END_TEST
 
 /* ---------------------------------------------------------------- groups */
 
-/* A group of the topics in `pairs`, with one reference. */
-static struct group *make_group(uint32_t id, uint64_t version, const char *name, struct bytes pairs,
-                                uint32_t topic_count)
-{
-    struct group_settings settings;
-    group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS;
-    settings.topic_count = topic_count;
-    settings.topics = cursor_over(pairs);
-    const struct group_parts parts = {
-        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
-    return group;
-}
-
 static void put_group(struct directory *directory, uint32_t id, uint64_t version, const char *name)
 {
-    struct group *group = make_group(id, version, name, BYTES_OF("\xa1t\xc0"), 1);
+    const struct group_parts parts = {
+        .id = id, .version = version, .name = bytes_from_string(name)};
+    struct group *group = group_of_topic(&parts, "t", NULL);
     directory_put_group(directory, group);
     group_unref(group);
 }
@@ -202,7 +188,16 @@ START_TEST(a_groups_topics_are_found_by_name_with_their_filters)
                                   "c\xc0\xa1"
                                   "a\xa4paid\xa1"
                                   "b\xa1*");
-    struct group *group = make_group(1, 1, "g", pairs, 3);
+    struct group_settings settings;
+    group_settings_init(&settings);
+    settings.given = 1U << GROUP_SETTING_TOPICS;
+    settings.topic_count = 3;
+    settings.topics = cursor_over(pairs);
+    const struct group_parts parts = {
+        .id = 1, .version = 1, .name = BYTES_OF("g"), .settings = &settings};
+    struct group *group;
+    struct refusal refusal;
+    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
     ck_assert_uint_eq(group->topic_count, 3);
     ck_assert(bytes_equal(group->topics[0].name, BYTES_OF("a")));
     ck_assert_ptr_nonnull(group_find_topic(group, BYTES_OF("a"))->filter);

@@ -2,38 +2,15 @@
 /* test_group_cold.c - where a group stands, a seek and a trace, of messages that have left the page cache: the
  * call waits for the disk, the loop does not. */
 #include "test/lib/check_main.h"
-#include "test/unit/broker/broker_world.h"
+#include "test/unit/broker/group_world.h"
 
 enum {
     BODY_BYTES = 8000,
     MESSAGES = 500, /* 4 MB: several segments of 1 MiB */
-    MIDDLE = 250,
-    /* What was written since is taken to be in memory. */
-    RECENT_MS = 5000
+    MIDDLE = 250
 };
 
 static struct world world;
-
-static void cool(void)
-{
-    (void)simulation_run(world.simulation, RECENT_MS, NULL, NULL);
-    disk_image_cool(world.image);
-}
-
-static void put_group(struct client_simulated *client, const char *name)
-{
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", name);
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 2);
-    writer_put_key_string(&request, "from", "first");
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    writer_put_nil(&request);
-    struct answer answer = call(client, &request);
-    ck_answered(answer);
-}
 
 /* A broker whose topic `t` is cold, and a group that has begun nowhere. */
 static struct client_simulated *begin(int index)
@@ -44,10 +21,10 @@ static struct client_simulated *begin(int index)
     for (uint32_t i = 0; i < MESSAGES; i++) {
         struct answer answer = produce(client, "t", body);
         ck_answered(answer);
-        (void)simulation_run(world.simulation, 2, NULL, NULL);
+        run_ms(&world, 2);
     }
-    put_group(client, "g");
-    cool();
+    make_group(client, "g");
+    world_cool(&world);
     return client;
 }
 
@@ -134,7 +111,7 @@ START_TEST(a_seek_to_a_time_looks_through_what_is_cold)
     struct client_simulated *client = begin(_i);
     uint64_t middle_ms = stored_at(client, MIDDLE);
     ck_assert_uint_lt(stored_at(client, MIDDLE - 1), middle_ms);
-    cool();
+    world_cool(&world);
     struct writer request = ask_seek(middle_ms);
     struct answer answer = call(client, &request);
     ck_answered(answer);

@@ -6,6 +6,7 @@
 #include "broker/group_decision.h"
 #include "broker/topic_decision.h"
 #include "proto/names.h"
+#include "test/lib/catalogue_apply.h"
 #include "test/lib/check_main.h"
 
 #include <stdio.h>
@@ -18,13 +19,8 @@ static uint8_t operation[CATALOGUE_OPERATION_BYTES_MAX];
 /* What a shard's log does with a decision. */
 static void apply(const struct writer *writer)
 {
-    struct cursor cursor = cursor_over(writer_bytes(writer));
-    uint32_t fields;
-    uint64_t number;
     ck_assert(!writer->overflowed);
-    ck_assert(cursor_take_array(&cursor, &fields) && cursor_take_uint(&cursor, &number));
-    ck_assert(catalogue->view.operations->apply_operation(&catalogue->view, (uint32_t)number,
-                                                          &cursor, 0, false));
+    ck_assert(catalogue_apply(catalogue, writer_bytes(writer)));
 }
 
 static void make_topic(const char *name, enum topic_route route)

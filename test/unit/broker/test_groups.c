@@ -15,9 +15,9 @@
 #include "broker/shard.h"
 #include "proto/events.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
+#include "test/lib/log_snapshots.h"
 #include "test/lib/log_world.h"
-
-#include <inttypes.h>
 
 enum {
     SEEDS = 6,
@@ -28,7 +28,6 @@ enum {
     FIRST_GROUP = 10,
     GROUPS = 3,
     MESSAGES = 4000, /* of each queue: offsets that may be given out */
-    PATH_BYTES = 64,
     LATER_MS = 1000,
     APPENDS_MAX = STEPS
 };
@@ -106,23 +105,15 @@ static void put_topic(uint32_t id, const char *name)
 
 static void put_group(uint32_t id, const char *name, enum group_order order)
 {
-    uint8_t pair[64];
     uint8_t bytes[1024];
-    struct writer topics = writer_over(pair, sizeof(pair));
     struct writer writer = writer_over(bytes, sizeof(bytes));
-    writer_put_string(&topics, "t");
-    writer_put_nil(&topics);
     struct group_settings settings;
     group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_ORDER;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(writer_bytes(&topics));
+    settings.given = 1U << GROUP_SETTING_ORDER;
     settings.order = order;
     const struct group_parts parts = {
         .id = id, .version = id, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    struct group *group = group_of_topic(&parts, "t", NULL);
     catalogue_write_put_group(&writer, group);
     group_unref(group);
     operate(&writer);
@@ -328,46 +319,6 @@ static void write_log(uint64_t seed)
 
 /* ------------------------------------------------------------------- snapshots */
 
-/* A segment's begin record, if it begins with a snapshot; where the segment ends. */
-static uint8_t *find_begin(struct disk_image *image, uint64_t base, uint64_t *end_out)
-{
-    char path[PATH_BYTES];
-    uint64_t bytes;
-    struct record_view view;
-    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
-    uint8_t *file = disk_image_bytes(image, path, &bytes);
-    ck_assert_ptr_nonnull(file);
-    uint64_t place = 0;
-    uint8_t *begin = NULL;
-    while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
-           RECORD_WHOLE) {
-        struct events_reader reader;
-        struct cursor fields;
-        uint64_t number;
-        if (begin == NULL && place > 0 && place < 200 && view.fields.kind == RECORD_SNAPSHOT &&
-            events_open(&reader, record_content(&view)) &&
-            events_next(&reader, &number, &fields) == EVENTS_ENTRY && number == ROW_BEGIN) {
-            begin = file + place;
-        }
-        place += view.fields.size;
-    }
-    *end_out = base + place;
-    return begin;
-}
-
-/* Makes a begin record say something that nobody need understand, so that it is no snapshot. */
-static void hide_begin(uint8_t *record)
-{
-    struct record_view view;
-    ck_assert_int_eq(record_read_anywhere(bytes_make(record, record_size(record)), &view),
-                     RECORD_WHOLE);
-    struct bytes content = record_content(&view);
-    uint8_t *entry = record + RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES;
-    ck_assert_uint_eq(entry[1], ROW_BEGIN);
-    entry[1] = EVENTS_OPTIONAL_FROM;
-    (void)record_build_own(record, &view.fields, content);
-}
-
 /* What the log knows of an offset. */
 static void check_offset(const struct group_queue *live, const struct group_queue *back,
                          uint64_t offset)
@@ -410,19 +361,7 @@ static void recover_from(uint32_t keep, uint64_t hash, uint64_t end)
     struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
     struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
     struct groups_world other;
-    uint32_t seen = 0;
-    uint64_t expected_begin = 0;
-    for (uint64_t base = 0; base < end;) {
-        uint64_t segment_end;
-        uint8_t *begin = find_begin(image, base, &segment_end);
-        if (begin != NULL && ++seen > keep) {
-            hide_begin(begin);
-        } else if (begin != NULL) {
-            expected_begin = record_position(begin);
-        }
-        ck_assert_uint_gt(segment_end, base);
-        base = segment_end;
-    }
+    uint64_t expected_begin = snapshots_keep(image, keep, end);
     open_world(&other, 99, image);
     ck_assert(!other.log.report.corrupt);
     ck_assert_uint_eq(other.log.report.snapshot_position, expected_begin);
@@ -482,6 +421,19 @@ static struct group_queue *begin_queue(uint32_t group)
     return groups_find(world.shard.groups, &place);
 }
 
+/* The log as it is now has the queue as it is. */
+static void check_replayed(const struct group_queue *queue)
+{
+    uint64_t hash = group_queue_hash(queue);
+    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
+    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
+    struct groups_world other;
+    open_world(&other, 99, image);
+    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
+    close_world(&other);
+    disk_image_destroy(image);
+}
+
 START_TEST(what_a_turn_settles_is_one_operation_of_merged_ranges)
 {
     struct group_queue *queue = begin_queue(FIRST_GROUP);
@@ -521,14 +473,7 @@ START_TEST(more_ranges_than_an_operation_has_room_for_are_settled_all_the_same)
     world_run(&world.log, LATER_MS, NULL, NULL);
     ck_assert(list_is_empty(&queue->dirty));
     ck_assert_uint_eq(queue->open.offsets, COUNT + 1);
-    uint64_t hash = group_queue_hash(queue);
-    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
-    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
-    struct groups_world other;
-    open_world(&other, 99, image);
-    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
-    close_world(&other);
-    disk_image_destroy(image);
+    check_replayed(queue);
     end_log();
 }
 END_TEST
@@ -546,14 +491,7 @@ START_TEST(what_is_leased_behind_much_that_the_turn_settled_is_replayed)
                                       .serial = 1};
     ck_assert_int_eq(groups_lease(queue, &lease, NULL), OK);
     world_run(&world.log, LATER_MS, NULL, NULL);
-    uint64_t hash = group_queue_hash(queue);
-    struct disk_cut cut = {disk_image_events(world.log.image), DISK_KEEP_ALL, 0};
-    struct disk_image *image = disk_image_cut(world.log.image, &cut, false);
-    struct groups_world other;
-    open_world(&other, 99, image);
-    ck_assert_uint_eq(group_queue_hash(groups_find(other.shard.groups, &queue->place)), hash);
-    close_world(&other);
-    disk_image_destroy(image);
+    check_replayed(queue);
     end_log();
 }
 END_TEST

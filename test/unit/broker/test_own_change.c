@@ -15,6 +15,7 @@
 #include "storage/commit_log.h"
 #include "storage/disk_simulated.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -304,10 +305,8 @@ static void make_broadcast(const char *name)
 {
     struct group_settings settings;
     group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS | 1U << GROUP_SETTING_BROADCAST;
+    settings.given = 1U << GROUP_SETTING_BROADCAST;
     settings.broadcast = true;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(BYTES_OF("\xa1t\xc0"));
     const struct catalogue *catalogue = store.cores->shard[0]->catalogue;
     const struct group_parts parts = {
         .id = catalogue->next_id,
@@ -315,9 +314,7 @@ static void make_broadcast(const char *name)
         .name = bytes_from_string(name),
         .settings = &settings,
     };
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+    struct group *group = group_of_topic(&parts, "t", NULL);
     uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&writer, group);

@@ -3,34 +3,16 @@
 #include "test/lib/check_main.h"
 #include "test/unit/broker/group_world.h"
 
-enum { RECENT_MS = 5000 };
-
 static struct world world;
 
-/* A topic `t` and a group `g` of it. */
 static struct client_simulated *begin(int index)
 {
-    struct client_simulated *client = world_begin(&world, index, 1);
-    make_group(client, "g");
-    return client;
+    return world_begin_group(&world, index, 1);
 }
 
 static void end(void)
 {
     world_end(&world);
-}
-
-enum { LARGE = 60, LARGE_BYTES = 50000 };
-
-/* 3 MB: more than what the connection and the session take together. */
-static void fill_large(struct client_simulated *client)
-{
-    static char body[LARGE_BYTES + 1];
-    memset(body, 'x', LARGE_BYTES);
-    for (int i = 0; i < LARGE; i++) {
-        struct answer answer = produce(client, "t", body);
-        ck_answered(answer);
-    }
 }
 
 /* -------------------------------------------------------------------- cold */
@@ -39,8 +21,7 @@ START_TEST(what_is_cold_is_given_out_in_order_without_waiting_in_the_loop)
 {
     struct client_simulated *client = begin(_i);
     fill_large(client);
-    run_ms(&world, RECENT_MS);
-    disk_image_cool(world.image);
+    world_cool(&world);
     uint64_t next = 0;
     while (next < LARGE) {
         struct answer answer = receive(client, "g");
@@ -60,8 +41,7 @@ static void begin_cold(struct client_simulated *client)
     struct answer answer = call(client, &request);
     ck_answered(answer);
     fill_large(client);
-    run_ms(&world, RECENT_MS);
-    disk_image_cool(world.image);
+    world_cool(&world);
 }
 
 /* Takes everything that is there: how many messages come again, which must be for this reason. */
@@ -124,15 +104,8 @@ END_TEST
 static struct client_simulated *begin_filtered(int index, const char *filter)
 {
     struct client_simulated *client = world_begin(&world, index, 1);
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "g");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 2);
+    struct writer request = ask_group_of("g", "t", filter, 1);
     writer_put_key_string(&request, "from", "first");
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    writer_put_string(&request, filter);
     struct answer answer = call(client, &request);
     ck_answered(answer);
     return client;
@@ -202,14 +175,7 @@ START_TEST(a_message_that_failed_and_is_not_wanted_any_more_is_settled)
     struct client_simulated *client = begin(_i);
     produce_labelled(client, "old", NULL);
     struct given given = receive_one(client, "g");
-    struct writer request = ask("group.put", 2);
-    writer_put_key_string(&request, "name", "g");
-    writer_put_string(&request, "settings");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "topics");
-    writer_put_map(&request, 1);
-    writer_put_string(&request, "t");
-    writer_put_string(&request, "new");
+    struct writer request = ask_group_of("g", "t", "new", 0);
     struct answer answer = call(client, &request);
     ck_answered(answer);
     ck_assert_int_eq(nack(client, "g", &given, 0), OK);

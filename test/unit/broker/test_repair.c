@@ -3,7 +3,9 @@
  * test_repair.c - catalogues of several shards after a crash in the middle of a change.
  */
 #include "broker/repair.h"
+#include "test/lib/catalogue_apply.h"
 #include "test/lib/check_main.h"
+#include "test/lib/group_of_topic.h"
 
 #include <stdio.h>
 
@@ -16,20 +18,10 @@ static char
 static char told[256]; /* the groups that were put in a shard: "shard:version<before " each */
 static char error[256];
 
-static void give(struct catalogue *catalogue, struct bytes operation)
-{
-    struct cursor cursor = cursor_over(operation);
-    uint32_t fields;
-    uint64_t number;
-    ck_assert(cursor_take_array(&cursor, &fields) && cursor_take_uint(&cursor, &number));
-    ck_assert(catalogue->view.operations->apply_operation(&catalogue->view, (uint32_t)number,
-                                                          &cursor, 0, false));
-}
-
 static bool append(void *context, uint32_t shard, struct bytes operation)
 {
     (void)context;
-    give(catalogues[shard], operation);
+    ck_assert(catalogue_apply(catalogues[shard], operation));
     return true;
 }
 
@@ -90,6 +82,16 @@ static void tear_down(void)
     }
 }
 
+/* In the catalogues of the shards of `where` (bits). */
+static void record(const struct writer *writer, unsigned where)
+{
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        if ((where >> i & 1) != 0) {
+            ck_assert(catalogue_apply(catalogues[i], writer_bytes(writer)));
+        }
+    }
+}
+
 /* A topic whose queue n lies in shard n, recorded in the shards of `where` (bits). */
 static void put(uint32_t id, uint64_t version, const char *name, uint32_t queues, unsigned where)
 {
@@ -106,11 +108,7 @@ static void put(uint32_t id, uint64_t version, const char *name, uint32_t queues
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put(&writer, topic);
     topic_unref(topic);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        if ((where >> i & 1) != 0) {
-            give(catalogues[i], writer_bytes(&writer));
-        }
-    }
+    record(&writer, where);
 }
 
 static void put_deleted(uint32_t id, uint64_t version, unsigned where)
@@ -118,35 +116,20 @@ static void put_deleted(uint32_t id, uint64_t version, unsigned where)
     uint8_t bytes[EVENT_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_delete(&writer, id, version);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        if ((where >> i & 1) != 0) {
-            give(catalogues[i], writer_bytes(&writer));
-        }
-    }
+    record(&writer, where);
 }
 
 /* A group of the topic "t", recorded in the shards of `where` (bits). */
 static void put_group(uint32_t id, uint64_t version, const char *name, unsigned where)
 {
-    struct group_settings settings;
-    group_settings_init(&settings);
-    settings.given = 1U << GROUP_SETTING_TOPICS;
-    settings.topic_count = 1;
-    settings.topics = cursor_over(BYTES_OF("\xa1t\xc0"));
     const struct group_parts parts = {
-        .id = id, .version = version, .name = bytes_from_string(name), .settings = &settings};
-    struct group *group;
-    struct refusal refusal;
-    ck_assert_int_eq(group_create(&parts, &group, &refusal), OK);
+        .id = id, .version = version, .name = bytes_from_string(name)};
+    struct group *group = group_of_topic(&parts, "t", NULL);
     uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_put_group(&writer, group);
     group_unref(group);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        if ((where >> i & 1) != 0) {
-            give(catalogues[i], writer_bytes(&writer));
-        }
-    }
+    record(&writer, where);
 }
 
 static uint32_t repair(void)
@@ -258,7 +241,7 @@ static void put_setting(const char *name, const char *value, uint64_t version)
     uint8_t bytes[CATALOGUE_OPERATION_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
     catalogue_write_setting(&writer, name, value, version);
-    give(catalogues[0], writer_bytes(&writer));
+    ck_assert(catalogue_apply(catalogues[0], writer_bytes(&writer)));
 }
 
 START_TEST(a_new_shard_knows_no_topic_and_needs_none)

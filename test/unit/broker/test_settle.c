@@ -37,12 +37,6 @@ static void end(void)
     world_end(&world);
 }
 
-static struct given give(struct client_simulated *client)
-{
-    struct answer answer = receive(client, "g");
-    return only_range(&answer);
-}
-
 /* --------------------------------------------------------------------- ack */
 
 START_TEST(any_part_of_a_range_is_settled_once)

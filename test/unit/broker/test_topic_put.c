@@ -3,6 +3,7 @@
  * test_topic_put.c - what topic.put and topic.delete decide, on a catalogue alone.
  */
 #include "broker/topic_decision.h"
+#include "test/lib/catalogue_apply.h"
 #include "test/lib/check_main.h"
 
 #include <stdio.h>
@@ -28,13 +29,8 @@ static void tear_down(void)
 /* What a shard's log does with a decision. */
 static void apply(const struct writer *writer)
 {
-    struct cursor cursor = cursor_over(writer_bytes(writer));
-    uint32_t fields;
-    uint64_t number;
     ck_assert(!writer->overflowed);
-    ck_assert(cursor_take_array(&cursor, &fields) && cursor_take_uint(&cursor, &number));
-    ck_assert(catalogue->view.operations->apply_operation(&catalogue->view, (uint32_t)number,
-                                                          &cursor, 0, false));
+    ck_assert(catalogue_apply(catalogue, writer_bytes(writer)));
 }
 
 /* Decides and, if something changes, applies; gives the topic as it then is. */

@@ -118,12 +118,7 @@ static inline uint64_t world_now_ms(const struct client_world *world)
 /* Stores a body of decimal digits in a queue of the server. */
 static inline void world_append(struct client_world *world, uint32_t queue, uint64_t number)
 {
-    uint8_t element[32];
-    int length =
-        snprintf((char *)element + 2, sizeof(element) - 2, "%llu", (unsigned long long)number);
-    element[0] = 0xc4;
-    element[1] = (uint8_t)length;
-    fake_server_append(&world->server, queue, bytes_make(element, (size_t)length + 2), 1);
+    fake_server_append_number(&world->server, queue, number);
 }
 
 /* What became of something that was produced or called. */

@@ -15,6 +15,7 @@
 #include "proto/writer.h"
 #include "test/unit/client/fake_group.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,16 @@ void fake_server_append(struct fake_server *server, uint32_t queue_number, struc
     if (server->group != NULL) {
         fake_group_wake(server->group);
     }
+}
+
+void fake_server_append_number(struct fake_server *server, uint32_t queue, uint64_t number)
+{
+    uint8_t element[32];
+    struct writer writer = writer_over(element, sizeof(element));
+    char digits[24];
+    (void)snprintf(digits, sizeof(digits), "%" PRIu64, number);
+    writer_put_bin(&writer, bytes_from_string(digits));
+    fake_server_append(server, queue, writer_bytes(&writer), 1);
 }
 
 static bool is_here(const struct fake_server *server, uint32_t queue)

@@ -111,6 +111,9 @@ void fake_server_free(struct fake_server *server);
 void fake_server_append(struct fake_server *server, uint32_t queue, struct bytes element,
                         uint64_t born_ms);
 
+/* Appends a message whose body is the number's decimal digits. */
+void fake_server_append_number(struct fake_server *server, uint32_t queue, uint64_t number);
+
 /* Answers of a session, for fake_group.c: raw bytes, one stored record, a refusal. */
 void fake_session_send(struct fake_session *session, struct bytes bytes);
 void fake_session_send_record(struct fake_session *session, uint32_t queue, uint64_t offset);

@@ -377,12 +377,8 @@ END_TEST
 static void fill(uint32_t messages)
 {
     for (uint32_t i = 0; i < messages; i++) {
-        uint8_t element[16];
-        int length = snprintf((char *)element + 2, sizeof(element) - 2, "%u", i);
-        element[0] = 0xc4;
-        element[1] = (uint8_t)length;
         uint32_t queue = i % QUEUES;
-        fake_server_append(&brokers[queue / 2], queue, bytes_make(element, (size_t)length + 2), 1);
+        fake_server_append_number(&brokers[queue / 2], queue, i);
     }
 }
 

@@ -84,12 +84,7 @@ static void setup(void)
 static void start(uint32_t messages)
 {
     for (uint32_t i = 0; i < messages; i++) {
-        uint8_t element[32];
-        int length = snprintf((char *)element + 2, sizeof(element) - 2, "%u", i);
-        element[0] = 0xc4;
-        element[1] = (uint8_t)length;
-        fake_server_append(&server, i % server.queue_count, bytes_make(element, (size_t)length + 2),
-                           1);
+        fake_server_append_number(&server, i % server.queue_count, i);
     }
     ck_assert_int_eq(pthread_create(&server_thread, NULL, serve, NULL), 0);
 }

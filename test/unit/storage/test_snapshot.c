@@ -11,12 +11,12 @@
 
 #include "proto/events.h"
 #include "test/lib/check_main.h"
+#include "test/lib/log_snapshots.h"
 #include "test/lib/log_world.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
-enum { SEEDS = 6, STEPS = 700, PATH_BYTES = 64, SNAPSHOTS_MAX = 64, LATER_MS = 1000 };
+enum { SEEDS = 6, STEPS = 700, SNAPSHOTS_MAX = 64, LATER_MS = 1000 };
 
 static struct log_world world;
 static struct produce *produces[STEPS];
@@ -61,68 +61,13 @@ static void free_log(void)
     }
 }
 
-/* A segment's begin record, if it begins with a snapshot. */
-static uint8_t *find_begin(struct disk_image *image, uint64_t base, uint64_t *end_out)
-{
-    char path[PATH_BYTES];
-    uint64_t bytes;
-    struct record_view view;
-    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
-    uint8_t *file = disk_image_bytes(image, path, &bytes);
-    if (file == NULL) {
-        return NULL;
-    }
-    uint64_t place = 0;
-    uint8_t *begin = NULL;
-    while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
-           RECORD_WHOLE) {
-        struct events_reader reader;
-        struct cursor fields;
-        uint64_t number;
-        if (place > 0 && begin == NULL && place < 200 && view.fields.kind == RECORD_SNAPSHOT &&
-            events_open(&reader, record_content(&view)) &&
-            events_next(&reader, &number, &fields) == EVENTS_ENTRY && number == ROW_BEGIN) {
-            begin = file + place;
-        }
-        place += view.fields.size;
-    }
-    *end_out = base + place;
-    return begin;
-}
-
-/* Makes a begin record say something that nobody need understand, so that it is no snapshot. */
-static void hide_begin(uint8_t *record)
-{
-    struct record_view view;
-    ck_assert_int_eq(record_read_anywhere(bytes_make(record, record_size(record)), &view),
-                     RECORD_WHOLE);
-    struct bytes content = record_content(&view);
-    uint8_t *entry = record + RECORD_CONTENT_PLACE + EVENTS_BEGIN_BYTES;
-    ck_assert_uint_eq(entry[1], ROW_BEGIN);
-    entry[1] = EVENTS_OPTIONAL_FROM;
-    (void)record_build_own(record, &view.fields, content);
-}
-
 /* Recovers from the first `keep` snapshots of an image as if the later ones had never begun. */
 static void recover_from(uint32_t keep, uint64_t hash, uint64_t end)
 {
     struct disk_cut cut = {disk_image_events(world.image), DISK_KEEP_ALL, 0};
     struct disk_image *image = disk_image_cut(world.image, &cut, false);
     struct log_world other;
-    uint32_t seen = 0;
-    uint64_t base = 0;
-    uint64_t expected_begin = 0;
-    while (base < end) {
-        uint64_t segment_end;
-        uint8_t *begin = find_begin(image, base, &segment_end);
-        if (begin != NULL && ++seen > keep) {
-            hide_begin(begin);
-        } else if (begin != NULL) {
-            expected_begin = record_position(begin);
-        }
-        ck_assert_uint_gt(segment_end, base);
-        base = segment_end;
-    }
+    uint64_t expected_begin = snapshots_keep(image, keep, end);
     world_init(&other, 99, image);
     ck_assert_msg(world_open(&other), "%s", other.error);
     ck_assert(!other.report.corrupt);
@@ -154,14 +99,12 @@ START_TEST(chunks_lie_between_the_records_of_other_turns)
     uint32_t others = 0;
     uint32_t chunks = 0;
     uint64_t base = 0;
-    while (find_begin(world.image, base, &segment_end) == NULL || base == 0) {
+    while (snapshot_find_begin(world.image, base, &segment_end) == NULL || base == 0) {
         base = segment_end;
     }
     /* The second snapshot: everything from its begin to its end. */
-    char path[PATH_BYTES];
     uint64_t bytes;
-    (void)snprintf(path, sizeof(path), "0/%020" PRIu64 ".log", base);
-    const uint8_t *file = disk_image_bytes(world.image, path, &bytes);
+    const uint8_t *file = image_segment(world.image, base, &bytes);
     struct record_view view;
     uint64_t place = 0;
     while (record_read(bytes_make(file + place, bytes - place), base + place, &view) ==
