@@ -29,7 +29,7 @@ static struct open_range *range_at(struct list *link)
 
 struct open_range *group_range_allocate(const struct group_queue *queue)
 {
-    if (queue->order != IN_KEY_ORDER) {
+    if (queue->order != GROUP_ORDER_KEY) {
         struct open_range *range = calloc(1, sizeof(*range));
         ASSERT(range != NULL);
         return range;

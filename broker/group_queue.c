@@ -88,7 +88,7 @@ static void enter_state(struct group_queue *queue, struct open_range *range, enu
 {
     range->state = (uint8_t)state;
     count_in(queue, range, 1);
-    bool is_unknown = queue->order == IN_KEY_ORDER && !range->is_looked_at;
+    bool is_unknown = queue->order == GROUP_ORDER_KEY && !range->is_looked_at;
     if (state == OPEN_LEASED && range->key != 0) {
         group_key_count_leased(range, true);
     }
@@ -245,7 +245,7 @@ void group_queue_note_logged(struct group_queue *queue, const struct offset_rang
 /* -------------------------------------------------------------------- life */
 
 struct group_queue *group_queue_create(struct groups *groups, const struct group_place *place,
-                                       enum group_queue_order order)
+                                       enum group_order order)
 {
     struct group_queue *queue = calloc(1, sizeof(*queue));
     ASSERT(queue != NULL);
@@ -446,7 +446,7 @@ void group_queue_replayed(struct group_queue *queue)
 
 struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offset, uint32_t key)
 {
-    ASSERT(queue->order == IN_KEY_ORDER);
+    ASSERT(queue->order == GROUP_ORDER_KEY);
     struct open_range *unknown = open_ranges_find(&queue->open, offset);
     struct open_range known = {.attempts = 0};
     if (unknown != NULL && unknown->first == offset) {
@@ -503,7 +503,7 @@ bool group_queue_is_full(const struct group_queue *queue, struct group_bound *bo
 bool group_queue_has_work(const struct group_queue *queue, uint64_t visible)
 {
     struct group_bound bound;
-    if (queue->order == IN_QUEUE_ORDER) {
+    if (queue->order == GROUP_ORDER_QUEUE) {
         const struct open_range *first = open_ranges_first(&queue->open);
         return queue->in_state[OPEN_LEASED] == 0 &&
                (first == NULL ? queue->next < visible : first->state == OPEN_READY);
@@ -520,7 +520,7 @@ static uint64_t hash_range(const struct group_queue *queue, const struct open_ra
     static const struct map_seed seed = {.low = 5, .high = 6};
     uint64_t hash = map_mix(map_mix(1, range->attempts), range->due_ms);
     hash = map_mix(hash, map_hash(seed, reason_text(range->reason)));
-    if (queue->order != IN_NO_ORDER && range->state == OPEN_LEASED) {
+    if (queue->order != GROUP_ORDER_NONE && range->state == OPEN_LEASED) {
         hash = map_mix(map_mix(hash, range->serial), range->moment.key);
     }
     return hash;

@@ -33,6 +33,7 @@
 #include "proto/base/list.h"
 #include "proto/base/map.h"
 #include "proto/events_groups.h"
+#include "proto/group_settings.h"
 #include "proto/limits.h"
 #include "storage/commit_log.h"
 
@@ -47,9 +48,6 @@ struct shard_group;
 /* A due that never comes: the next attempt is the dead letters'. */
 #define DUE_NEVER (INTEGER_LIMIT - 1)
 
-/* Order as the group's setting has it. */
-enum group_queue_order { IN_NO_ORDER, IN_QUEUE_ORDER, IN_KEY_ORDER };
-
 struct group_queue {
     struct groups *groups;
     struct shard_group *group;
@@ -62,8 +60,8 @@ struct group_queue {
     struct list in_retention;   /* group_retention.c's: a segment that has some of it is to go */
     struct queue_waiter waiter; /* while there is not */
 
-    enum group_queue_order order;
-    uint32_t generation; /* from 1; every seek makes another */
+    enum group_order order; /* as the group's settings have it */
+    uint32_t generation;    /* from 1; every seek makes another */
     uint64_t next;
     uint64_t logged;
     bool is_full;     /* a bound keeps back what is there: group->full counts it */
@@ -86,7 +84,7 @@ struct group_queue {
 
 /* An empty queue of no generation: seek begins it. */
 struct group_queue *group_queue_create(struct groups *groups, const struct group_place *place,
-                                       enum group_queue_order order);
+                                       enum group_order order);
 void group_queue_destroy(struct group_queue *queue);
 
 /* ------------------------------------------------------ what operations do */

@@ -56,13 +56,13 @@ static bool is_block(const struct look *look, const struct open_range *range)
         return false;
     }
     switch (look->queue->order) {
-    case IN_NO_ORDER:
+    case GROUP_ORDER_NONE:
         return false;
-    case IN_QUEUE_ORDER:
+    case GROUP_ORDER_QUEUE:
         return look->shown->block_count == 0 &&
                (range->state == OPEN_LEASED ||
                 (has_failed && range == open_ranges_first(&look->queue->open)));
-    case IN_KEY_ORDER:
+    case GROUP_ORDER_KEY:
         return has_failed ||
                (range->state == OPEN_LEASED && range->key != 0 && group_key_is_first(range) &&
                 group_queue_next_of_key(look->queue, range->key, range->serial) != NULL);
@@ -112,10 +112,10 @@ static enum shown_state judge(const struct look *look, uint64_t lag, struct grou
     }
     uint64_t leased = queue->in_state[OPEN_LEASED];
     uint64_t failed = queue->in_state[OPEN_WAITING] + queue->in_state[OPEN_DYING];
-    if (queue->order != IN_NO_ORDER && failed > 0 && lag > leased + failed) {
+    if (queue->order != GROUP_ORDER_NONE && failed > 0 && lag > leased + failed) {
         return SHOWN_BLOCKED;
     }
-    if (queue->next < look->state.visible && queue->order != IN_QUEUE_ORDER &&
+    if (queue->next < look->state.visible && queue->order != GROUP_ORDER_QUEUE &&
         group_queue_is_full(queue, bound)) {
         return SHOWN_FULL;
     }

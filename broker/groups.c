@@ -147,18 +147,6 @@ struct group_queue *groups_find(const struct groups *groups, const struct group_
     return group == NULL ? NULL : number_map_find(&group->places, place_key(place));
 }
 
-static enum group_queue_order order_of(const struct group *group)
-{
-    switch (group->settings.order) {
-    case GROUP_ORDER_QUEUE:
-        return IN_QUEUE_ORDER;
-    case GROUP_ORDER_KEY:
-        return IN_KEY_ORDER;
-    default:
-        return IN_NO_ORDER;
-    }
-}
-
 static void queue_woken(struct queue_waiter *waiter)
 {
     groups_changed(CONTAINER_OF(waiter, struct group_queue, waiter));
@@ -172,7 +160,7 @@ struct group_queue *groups_begin(struct groups *groups, const struct group_place
         return queue;
     }
     struct shard_group *group = groups_group(groups, place->group);
-    queue = group_queue_create(groups, place, order_of(settings));
+    queue = group_queue_create(groups, place, settings->settings.order);
     queue->group = group;
     queue->serial = ++groups->queue_serial;
     queue->waiter.woken = queue_woken;

@@ -57,7 +57,7 @@ enum error groups_retry(struct group_queue *queue, const struct event_retry *ret
 enum error groups_lease(struct group_queue *queue, const struct event_lease *lease,
                         struct group_member *member)
 {
-    if (queue->order != IN_NO_ORDER) {
+    if (queue->order != GROUP_ORDER_NONE) {
         uint8_t bytes[EVENT_LEASE_BYTES_MAX];
         struct writer writer = writer_over(bytes, sizeof(bytes));
         event_put_lease(&writer, EVENT_LEASE, lease);
@@ -74,7 +74,7 @@ enum error groups_lease(struct group_queue *queue, const struct event_lease *lea
 enum error groups_extend(struct group_queue *queue, struct open_range *range,
                          const struct event_lease *lease)
 {
-    if (queue->order != IN_NO_ORDER) {
+    if (queue->order != GROUP_ORDER_NONE) {
         return groups_lease(queue, lease, NULL);
     }
     range = group_queue_carve(queue, range, &lease->range);

@@ -30,7 +30,7 @@ static bool is_possible(const struct group_queue *queue, const struct offset_ran
                         uint32_t key)
 {
     return range->first <= queue->next + 2 * (uint64_t)GROUP_OPEN_MAX &&
-           (key == 0 || queue->order == IN_KEY_ORDER);
+           (key == 0 || queue->order == GROUP_ORDER_KEY);
 }
 
 static bool apply_progress(struct groups *groups, struct cursor fields)
@@ -86,7 +86,7 @@ static bool apply_lease(struct groups *groups, struct cursor fields)
     if (queue == NULL) {
         return true;
     }
-    if (!is_possible(queue, &lease.range, lease.key) || queue->order == IN_NO_ORDER ||
+    if (!is_possible(queue, &lease.range, lease.key) || queue->order == GROUP_ORDER_NONE ||
         lease.range.count > UINT32_MAX) {
         return false;
     }
@@ -226,7 +226,7 @@ static uint32_t write_range(struct writer *writer, const struct group_queue *que
         .key = range->key,
     };
     event_put_retry(writer, ROW_RETRY, &retry);
-    if (queue->order == IN_NO_ORDER || range->state != OPEN_LEASED) {
+    if (queue->order == GROUP_ORDER_NONE || range->state != OPEN_LEASED) {
         return 1;
     }
     const struct event_lease lease = {

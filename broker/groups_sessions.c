@@ -57,7 +57,7 @@ bool groups_give_back(struct open_range *range)
     struct group_queue *queue = range->queue;
     const struct offset_range offsets = {range->first, range->count};
     const struct trace_event event = groups_trace_of(queue, TRACE_GIVEN_BACK, range);
-    if (queue->order == IN_NO_ORDER) {
+    if (queue->order == GROUP_ORDER_NONE) {
         group_queue_give_back(queue, range);
         groups_trace_note(queue, &event, &offsets, OK);
         groups_changed(queue);

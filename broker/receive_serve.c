@@ -115,7 +115,7 @@ static enum take_result take_queue(struct call *call, struct core *at, struct gr
     };
     enum take_result result;
     do {
-        result = queue->order == IN_KEY_ORDER ? take_keyed(&take) : take_next(&take);
+        result = queue->order == GROUP_ORDER_KEY ? take_keyed(&take) : take_next(&take);
     } while (result == TAKE_SOME);
     return result;
 }

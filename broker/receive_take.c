@@ -251,7 +251,7 @@ static bool find_next(const struct take *take, struct open_range **range_out)
     }
     struct list *link = list_first(&queue->ready);
     struct open_range *range = link == NULL ? NULL : CONTAINER_OF(link, struct open_range, link);
-    *range_out = queue->order == IN_QUEUE_ORDER ? open_ranges_first(&queue->open) : range;
+    *range_out = queue->order == GROUP_ORDER_QUEUE ? open_ranges_first(&queue->open) : range;
     return true;
 }
 

@@ -38,8 +38,9 @@ static bool counts(const struct judging *judging, const struct open_range *range
         return false;
     }
     /* Behind something open it is not known that the order was kept. */
-    bool is_of_keys = judging->queue->order == IN_KEY_ORDER && range != NULL && range->is_looked_at;
-    return judging->queue->order == IN_NO_ORDER ||
+    bool is_of_keys =
+        judging->queue->order == GROUP_ORDER_KEY && range != NULL && range->is_looked_at;
+    return judging->queue->order == GROUP_ORDER_NONE ||
            (is_of_keys ? range->state != OPEN_BLOCKED
                        : first == group_queue_first_open(judging->queue));
 }
@@ -296,10 +297,11 @@ void settle_give_back_behind(struct groups *groups, const struct receipt *receip
 {
     const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
     struct group_queue *queue = groups_find(groups, &place);
-    if (queue == NULL || queue->order == IN_NO_ORDER || receipt->generation != queue->generation) {
+    if (queue == NULL || queue->order == GROUP_ORDER_NONE ||
+        receipt->generation != queue->generation) {
         return;
     }
-    if (queue->order == IN_KEY_ORDER) {
+    if (queue->order == GROUP_ORDER_KEY) {
         give_back_keys(queue, receipt);
     } else {
         struct open_range *range = open_ranges_find(&queue->open, receipt->first + receipt->span);

@@ -20,7 +20,7 @@ static struct group_member *member;
 
 static const struct group_place place = {.group = 3, .topic = 4, .queue = 5};
 
-static inline void begin(enum group_queue_order order)
+static inline void begin(enum group_order order)
 {
     memset(&groups, 0, sizeof(groups));
     groups.seed = (struct map_seed){1, 2};
@@ -120,7 +120,7 @@ static inline void check_queue(void)
     ck_assert_uint_eq(queue->retrying, retrying);
     ck_assert_mem_eq(queue->in_state, counted, sizeof(counted));
     ck_assert_uint_eq(length_of(&queue->ready) + length_of(&queue->unknown), in_lists);
-    ck_assert(queue->order == IN_KEY_ORDER || list_is_empty(&queue->unknown));
+    ck_assert(queue->order == GROUP_ORDER_KEY || list_is_empty(&queue->unknown));
     ck_assert_uint_le(atomic_load(&member->leased), counted[OPEN_LEASED]);
 }
 
@@ -145,7 +145,7 @@ static inline void lease_key(uint64_t first, uint64_t count, uint64_t serial, ui
     const struct event_lease lease = {
         .place = place, .range = {first, count}, .until_ms = 500, .serial = serial, .key = key};
     group_queue_lease(queue, &lease, member);
-    if (queue->order != IN_NO_ORDER) {
+    if (queue->order != GROUP_ORDER_NONE) {
         group_queue_note_logged(queue, &lease.range);
     }
     check_queue();

@@ -12,7 +12,7 @@
 
 START_TEST(a_seek_begins_with_nothing_open)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 10, 1);
     retry(2, 1, 1, 100);
     group_queue_seek(queue, 2, 1000);
@@ -29,7 +29,7 @@ END_TEST
 
 START_TEST(ready_leased_settled)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 10, 1);
     ck_state(0, OPEN_LEASED);
     ck_assert_uint_eq(atomic_load(&member->leased), 10);
@@ -45,7 +45,7 @@ END_TEST
 
 START_TEST(leased_given_back_is_ready_as_it_was)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     retry(0, 4, 3, 100);
     group_queue_due(queue, at(0));
     check_queue();
@@ -63,7 +63,7 @@ END_TEST
 
 START_TEST(leased_failed_waits_and_becomes_due)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 10, 1);
     retry(4, 2, 1, 700);
     ck_state(3, OPEN_LEASED);
@@ -83,7 +83,7 @@ END_TEST
 
 START_TEST(a_last_attempt_is_dying_until_it_is_settled)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 3, 1);
     retry(1, 1, 17, DUE_NEVER);
     ck_state(1, OPEN_DYING);
@@ -97,7 +97,7 @@ END_TEST
 
 START_TEST(a_failure_says_all_of_its_offsets_whatever_they_were)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 3, 1);     /* LEASED */
     retry(3, 3, 2, 50); /* WAITING */
     settle(8, 1);       /* 6 and 7 are READY */
@@ -113,7 +113,7 @@ END_TEST
 
 START_TEST(what_lies_before_something_settled_becomes_open)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     progress(5, 2);
     ck_range(0, 0, 5);
     ck_state(0, OPEN_READY);
@@ -128,7 +128,7 @@ END_TEST
 
 START_TEST(settling_cuts_a_range_at_its_ends_and_in_its_middle)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 100, 1);
     settle(0, 10);
     ck_range(10, 10, 100);
@@ -150,7 +150,7 @@ END_TEST
 START_TEST(a_part_of_a_lease_is_carved_out_and_stays_in_its_session)
 {
     struct list session;
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 9, 1);
     list_init(&session);
     list_append(&session, &at(0)->link);
@@ -171,7 +171,7 @@ END_TEST
 
 START_TEST(a_lease_again_is_longer_for_the_same_and_another_for_others)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     struct group_member *other = group_member_create(bytes_from_string("other"));
     lease(0, 4, 1);
     const struct event_lease longer = {
@@ -198,7 +198,7 @@ END_TEST
 /* After a start the log knows of a lease, but not whose it is. */
 START_TEST(a_lease_of_nobody_becomes_its_members)
 {
-    begin(IN_QUEUE_ORDER);
+    begin(GROUP_ORDER_QUEUE);
     const struct event_lease known = {
         .place = place, .range = {0, 5}, .until_ms = 800, .serial = 1};
     group_queue_lease(queue, &known, NULL);
@@ -213,7 +213,7 @@ END_TEST
 
 START_TEST(attempts_stay_when_a_failed_message_is_given_out_again)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 5, 1);
     retry(2, 1, 4, 100);
     group_queue_due(queue, at(2));
@@ -229,7 +229,7 @@ END_TEST
 
 START_TEST(the_cursor_passes_what_has_failed_and_nothing_else)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, 10, 1);
     retry(0, 3, 1, 100);
     ck_assert_uint_eq(group_queue_first_open(queue), 0);
@@ -249,7 +249,7 @@ END_TEST
 
 START_TEST(there_is_work_where_something_is_ready_or_new)
 {
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     ck_assert(!group_queue_has_work(queue, 0));
     ck_assert(group_queue_has_work(queue, 1));
     lease(0, 5, 1);
@@ -265,7 +265,7 @@ END_TEST
 
 START_TEST(a_queue_in_order_has_no_work_while_something_is_under_way)
 {
-    begin(IN_QUEUE_ORDER);
+    begin(GROUP_ORDER_QUEUE);
     ck_assert(group_queue_has_work(queue, 10));
     lease(0, 5, 1);
     ck_assert(!group_queue_has_work(queue, 10));
@@ -285,7 +285,7 @@ END_TEST
 START_TEST(too_much_that_is_open_keeps_new_messages_back)
 {
     struct group_bound bound;
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, GROUP_OPEN_MAX - 1, 1);
     ck_assert(!group_queue_is_full(queue, &bound));
     ck_assert(group_queue_has_work(queue, GROUP_OPEN_MAX));
@@ -303,7 +303,7 @@ END_TEST
 START_TEST(too_many_that_fail_keep_new_messages_back_and_not_what_failed)
 {
     struct group_bound bound;
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     lease(0, GROUP_RETRIES_MAX, 1);
     retry(0, GROUP_RETRIES_MAX, 1, 100);
     ck_assert(group_queue_is_full(queue, &bound));
@@ -321,7 +321,7 @@ END_TEST
 START_TEST(too_many_ranges_of_the_shard_keep_new_messages_back)
 {
     struct group_bound bound;
-    begin(IN_NO_ORDER);
+    begin(GROUP_ORDER_NONE);
     groups.range_count = GROUP_RANGES_MAX;
     ck_assert(group_queue_is_full(queue, &bound));
     ck_assert_uint_eq(bound.limit, GROUP_RANGES_MAX);
@@ -333,7 +333,7 @@ END_TEST
 /* -------------------------------------------------------------------- hash */
 
 /* The hash of what is made of a fresh queue by `make`. */
-static uint64_t hash_of(enum group_queue_order order, void (*make)(void))
+static uint64_t hash_of(enum group_order order, void (*make)(void))
 {
     begin(order);
     make();
@@ -367,9 +367,9 @@ static void make_failed_and_given_out(void)
 
 START_TEST(the_hash_sees_what_the_log_knows_and_not_how_it_is_cut)
 {
-    uint64_t hash = hash_of(IN_NO_ORDER, make_failed_at_once);
-    ck_assert_uint_eq(hash_of(IN_NO_ORDER, make_failed_piecemeal), hash);
-    ck_assert_uint_eq(hash_of(IN_NO_ORDER, make_failed_and_given_out), hash);
+    uint64_t hash = hash_of(GROUP_ORDER_NONE, make_failed_at_once);
+    ck_assert_uint_eq(hash_of(GROUP_ORDER_NONE, make_failed_piecemeal), hash);
+    ck_assert_uint_eq(hash_of(GROUP_ORDER_NONE, make_failed_and_given_out), hash);
 }
 END_TEST
 
@@ -414,9 +414,9 @@ START_TEST(the_hash_sees_every_difference)
     static void (*const makes[])(void) = {make_other_attempt, make_other_due,
                                           make_settled,       make_longer,
                                           make_skipped,       make_other_generation};
-    uint64_t hash = hash_of(IN_NO_ORDER, make_failed_at_once);
+    uint64_t hash = hash_of(GROUP_ORDER_NONE, make_failed_at_once);
     for (size_t i = 0; i < sizeof(makes) / sizeof(makes[0]); i++) {
-        ck_assert_msg(hash_of(IN_NO_ORDER, makes[i]) != hash, "difference %zu", i);
+        ck_assert_msg(hash_of(GROUP_ORDER_NONE, makes[i]) != hash, "difference %zu", i);
     }
 }
 END_TEST
@@ -433,8 +433,8 @@ static void make_leased_to_another(void)
 
 START_TEST(in_ordered_groups_the_hash_sees_leases)
 {
-    ck_assert_uint_ne(hash_of(IN_QUEUE_ORDER, make_leased),
-                      hash_of(IN_QUEUE_ORDER, make_leased_to_another));
+    ck_assert_uint_ne(hash_of(GROUP_ORDER_QUEUE, make_leased),
+                      hash_of(GROUP_ORDER_QUEUE, make_leased_to_another));
 }
 END_TEST
 

@@ -9,7 +9,7 @@
 
 START_TEST(of_a_key_the_first_may_be_given_out_and_the_others_are_blocked)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(0, 1, 1, 7);
     ck_assert(!group_queue_key_is_free(queue, 7, 2));
     ck_assert(group_queue_key_is_free(queue, 7, 1)); /* in the same answer */
@@ -37,7 +37,7 @@ END_TEST
 
 START_TEST(a_key_that_fails_blocks_itself_alone)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(0, 1, 1, 7);
     lease_key(1, 1, 1, 8);
     (void)group_queue_meet_key(queue, 2, 7);
@@ -58,7 +58,7 @@ END_TEST
 
 START_TEST(what_is_given_back_behind_a_failed_message_of_its_key_is_blocked)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(0, 1, 1, 7);
     lease_key(1, 1, 1, 7);
     retry_key(0, 1, 1, 100, 7);
@@ -76,7 +76,7 @@ END_TEST
 
 START_TEST(a_key_of_which_something_is_held_waits_for_it)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(0, 1, 1, 7);
     lease_key(1, 1, 1, 7);
     retry_key(0, 1, 1, 100, 7);
@@ -92,7 +92,7 @@ END_TEST
 
 START_TEST(an_earlier_message_of_a_key_takes_the_place_of_the_first)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(5, 1, 1, 7); /* 0 to 4 are open, their keys unknown */
     ck_range(0, 0, 5);
     ck_assert_uint_eq(length_of(&queue->unknown), 1);
@@ -110,7 +110,7 @@ END_TEST
 
 START_TEST(unknown_keys_are_told_apart_from_those_that_are_known)
 {
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     progress(3, 1);
     ck_assert_uint_eq(length_of(&queue->unknown), 1);
     ck_assert_uint_eq(length_of(&queue->ready), 0);
@@ -130,7 +130,7 @@ END_TEST
 START_TEST(too_many_blocked_messages_keep_new_ones_back)
 {
     struct group_bound bound;
-    begin(IN_KEY_ORDER);
+    begin(GROUP_ORDER_KEY);
     lease_key(0, 1, 1, 7);
     for (uint64_t offset = 1; offset <= GROUP_BLOCKED_MAX; offset++) {
         ck_assert(!group_queue_is_full(queue, &bound));

@@ -25,7 +25,7 @@ static struct random chance;
 /* In the order of keys every message has one, which its offset says. */
 static uint32_t key_of(uint64_t offset)
 {
-    return queue->order == IN_KEY_ORDER ? 1 + (uint32_t)(offset * 7 % KEYS) : 0;
+    return queue->order == GROUP_ORDER_KEY ? 1 + (uint32_t)(offset * 7 % KEYS) : 0;
 }
 
 /* READY and BLOCKED follow from the others: the model calls both READY. */
@@ -137,7 +137,7 @@ static void step_ready(uint64_t offset)
 
 START_TEST(agrees_with_an_array_that_says_what_each_offset_is)
 {
-    static const enum group_queue_order orders[] = {IN_NO_ORDER, IN_QUEUE_ORDER, IN_KEY_ORDER};
+    static const enum group_order orders[] = {GROUP_ORDER_NONE, GROUP_ORDER_QUEUE, GROUP_ORDER_KEY};
     begin(orders[_i % 3]);
     random_init(&chance, (uint64_t)_i + 1);
     memset(model, 0, sizeof(model));
@@ -145,7 +145,7 @@ START_TEST(agrees_with_an_array_that_says_what_each_offset_is)
     for (uint32_t i = 0; i < STEPS; i++) {
         uint64_t reach = model_next + 10 < OFFSETS ? model_next + 10 : OFFSETS;
         uint64_t first = random_below(&chance, reach);
-        uint64_t most = queue->order == IN_KEY_ORDER ? 1 : 1 + random_below(&chance, 12);
+        uint64_t most = queue->order == GROUP_ORDER_KEY ? 1 : 1 + random_below(&chance, 12);
         uint64_t end_offset = first + most < OFFSETS ? first + most : OFFSETS;
         switch (random_below(&chance, 8)) {
         case 0:

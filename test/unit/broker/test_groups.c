@@ -151,7 +151,7 @@ static uint64_t below(uint64_t bound)
 /* A key that follows from the offset, as it would from the message. */
 static uint32_t key_of(const struct group_queue *queue, uint64_t offset)
 {
-    return queue->order == IN_KEY_ORDER ? (uint32_t)(offset % 13) : 0;
+    return queue->order == GROUP_ORDER_KEY ? (uint32_t)(offset % 13) : 0;
 }
 
 static struct group_place some_place(void)
@@ -173,9 +173,9 @@ static void step_lease(struct group_queue *queue)
     }
     uint64_t first = ready != NULL ? ready->first : queue->next;
     uint64_t most = ready != NULL ? ready->count : 1 + below(30);
-    uint64_t count = queue->order == IN_KEY_ORDER ? 1 : 1 + below(most);
+    uint64_t count = queue->order == GROUP_ORDER_KEY ? 1 : 1 + below(most);
     uint32_t key =
-        ready != NULL && queue->order == IN_KEY_ORDER ? ready->key : key_of(queue, first);
+        ready != NULL && queue->order == GROUP_ORDER_KEY ? ready->key : key_of(queue, first);
     if (first + count > MESSAGES || !group_queue_key_is_free(queue, key, serial + 1)) {
         return;
     }
@@ -332,7 +332,7 @@ static void check_offset(const struct group_queue *live, const struct group_queu
         ck_assert_uint_eq(is->attempts, was->attempts);
         ck_assert_uint_eq(is->due_ms, was->due_ms);
         ck_assert(bytes_equal(reason_text(is->reason), reason_text(was->reason)));
-        bool is_kept = live->order != IN_NO_ORDER && was->state == OPEN_LEASED;
+        bool is_kept = live->order != GROUP_ORDER_NONE && was->state == OPEN_LEASED;
         ck_assert(!is_kept || (is->state == OPEN_LEASED && is->serial == was->serial));
     }
 }
@@ -403,7 +403,7 @@ START_TEST(after_a_start_everything_open_is_ready_leased_or_waits)
         ck_assert_uint_eq(queue->place.topic, TOPIC);
         const struct open_range *range = open_ranges_first(&queue->open);
         for (; range != NULL; range = open_ranges_next(&queue->open, range)) {
-            ck_assert(range->state != OPEN_LEASED || queue->order != IN_NO_ORDER);
+            ck_assert(range->state != OPEN_LEASED || queue->order != GROUP_ORDER_NONE);
             ck_assert(range->state != OPEN_WAITING || range->due_ms > 0);
         }
     }
