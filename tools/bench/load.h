@@ -63,6 +63,7 @@ struct load_options {
     uint32_t batch;       /* messages a call */
     uint32_t connections; /* that produce, and as many that consume */
     uint32_t window;      /* calls in flight, a connection */
+    uint32_t pull_bytes;  /* what a consumer asks for at a time, 0: libternmq's default */
     uint32_t idle;        /* connections that are open and ask for nothing */
     enum ternmq_durability durability;
     uint64_t rate; /* messages a second of all together, 0: as many as are answered */

@@ -68,6 +68,7 @@ bool load_consume_begin(struct load *load, bool from_first, bool until_end,
             .queue = number / load->options.topics,
             .start = from_first ? TERNMQ_START_FIRST : TERNMQ_START_LAST,
             .until_end = until_end,
+            .pull_bytes = load->options.pull_bytes,
             .ready = on_ready,
             .context = queue,
         };

@@ -114,6 +114,7 @@ static void read_plan(const struct settings *settings, struct plan *plan)
         .batch = (uint32_t)values[OPTION_BATCH].number,
         .connections = (uint32_t)values[OPTION_CONNECTIONS].number,
         .window = (uint32_t)values[OPTION_WINDOW].number,
+        .pull_bytes = (uint32_t)values[OPTION_PULL_BYTES].number,
         .durability = values[OPTION_DURABILITY].number == 0 ? TERNMQ_DURABILITY_MEMORY
                                                             : TERNMQ_DURABILITY_DISK,
         .rate = rate ? values[OPTION_RATE].number : 0,
