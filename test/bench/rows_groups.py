@@ -14,7 +14,7 @@ MEMBERS = (1, 16, 64, 256)
 # So many messages that a run takes a second or two at each number of members.
 SINGLE_MESSAGES = {1: 40_000, 16: 150_000, 64: 200_000, 256: 200_000}
 BATCHED_MESSAGES = 3_000_000
-KEYED_MESSAGES = 60_000
+KEYED_MESSAGES = 150_000
 PULL_OF_100 = "33000"  # bytes of the records of 100 messages of 256
 LEASED_MESSAGES = 1_000_000  # below the 2^20 open offsets of a group in a queue
 RATE = ("--rate", "10000", "--warmup", "500ms")
