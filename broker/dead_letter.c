@@ -12,6 +12,7 @@
 #include "broker/shard.h"
 #include "proto/base/contract.h"
 #include "proto/base/log.h"
+#include "proto/dead_letter_extra.h"
 #include "proto/message.h"
 #include "proto/names.h"
 #include "storage/segment.h"
@@ -53,75 +54,24 @@ struct dead_letters {
 
 static void go_on(struct dead_letters *dead);
 
-/* -------------------------------------------------------------------- extra */
-
 static void write_extra(struct dead_letters *dead, const struct group *group,
                         const struct topic *topic, const struct open_range *range)
 {
+    const struct dead_letter_extra extra = {
+        .group = name_is_member(group->name) ? name_group_of(group->name) : group->name,
+        .topic = topic->name,
+        .queue = dead->place.queue,
+        .offset = dead->offset,
+        .attempts = range->attempts,
+        .reason = reason_text(range->reason),
+        .group_id = dead->place.group,
+        .topic_id = dead->place.topic,
+        .generation = range->queue->generation,
+    };
     struct writer writer = writer_over(dead->extra, sizeof(dead->extra));
-    writer_put_map(&writer, 2);
-    writer_put_string(&writer, "dead");
-    writer_put_array(&writer, 6);
-    writer_put_str(&writer, name_is_member(group->name) ? name_group_of(group->name) : group->name);
-    writer_put_str(&writer, topic->name);
-    writer_put_uint(&writer, dead->place.queue);
-    writer_put_uint(&writer, dead->offset);
-    writer_put_uint(&writer, range->attempts);
-    writer_put_str(&writer, reason_text(range->reason));
-    writer_put_string(&writer, "place");
-    writer_put_array(&writer, 3);
-    writer_put_uint(&writer, dead->place.group);
-    writer_put_uint(&writer, dead->place.topic);
-    writer_put_uint(&writer, range->queue->generation);
+    dead_letter_extra_write(&writer, &extra);
     ASSERT(!writer.overflowed);
     dead->append.extra = writer_bytes(&writer);
-}
-
-static bool take_dead(struct cursor *cursor, struct dead_letter_origin *origin)
-{
-    uint32_t count;
-    return cursor_take_array(cursor, &count) && count >= 4 && cursor_skip(cursor) &&
-           cursor_skip(cursor) && cursor_take_u16(cursor, &origin->place.queue) &&
-           cursor_take_uint(cursor, &origin->offset);
-}
-
-static bool take_place(struct cursor *cursor, struct dead_letter_origin *origin)
-{
-    uint32_t count;
-    return cursor_take_array(cursor, &count) && count >= 3 &&
-           cursor_take_u32(cursor, &origin->place.group) &&
-           cursor_take_u32(cursor, &origin->place.topic) &&
-           cursor_take_u32(cursor, &origin->generation);
-}
-
-bool dead_letter_read_origin(struct bytes extra, struct dead_letter_origin *origin_out)
-{
-    struct cursor cursor = cursor_over(extra);
-    struct dead_letter_origin origin = {.offset = 0};
-    uint32_t pairs = 0;
-    bool has_dead = false;
-    bool has_place = false;
-    if (!cursor_take_map(&cursor, &pairs)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct bytes key;
-        struct bytes value;
-        if (!cursor_take_text(&cursor, &key) || !cursor_take_span(&cursor, &value)) {
-            return false;
-        }
-        struct cursor inside = cursor_over(value);
-        if (bytes_equal(key, BYTES_OF("dead"))) {
-            has_dead = take_dead(&inside, &origin);
-        } else if (bytes_equal(key, BYTES_OF("place"))) {
-            has_place = take_place(&inside, &origin);
-        }
-    }
-    if (!has_dead || !has_place || origin.offset >= INTEGER_LIMIT - 1) {
-        return false;
-    }
-    *origin_out = origin;
-    return true;
 }
 
 /* --------------------------------------------------------------------- topic */

@@ -3,10 +3,8 @@
  * dead_letter.h - messages that a group has given up, on their way to its topic of dead letters.
  *
  * The dead letters of a group are the topic %DLQ%GROUP, of which queue n lies in shard n. So a dead letter is
- * appended to the very log that has its origin, and that one record does both: its extra says
- *
- *     dead   [group, topic, queue, offset, attempts, reason]     for people and programs
- *     place  [group's id, topic's id, generation]                for the view, which settles the origin
+ * appended to the very log that has its origin, and that one record does both: its extra says what it was
+ * (proto/dead_letter_extra.h), which the view takes as settled.
  *
  * One after the other: a range of groups->dying is read (what the group's filter does not want of it is
  * settled), appended, and gone when the log has it. Where the topic is not there it is asked for, and what
@@ -18,13 +16,6 @@
  */
 #ifndef BROKER_DEAD_LETTER_H
 #define BROKER_DEAD_LETTER_H
-
-#include "proto/base/bytes.h"
-#include "proto/base/contract.h"
-#include "proto/events_groups.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 struct dead_letters;
 struct groups;
@@ -43,15 +34,5 @@ void dead_letters_look_again(struct groups *groups);
 
 /* The log is about to be closed: nothing begins any more. */
 void dead_letters_stop(struct groups *groups);
-
-/* What a dead letter was. */
-struct dead_letter_origin {
-    struct group_place place;
-    uint32_t generation; /* that the group had in that queue */
-    uint64_t offset;
-};
-
-/* Reads an extra. False: it is not that of a dead letter. */
-NODISCARD bool dead_letter_read_origin(struct bytes extra, struct dead_letter_origin *origin_out);
 
 #endif

@@ -7,10 +7,10 @@
  * operations are, so they may follow their cursor in later chunks: what happened in between is in them.
  */
 #include "broker/catalogue.h"
-#include "broker/dead_letter.h"
 #include "broker/groups.h"
 #include "broker/limits.h"
 #include "proto/base/contract.h"
+#include "proto/dead_letter_extra.h"
 
 static struct groups *of_view(const struct view *view)
 {
@@ -149,15 +149,16 @@ static bool apply_operation(struct view *view, uint32_t number, struct cursor *f
 static void apply_message(struct view *view, const struct record_view *record, bool loading)
 {
     (void)loading;
-    struct dead_letter_origin origin;
-    if (record->extra.length == 0 || !dead_letter_read_origin(record->extra, &origin)) {
+    struct dead_letter_extra was;
+    if (record->extra.length == 0 || !dead_letter_extra_read(record->extra, &was)) {
         return;
     }
-    struct group_queue *queue = groups_find(of_view(view), &origin.place);
-    const struct offset_range range = {origin.offset, 1};
-    if (queue != NULL && queue->generation == origin.generation && is_possible(queue, &range, 0)) {
-        const struct open_range *open = open_ranges_find(&queue->open, origin.offset);
-        bool is_open = open != NULL && open->first <= origin.offset;
+    const struct group_place place = {was.group_id, was.topic_id, was.queue};
+    struct group_queue *queue = groups_find(of_view(view), &place);
+    const struct offset_range range = {was.offset, 1};
+    if (queue != NULL && queue->generation == was.generation && is_possible(queue, &range, 0)) {
+        const struct open_range *open = open_ranges_find(&queue->open, was.offset);
+        bool is_open = open != NULL && open->first <= was.offset;
         if (queue->groups->is_live) {
             struct trace_event event = groups_trace_of(queue, TRACE_DEAD, NULL);
             event.attempt = is_open ? open->attempts : 0;

@@ -10,10 +10,10 @@
  */
 #include "broker/catalogue.h"
 #include "broker/core.h"
-#include "broker/dead_letter.h"
 #include "broker/groups.h"
 #include "broker/shard.h"
 #include "net/simulation.h"
+#include "proto/dead_letter_extra.h"
 #include "proto/events.h"
 #include "test/fuzz/fuzz.h"
 #include "test/lib/catalogue_apply.h"
@@ -136,11 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     uint8_t *copy = fuzz_copy(data, length);
     struct stand stand;
     struct stand loaded;
-    struct dead_letter_origin origin;
+    struct dead_letter_extra was;
     stand_init(&stand);
     stand_init(&loaded);
-    bool is_dead_letter = dead_letter_read_origin(bytes_make(copy, length), &origin);
-    ASSERT(!is_dead_letter || origin.offset < INTEGER_LIMIT);
+    bool is_dead_letter = dead_letter_extra_read(bytes_make(copy, length), &was);
+    ASSERT(!is_dead_letter || was.offset < INTEGER_LIMIT);
     give_all(&stand, bytes_make(copy, length));
     save_and_load(&stand, &loaded);
     ASSERT(hash_of(&loaded) == hash_of(&stand));

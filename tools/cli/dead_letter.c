@@ -3,48 +3,18 @@
 #include "tools/cli/dead_letter.h"
 
 #include "proto/cursor.h"
+#include "proto/dead_letter_extra.h"
 #include "proto/message.h"
 #include "proto/record.h"
 #include "tools/cli/text.h"
 
 #include <string.h>
 
-/* [group, topic, queue, offset, attempts, reason]; a newer broker may say more. */
-static bool take_dead(struct cursor cursor, struct dead_letter *letter)
-{
-    uint32_t count;
-    return cursor_take_array(&cursor, &count) && count >= 6 &&
-           cursor_take_text(&cursor, &letter->group) && cursor_take_text(&cursor, &letter->topic) &&
-           cursor_take_u32(&cursor, &letter->origin_queue) &&
-           cursor_take_uint(&cursor, &letter->origin_offset) &&
-           cursor_take_u32(&cursor, &letter->attempts) &&
-           (cursor_try_nil(&cursor) || cursor_take_text(&cursor, &letter->reason));
-}
-
-static bool read_extra(struct bytes extra, struct dead_letter *letter)
-{
-    struct cursor cursor = cursor_over(extra);
-    uint32_t pairs;
-    if (!cursor_take_map(&cursor, &pairs)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct bytes key;
-        struct bytes value;
-        if (!cursor_take_text(&cursor, &key) || !cursor_take_span(&cursor, &value)) {
-            return false;
-        }
-        if (bytes_equal(key, BYTES_OF("dead"))) {
-            return take_dead(cursor_over(value), letter);
-        }
-    }
-    return false;
-}
-
 bool dead_letter_read(struct bytes record, struct dead_letter *letter_out)
 {
     struct record_view view;
     struct message_view message;
+    struct dead_letter_extra was;
     if (record_read_anywhere(record, &view) != RECORD_WHOLE || view.fields.kind != RECORD_MESSAGE ||
         !message_read_stored(view.message, &message)) {
         return false;
@@ -57,7 +27,16 @@ bool dead_letter_read(struct bytes record, struct dead_letter *letter_out)
         .born_at_ms = view.fields.born_at_ms,
         .element = view.message,
     };
-    return read_extra(view.extra, letter_out);
+    if (!dead_letter_extra_read(view.extra, &was)) {
+        return false;
+    }
+    letter_out->group = was.group;
+    letter_out->topic = was.topic;
+    letter_out->origin_queue = was.queue;
+    letter_out->origin_offset = was.offset;
+    letter_out->attempts = was.attempts;
+    letter_out->reason = was.reason;
+    return true;
 }
 
 static struct ternmq_bytes borrowed(struct bytes bytes)

@@ -320,39 +320,6 @@ START_TEST(dead_letters_are_received_by_a_group_of_their_own)
 }
 END_TEST
 
-/* ------------------------------------------------------------------- extra */
-
-START_TEST(an_extra_that_is_none_of_a_dead_letter_is_none)
-{
-    uint8_t bytes[256];
-    struct dead_letter_origin origin;
-    for (int i = 0; i < 7; i++) {
-        struct writer writer = writer_over(bytes, sizeof(bytes));
-        writer_put_map(&writer, i == 1 ? 1 : 2);
-        writer_put_string(&writer, i == 2 ? "from" : "dead");
-        writer_put_array(&writer, i == 3 ? 3 : 4);
-        writer_put_string(&writer, "g");
-        writer_put_string(&writer, "t");
-        writer_put_uint(&writer, i == 4 ? 65536 : 7);
-        if (i != 3) {
-            writer_put_uint(&writer, i == 5 ? INTEGER_LIMIT - 1 : 8);
-        }
-        if (i != 1) {
-            writer_put_string(&writer, "place");
-            writer_put_array(&writer, i == 6 ? 1 : 3);
-            writer_put_uint(&writer, 5);
-            for (int j = 0; i != 6 && j < 2; j++) {
-                writer_put_uint(&writer, 6);
-            }
-        }
-        for (size_t cut = 0; cut < writer_length(&writer); cut++) {
-            ck_assert(!dead_letter_read_origin(bytes_make(bytes, cut), &origin));
-        }
-        ck_assert_int_eq(dead_letter_read_origin(writer_bytes(&writer), &origin), i == 0);
-    }
-}
-END_TEST
-
 static Suite *dead_letter_suite(void)
 {
     Suite *suite = suite_create("dead_letter");
@@ -367,7 +334,6 @@ static Suite *dead_letter_suite(void)
     tcase_add_loop_test(tests, on_a_full_disk_a_message_dies_later, 0, 2);
     tcase_add_loop_test(tests, what_was_dying_goes_on_after_a_start, 0, 2);
     tcase_add_loop_test(tests, dead_letters_are_received_by_a_group_of_their_own, 0, 2);
-    tcase_add_test(tests, an_extra_that_is_none_of_a_dead_letter_is_none);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     return suite;

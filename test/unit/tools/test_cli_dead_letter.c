@@ -30,7 +30,10 @@ static struct bytes write_extra(uint8_t *room, uint32_t elements)
     struct writer writer = writer_over(room, ROOM);
     writer_put_map(&writer, 2);
     writer_put_string(&writer, "place");
-    writer_put_nil(&writer);
+    writer_put_array(&writer, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        writer_put_uint(&writer, i + 1);
+    }
     writer_put_string(&writer, "dead");
     writer_put_array(&writer, elements);
     writer_put_string(&writer, "billing");
