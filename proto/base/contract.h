@@ -30,7 +30,7 @@ _Noreturn void contract_failed(const char *fact, const char *file, int line);
 /* A place that no input reaches; `why` is a string literal. */
 #define UNREACHABLE(why) contract_failed("unreachable: " why, __FILE__, __LINE__)
 
-/* Facts that cost more than O(1), for debug, test and fuzz builds only. */
+/* Facts that cost more than O(1): checked in builds with a sanitizer and in those that fuzz. */
 #ifdef VERIFY
 #define ASSERT_SLOW(fact) ASSERT(fact)
 #else
