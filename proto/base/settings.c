@@ -64,6 +64,13 @@ static bool fail(char *error, size_t error_bytes, const char *format, ...)
 
 /* ---- values ---- */
 
+/* Whether digits alone are meant as a duration: who writes 30 may mean seconds. Nothing is 0 in every unit. */
+static bool lacks_unit(const struct setting *row, const char *text)
+{
+    return row->type == SETTING_DURATION && text[strspn(text, "0123456789")] == '\0' &&
+           text[strspn(text, "0")] != '\0';
+}
+
 /* Reads decimal digits and a unit. False: it is no such number, or beyond 64 bits. */
 static bool read_number(const char *text, const struct unit *units, uint64_t *number_out)
 {
@@ -137,6 +144,10 @@ bool settings_read_value(const struct setting *row, const char *text, uint64_t *
     case SETTING_INTEGER:
     case SETTING_BYTES:
     case SETTING_DURATION:
+        if (lacks_unit(row, text)) {
+            return fail(error, error_bytes, "--%s %s needs a unit, as in %ss or %sms", row->name,
+                        text, text, text);
+        }
         if (!read_number(text, units_of(row->type), &number)) {
             return fail(error, error_bytes, "--%s '%s': is not %s", row->name, text,
                         form_of(row->type));

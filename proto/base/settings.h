@@ -34,7 +34,7 @@ enum setting_type {
     SETTING_TEXT,     /* any text; `least` and `most` bound its bytes, 0 and 0: unbounded */
     SETTING_INTEGER,  /* decimal */
     SETTING_BYTES,    /* decimal, with K, M or G: powers of 1024 */
-    SETTING_DURATION, /* decimal with ms, s, m, h or d; a bare number is ms; stored in ms */
+    SETTING_DURATION, /* decimal with ms, s, m, h or d; only 0 needs none; in ms */
     SETTING_CHOICE,   /* one of `choices`; the number is its index */
     SETTING_LIST,     /* any text, may be repeated */
     SETTING_FLAG,     /* takes no value; the number is 1 where given */

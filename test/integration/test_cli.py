@@ -322,11 +322,27 @@ class Administer(CliCase):
 
     def test_a_number_without_a_unit_is_asked_for_one(self):
         topic = self.make_topic("units")
-        for arguments in (["consume", topic, "--from", "-5"], ["stats", "--timeout", "5"]):
+        group = ["group", "create", "g", "--topic", topic]
+        for arguments in (
+            ["consume", topic, "--from", "-5"],
+            ["consume", topic, "--group", "g", "--from", "-5"],
+            ["consume", topic, "--group", "g", "--lease", "30000"],
+            ["consume", topic, "--group", "g", "--idle", "5"],
+            [*group, "--from", "-5"],
+            [*group, "--lease", "30000"],
+            [*group, "--idle-expire", "5000"],
+            ["group", "seek", "g", "--to", "-1"],
+            ["stats", "--timeout", "5"],
+        ):
             self.ternmq(*arguments, status=USAGE)
-            self.assertIn("needs a unit", self.said)
+            flag, value = arguments[-2:]
+            self.assertIn(f"{flag} {value} needs a unit, as in {value}s", self.said)
             self.assertEqual(self.said.count("\n"), 1)
+        self.ternmq(*group, "--backoff", "10s,30", status=USAGE)
+        self.assertIn("--backoff '10s,30': has to be", self.said)
+        self.assertEqual(self.ternmq("group", "list"), b"")  # nothing was made
         self.ternmq("consume", topic, "--from", "-5s", "--timeout", "5s")
+        self.ternmq(*group, "--backoff", "0,10s", "--idle-expire", "0")
 
     def test_a_topic_has_its_name_in_every_object(self):
         for arguments in (

@@ -204,11 +204,6 @@ static int check_options(const struct settings *settings, enum mode mode)
         if (reads_only && (OF_A_TAIL & BIT(option)) != 0) {
             return wrong_usage("--%s means nothing to catch-up without --rate", name);
         }
-        if (OPTIONS[option].type == SETTING_DURATION && value->number != 0 &&
-            value->text[strspn(value->text, "0123456789")] == '\0') {
-            return wrong_usage("--%s %s needs a unit, as in %ss or %sms", name, value->text,
-                               value->text, value->text);
-        }
     }
     return EXIT_DONE;
 }

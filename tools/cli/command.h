@@ -116,6 +116,11 @@ int invocation_fail(struct invocation *invocation, enum exit_status status, cons
 int invocation_fail_with(struct invocation *invocation, const struct ternmq_error *error,
                          const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* The same of an option's text that is no time and none of the `forms` that may stand there beside one; it says
+ * where only the unit is missing. Gives EXIT_WRONG_USAGE. */
+int invocation_refuse_time(struct invocation *invocation, const char *option, const char *text,
+                           const char *forms);
+
 /* Prints one line on standard error that is no failure. */
 void invocation_say(struct invocation *invocation, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

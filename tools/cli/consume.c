@@ -143,17 +143,8 @@ static int read_from(struct invocation *invocation, struct ternmq_consumer_optio
         }
     } else {
         options->start = TERNMQ_START_TIME;
-        if (from[0] == '-' && text_is_digits(from + 1)) {
-            return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                   "--from %s needs a unit, as in %ss or %sh: digits alone are an "
-                                   "offset, and that is never negative",
-                                   from, from, from);
-        }
         if (!text_read_time(from, clock_wall_ms(), &options->start_value)) {
-            return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                   "--from '%s' is none of: first, last, an offset, a time such as "
-                                   "2026-01-31T12:00:00 or -1h",
-                                   from);
+            return invocation_refuse_time(invocation, "from", from, "first, last, an offset");
         }
     }
     return EXIT_DONE;

@@ -259,10 +259,7 @@ static int read_from(struct invocation *invocation, struct group_need *need)
     if (!from->given || group_from_read(from->text, &need->from, &need->from_ms)) {
         return EXIT_DONE;
     }
-    return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                           "--from '%s' is none of: first, last, a time such as "
-                           "2026-01-31T12:00:00 or -1h; a new group has no other beginning",
-                           from->text);
+    return invocation_refuse_time(invocation, "from", from->text, "first, last");
 }
 
 static int read_membership(struct invocation *invocation, struct membership *membership)

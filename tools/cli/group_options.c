@@ -123,8 +123,8 @@ static bool read_from(struct invocation *invocation, struct group_wish *wish, in
         return true;
     }
     if (!group_from_read(from->text, &wish->options.from, &wish->options.from_ms)) {
-        return refuse(invocation, status_out, "from", from->text,
-                      "first, last, a time like 2026-01-31T12:00, or -1h");
+        *status_out = invocation_refuse_time(invocation, "from", from->text, "first, last");
+        return false;
     }
     return true;
 }
@@ -143,7 +143,7 @@ static bool read_backoff(struct invocation *invocation, struct group_wish *wish,
         if (length >= sizeof(one) || wish->options.backoff_count == GROUP_BACKOFF_MAX ||
             !settings_read_value(&step, one, &ms, error, sizeof(error))) {
             return refuse(invocation, status_out, "backoff", text,
-                          "1 to 32 durations of at most a day, like 10s,1m,1h");
+                          "1 to 32 durations of at most a day, each with its unit, like 10s,1m,1h");
         }
         wish->backoff_ms[wish->options.backoff_count++] = (uint32_t)ms;
         at = at[length] == '\0' ? NULL : at + length + 1;

@@ -244,10 +244,7 @@ static int check_words(struct invocation *invocation, struct destination *to)
                                "where to? --to first, last, a time, an offset, or group:H");
     }
     if (!read_destination(text, to)) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "--to '%s' is none of: first, last, a time such as "
-                               "2026-01-31T12:00:00 or -1h, an offset, group:H",
-                               text);
+        return invocation_refuse_time(invocation, "to", text, "first, last, an offset, group:H");
     }
     if (has_queue && !has_topic) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE, "--queue needs --topic");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* invocation.c - what commands share: options, the client, and how they talk to people. */
 #include "tools/cli/command.h"
+#include "tools/cli/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,6 +81,19 @@ int invocation_fail(struct invocation *invocation, enum exit_status status, cons
     (void)fputc('\n', stderr);
     va_end(arguments);
     return (int)status;
+}
+
+int invocation_refuse_time(struct invocation *invocation, const char *option, const char *text,
+                           const char *forms)
+{
+    if (text[0] == '-' && text_is_digits(text + 1)) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "--%s %s needs a unit, as in %ss or %sh: it is a time before now",
+                               option, text, text, text);
+    }
+    return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                           "--%s '%s' is none of: %s, a time such as 2026-01-31T12:00:00 or -1h",
+                           option, text, forms);
 }
 
 void invocation_say(struct invocation *invocation, const char *format, ...)

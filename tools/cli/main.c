@@ -259,12 +259,6 @@ static int prepare(struct invocation *invocation, const struct command *command,
     if (invocation_common(invocation, OPTION_VERSION)->given) {
         return print_version();
     }
-    const struct setting_value *timeout = invocation_common(invocation, OPTION_TIMEOUT);
-    if (timeout->given && timeout->text[strspn(timeout->text, "0123456789")] == '\0') {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "--timeout %s needs a unit, as in %ss or %sms", timeout->text,
-                               timeout->text, timeout->text);
-    }
     invocation->json = invocation_common(invocation, OPTION_JSON)->given;
     int own_words = command->group == NULL ? 1 : 2;
     invocation->words = invocation->settings.positional + own_words;

@@ -121,6 +121,8 @@ START_TEST(sizes_and_durations_take_units)
     ck_assert(PARSE("--idle=1d"));
     ck_assert(PARSE("--idle=0"));
     ck_assert_uint_eq(settings.values[IDLE].number, 0);
+    ck_assert(PARSE("--idle=00"));
+    ck_assert(PARSE("--idle=0s"));
 }
 END_TEST
 
@@ -152,6 +154,9 @@ START_TEST(what_is_wrong_is_said_with_flag_value_and_limit)
         "--segment-bytes", "17179869184G");
     REFUSES("--segment-bytes 1K: is below the least, 1048576", "--segment-bytes", "1K");
     REFUSES("--idle 2d: is above the most, 86400000 ms", "--idle", "2d");
+    REFUSES("--idle 200 needs a unit, as in 200s or 200ms", "--idle", "200");
+    REFUSES("--idle '-5s': is not a duration such as 500ms, 30s, 5m, 2h or 1d", "--idle", "-5s");
+    REFUSES("--idle '': is not a duration such as 500ms, 30s, 5m, 2h or 1d", "--idle=");
     REFUSES("--durability 'fast': not one of memory|disk", "--durability", "fast");
     REFUSES("--durability 'mem': not one of memory|disk", "--durability", "mem");
     REFUSES("--store: is 11 bytes long, at most 10 are allowed", "--store", "12345678901");

@@ -67,6 +67,7 @@ static const char *const NO_TIMES[] = {
     "1h",
     "-",
     "-1w",
+    "-1",
     "-h",
     "2026-01-01Zx",
     "--1h",
