@@ -53,7 +53,7 @@ struct seek_place {
     uint64_t start;                  /* ... and would here */
 };
 
-/* What a seek does to one queue. */
+/* What a seek does to one queue. No message is looked at: what a filter does not want is counted, too. */
 struct seek_row {
     uint64_t was;     /* the cursor */
     uint64_t now;     /* the next message that is given out */

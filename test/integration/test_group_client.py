@@ -218,6 +218,27 @@ class CommandLine(unittest.TestCase):
         self.consume("--filter", "blue", "--from", "last", status=1)
         self.assertIn("seek", self.said)
 
+    def test_a_seek_says_where_a_filter_makes_its_counts_bounds(self):
+        for body, tag in (("a", "red"), ("b", "blue"), ("c", "blue")):
+            self.produce(body, "--tag", tag, "--queue", "0")
+        seek = ("group", "seek", "g-" + self.topic, "--to", "first")
+        self.consume("--idle", "300ms")
+        self.assertEqual(
+            self.ternmq(*seek, "--dry-run")[-1],
+            "2 queues: 3 messages would come again, 0 messages would be skipped",
+        )
+        self.ternmq("group", "set", "g-" + self.topic, "--topic", self.topic + "=red")
+        wide = "what the filter does not want is counted, too"
+        self.assertEqual(
+            self.ternmq(*seek, "--dry-run")[-1],
+            f"2 queues: at most 3 messages would come again, at most 0 messages would be skipped; {wide}",
+        )
+        self.assertEqual(
+            self.ternmq(*seek)[-1],
+            f"2 queues: at most 3 messages come again, at most 0 messages are skipped; {wide}",
+        )
+        self.assertEqual(self.consume("--idle", "300ms"), ["a"])
+
     def test_what_does_not_go_together_is_refused(self):
         self.consume("--queue", "0", status=2)
         self.consume("--ack", "exec", status=2)

@@ -22,6 +22,19 @@ bool group_holders_add(struct group_holders *holders, struct bytes broker)
     return true;
 }
 
+/* Whether it does not want every message of its topics. */
+static bool filters(struct bytes row)
+{
+    struct group_settings settings;
+    bool has_filter = false;
+    if (group_settings_of_row(row, &settings)) {
+        for (uint32_t i = 0; i < settings.topic_count; i++) {
+            has_filter |= group_settings_take_topic(&settings.topics).filter.length > 0;
+        }
+    }
+    return has_filter;
+}
+
 static bool note_holder(void *context, const char *broker, struct bytes row)
 {
     struct group_holders *holders = context;
@@ -32,6 +45,7 @@ static bool note_holder(void *context, const char *broker, struct bytes row)
     if (!bytes_equal(name, bytes_from_string(holders->group))) {
         return true;
     }
+    holders->has_filter |= filters(row);
     return group_holders_add(holders, bytes_from_string(broker));
 }
 

@@ -19,6 +19,7 @@ struct group_holders {
     const char *group;
     char (*brokers)[BROKER_NAME_BYTES_MAX + 1]; /* their names; "" with -b */
     size_t count;
+    bool has_filter; /* group_holders_find(): of one of its topics at least */
 };
 
 /* Finds them; none is an error that was said. The exit status; the rest to be freed in any case. */

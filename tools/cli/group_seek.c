@@ -257,12 +257,21 @@ static int check_words(struct invocation *invocation, struct destination *to)
     return EXIT_DONE;
 }
 
-static void print_result(struct seek *seek)
+/* The broker counts without looking at a message, so that a filter makes of a number a bound. */
+static void print_result(struct seek *seek, bool has_filter)
 {
+    const char *at_most = has_filter ? "at most " : "";
     table_print(&seek->table, stdout);
-    (void)printf("%s: %s%s again, %s%s skipped\n", text_of_count(seek->queues, "queue"),
-                 text_of_count(seek->again, "message"), seek->dry_run ? " would come" : " come",
-                 text_of_count(seek->skipped, "message"), seek->dry_run ? " would be" : " are");
+    (void)printf("%s: %s%s %s again, %s%s %s skipped%s\n", text_of_count(seek->queues, "queue"),
+                 at_most, text_of_count(seek->again, "message"),
+                 seek->dry_run      ? "would come"
+                 : seek->again == 1 ? "comes"
+                                    : "come",
+                 at_most, text_of_count(seek->skipped, "message"),
+                 seek->dry_run        ? "would be"
+                 : seek->skipped == 1 ? "is"
+                                      : "are",
+                 has_filter ? "; what the filter does not want is counted, too" : "");
 }
 
 static int run_seek(struct invocation *invocation)
@@ -282,9 +291,11 @@ static int run_seek(struct invocation *invocation)
     if (status == EXIT_DONE) {
         status = seek_on_all(&seek, &to, &holders);
     }
+    bool has_filter = holders.has_filter;
     group_holders_free(&holders);
     if (!invocation->json && (status == EXIT_DONE || seek.queues > 0)) {
-        print_result(&seek); /* also of those that were done before another broker failed */
+        print_result(&seek,
+                     has_filter); /* also of those that were done before another broker failed */
     }
     return status;
 }
@@ -302,7 +313,8 @@ const struct command GROUP_SEEK_COMMAND = {
         "  ternmq group seek billing --to group:audit      where audit stands\n"
         "\n"
         "Members may run meanwhile: their leases of these queues are over, and so are the retries.\n"
-        "AGAIN are messages that were done and come once more, SKIPPED those that will not come.\n",
+        "AGAIN are messages that were done and come once more, SKIPPED those that will not come; of a\n"
+        "group with a filter both are bounds, as what it does not want is counted, too.\n",
     .rows = SEEK_ROWS,
     .row_count = sizeof(SEEK_ROWS) / sizeof(SEEK_ROWS[0]),
     .words_least = 1,
