@@ -92,7 +92,7 @@ class CommandLine(unittest.TestCase):
     def test_objects_say_the_attempt_and_why_the_one_before_failed(self):
         self.produce("a")
         self.consume("--idle", "500ms", "--ack", "exec", "exit 7")
-        self.assertIn("1 to be tried again", self.said)
+        self.assertIn("1 attempt failed", self.said)
         [line] = self.consume("--count", "1", "--json")  # after ten seconds, the group's first step
         message = json.loads(line)
         self.assertEqual(message["attempt"], 2)
@@ -135,7 +135,16 @@ class CommandLine(unittest.TestCase):
         self.consume("--idle", "500ms", "--ack", "exec", "--", "no-such-program", "x")
         self.assertIn("no-such-program", self.said)
         self.assertIn("0 messages", self.said)
-        self.assertIn("1 to be tried again", self.said)
+        self.assertIn("1 attempt failed", self.said)
+
+    def test_the_end_counts_the_attempts_that_failed_and_the_messages_that_were_done(self):
+        self.produce("a", "b")
+        self.ternmq(
+            *("group", "create", "g-" + self.topic, "--topic", self.topic, "--from", "first"),
+            *("--backoff", "50ms"),
+        )
+        self.consume("--count", "2", "--ack", "exec", "test $TERNMQ_ATTEMPT -eq 3")
+        self.assertIn(f"2 messages from {self.topic} for group g-{self.topic}, 4 attempts failed\n", self.said)
 
     def test_a_lease_is_kept_while_a_command_runs(self):
         self.produce("a")

@@ -36,7 +36,7 @@ struct membership {
     uint64_t idle_ms; /* 0: for ever */
     uint64_t last_ms; /* when something came last */
     uint64_t count;   /* acked */
-    uint64_t refused; /* by the command */
+    uint64_t refused; /* attempts, by the command: a message may have several */
     uint64_t lost;    /* verdicts */
     struct output output;
     int status;
@@ -234,8 +234,8 @@ static void say_counts(struct membership *membership)
     char refused[64] = "";
     char lost[64] = "";
     if (membership->refused > 0) {
-        (void)snprintf(refused, sizeof(refused), ", %s to be tried again",
-                       text_of_number(membership->refused));
+        (void)snprintf(refused, sizeof(refused), ", %s failed",
+                       text_of_count(membership->refused, "attempt"));
     }
     if (membership->lost > 0) {
         (void)snprintf(lost, sizeof(lost), ", %s that may come again",
