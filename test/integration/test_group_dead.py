@@ -2,6 +2,8 @@
 """test_group_dead.py - dead letters on the command line: listed, shown, redriven to where they were, discarded."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import time
@@ -210,6 +212,35 @@ class DeadLetters(unittest.TestCase):
         self.assertEqual(self.counts("redrive")["redriven"], 400 - back)
         bodies = self.bodies_from(0, 400)
         self.assertEqual(sorted(bodies), sorted(b"%d" % i for i in range(400)))
+
+    def redrive_slowly(self, stderr):
+        """It takes seven seconds."""
+        self.produce([b"%d" % i for i in range(8)])
+        self.kill_all()
+        command = [cluster.program_path("ternmq"), "-n", self.cluster.nameserver_address]
+        return subprocess.run(
+            [*command, "group", "dead", self.group, "redrive", "--rate", "1/s"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=60,
+            check=True,
+        )
+
+    def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(self):
+        said = self.redrive_slowly(subprocess.PIPE).stderr.decode()
+        self.assertRegex(said, r"\A[56] redriven, 0 kept\n\Z")
+
+    def test_progress_on_a_terminal_is_one_line_that_changes(self):
+        near, far = pty.openpty()
+        self.addCleanup(os.close, near)
+        try:
+            self.redrive_slowly(far)
+        finally:
+            os.close(far)
+        said = os.read(near, 65536).decode()
+        self.assertNotIn("\n", said)
+        self.assertIn("\r\x1b[K7 redriven, 0 kept", said)
+        self.assertTrue(said.endswith("\r\x1b[K"), said)  # gone before the result is written
 
     def test_thousands_in_large_batches(self):
         self.produce([b"x" * 1000 for _ in range(3000)], queue=1)

@@ -93,6 +93,7 @@ struct invocation {
     bool json;
     struct ternmq *client;   /* invocation_client() */
     bool shows_progress;     /* a line of progress is on the terminal */
+    uint64_t progress_ms;    /* when progress was shown last, or the command began */
     uint32_t unreachable_ms; /* how long to wait for somebody; 0: for a restart */
     int said_code;           /* of the last thing that was waited for and said */
 };
@@ -131,10 +132,19 @@ void invocation_say_waiting(struct invocation *invocation, const struct ternmq_e
 /* It goes on, which is said if waiting was; what is waited for next is said again. */
 void invocation_stop_waiting(struct invocation *invocation);
 
-/* Shows a line of progress, in place of the one before; only where standard error is a terminal
- * and standard output is none. */
+/* How long a line of progress on a terminal is let stand. */
+#define PROGRESS_MS 200
+
+/* Shows a line of progress, unless one was shown just now: on a terminal in place of the one before, each
+ * PROGRESS_MS; else as a line of its own, after each 5 s. */
 void invocation_progress(struct invocation *invocation, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Takes the line of progress away, before anything else is written where standard output is a terminal, too. */
+void invocation_end_progress(struct invocation *invocation);
+
+/* Whether a command that writes all the time, or may go on for ever, shows progress: where standard error is
+ * a terminal and standard output is none. */
 bool invocation_shows_progress(void);
 
 /*

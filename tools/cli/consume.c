@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DELIVERIES_MAX = 1024, PROGRESS_MS = 200 };
+enum { DELIVERIES_MAX = 1024 };
 
 static const struct setting CONSUME_ROWS[] = {
     [CONSUME_FROM] = {.name = "from",
@@ -100,7 +100,6 @@ struct consumption {
     struct output output;
     int status;
     uint64_t began_ms;
-    uint64_t shown_ms;
 };
 
 /* ----------------------------------------------------------------- output */
@@ -182,12 +181,10 @@ static int open_consumer(struct consumption *consumption)
 
 static void show_progress(struct consumption *consumption)
 {
-    uint64_t now_ms = clock_run_ms();
-    if (!invocation_shows_progress() || now_ms - consumption->shown_ms < PROGRESS_MS) {
+    if (!invocation_shows_progress()) {
         return;
     }
-    consumption->shown_ms = now_ms;
-    uint64_t took_ms = now_ms - consumption->began_ms;
+    uint64_t took_ms = clock_run_ms() - consumption->began_ms;
     invocation_progress(consumption->invocation, "%s, %s, %s/s",
                         text_of_count(consumption->count, "message"),
                         text_of_bytes(consumption->bytes),

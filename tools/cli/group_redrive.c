@@ -263,6 +263,7 @@ static int visit(struct redrive *redrive, const char *group, const struct group_
 static void say_counts(struct redrive *redrive)
 {
     uint64_t kept = redrive->unwanted + redrive->refused;
+    invocation_end_progress(redrive->invocation);
     if (redrive->invocation->json) {
         struct json_object object = json_open(stdout);
         json_pair_number(&object, verb_done(redrive), redrive->done);

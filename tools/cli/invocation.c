@@ -14,6 +14,9 @@
 
 #define CONNECT_MS 2000
 
+/* How often progress is a line where nobody sees it move: some lines for a minute of a script's log. */
+#define PROGRESS_LINE_MS 5000
+
 const struct setting COMMON_OPTIONS[OPTION_COMMON_COUNT] = {
     [OPTION_NAMESERVER] = {.name = "nameserver",
                            .alias = 'n',
@@ -62,8 +65,7 @@ const char *invocation_list_next(const struct invocation *invocation, uint32_t r
 
 /* ----------------------------------------------------------- to people */
 
-/* Takes a line of progress away before another line is written. */
-static void end_progress(struct invocation *invocation)
+void invocation_end_progress(struct invocation *invocation)
 {
     if (invocation->shows_progress) {
         (void)fputs("\r\033[K", stderr);
@@ -73,7 +75,7 @@ static void end_progress(struct invocation *invocation)
 
 int invocation_fail(struct invocation *invocation, enum exit_status status, const char *format, ...)
 {
-    end_progress(invocation);
+    invocation_end_progress(invocation);
     va_list arguments;
     va_start(arguments, format);
     (void)fputs("ternmq: ", stderr);
@@ -98,7 +100,7 @@ int invocation_refuse_time(struct invocation *invocation, const char *option, co
 
 void invocation_say(struct invocation *invocation, const char *format, ...)
 {
-    end_progress(invocation);
+    invocation_end_progress(invocation);
     va_list arguments;
     va_start(arguments, format);
     (void)vfprintf(stderr, format, arguments);
@@ -113,13 +115,20 @@ bool invocation_shows_progress(void)
 
 void invocation_progress(struct invocation *invocation, const char *format, ...)
 {
+    bool is_terminal = isatty(STDERR_FILENO) == 1;
+    uint64_t now_ms = clock_run_ms();
+    if (now_ms - invocation->progress_ms < (is_terminal ? PROGRESS_MS : PROGRESS_LINE_MS)) {
+        return;
+    }
     va_list arguments;
     va_start(arguments, format);
-    (void)fputs("\r\033[K", stderr);
+    (void)fputs(is_terminal ? "\r\033[K" : "", stderr);
     (void)vfprintf(stderr, format, arguments);
+    (void)fputs(is_terminal ? "" : "\n", stderr);
     (void)fflush(stderr);
     va_end(arguments);
-    invocation->shows_progress = true;
+    invocation->progress_ms = now_ms;
+    invocation->shows_progress = is_terminal;
 }
 
 /* What to do about an error; NULL where the message says it. */
@@ -270,7 +279,7 @@ int invocation_call(struct invocation *invocation, const struct ternmq_call *cal
 
 void invocation_close(struct invocation *invocation)
 {
-    end_progress(invocation);
+    invocation_end_progress(invocation);
     struct ternmq *client = invocation->client;
     invocation->client = NULL; /* First: a signal may come in between. */
     ternmq_close(client);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - the program ternmq: finds the command among the words, reads its options, runs it. */
 #include "tools/cli/command.h"
+#include "tools/cli/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -243,6 +244,7 @@ static int prepare(struct invocation *invocation, const struct command *command,
                    char **argv)
 {
     invocation->command = command;
+    invocation->progress_ms = clock_run_ms();
     memcpy(invocation->rows, COMMON_OPTIONS, sizeof(COMMON_OPTIONS));
     if (command->row_count > 0) {
         memcpy(invocation->rows + OPTION_COMMON_COUNT, command->rows,

@@ -32,8 +32,7 @@ enum {
     /* What may wait behind the call under way, of its deadline too. */
     WINDOW_BYTES = 8 << 20,
     /* What a message costs in a call beside its body. */
-    MESSAGE_OVERHEAD_BYTES = 5,
-    PROGRESS_MS = 200
+    MESSAGE_OVERHEAD_BYTES = 5
 };
 
 /* The command's own options. */
@@ -92,7 +91,6 @@ struct production {
     bool source_failed;        /* what was read before is still sent */
     struct ternmq_error error; /* of the first call that failed, else of the source */
     uint64_t began_ms;
-    uint64_t shown_ms;
 };
 
 /* Opens what the words and options name as the source. Gives an exit status. */
