@@ -290,12 +290,26 @@ class CommandLine(GroupCase):
     def test_create_twice_is_no_error_unless_it_asks_for_something_else(self):
         create = ("group", "create", "cli-twice", "--topic", "orders=paid")
         self.assertEqual(self.ternmq(*create), "group cli-twice created\n")
-        self.ternmq(*create)
-        self.assertIn("was there before", self.said)
-        self.ternmq(*create, "--attempts", "3", status=FAILED)
-        self.assertIn("group set", self.said)
+        self.assertEqual(self.ternmq(*create), "")
+        self.assertEqual(self.said, "group cli-twice was there already, as asked\n")
+        done = json.loads(self.ternmq(*create, "--json"))
+        self.assertEqual(done, {"name": "cli-twice", "created": False})
+        before = self.row("cli-twice")["settings"]
+        for more, differs in (
+            (("--attempts", "3", "--lease", "1m"), "--attempts is 17, --lease is 30000ms"),
+            (("--from", "first"), "--from is last"),
+            (("--backoff", "10s", "--jitter", "5%"), "--backoff is 10000ms,30000ms,60000ms,"),
+            (("--exhausted", "stay", "--idle-expire", "1h"), "--exhausted is dead, --idle-expire is 0ms"),
+            (("--topic", "refunds"), "it does not read topic refunds"),
+        ):
+            self.ternmq(*create, *more, status=FAILED)
+            self.assertIn(f"is there already, with other settings: {differs}", self.said)
+            self.assertIn("'ternmq group set cli-twice' changes them", self.said)
         self.ternmq("group", "create", "cli-twice", "--topic", "orders", status=FAILED)
-        self.assertEqual(self.row("cli-twice")["settings"]["attempts"], 17)
+        self.assertIn("settings: --topic is orders=paid;", self.said)
+        self.ternmq(*create, "--order", "queue", "--broadcast", status=FAILED)
+        self.assertIn("settings: --order is none, it is no --broadcast; its order", self.said)
+        self.assertEqual(self.row("cli-twice")["settings"], before)
 
     def test_set_changes_what_is_given(self):
         self.ternmq("group", "create", "cli-set", "--topic", "orders")

@@ -242,6 +242,19 @@ class Grouped(TwoBrokersCase):
         self.ternmq("produce", "shared", "of b", "--queue", "3")
         self.assertEqual(self.ternmq(*consume).splitlines(), ["of b"])
 
+    def test_a_group_that_one_broker_lacks_is_made_there_when_it_is_asked_for_again(self):
+        for broker, topic in (("broker-a", "left"), ("broker-b", "right")):
+            self.ternmq("topic", "create", topic, "--brokers", broker, "--queues", "1")
+        create = ("group", "create", "halves", "--topic", "left", "--topic", "right")
+        self.client("broker-a").call("group.put", name="halves", settings={"topics": {"left": None}})
+        self.assertEqual(self.ternmq(*create), "")
+        self.assertIn("was there already, as asked", self.said)
+        rows = self.ternmq("group", "list", "--prefix", "halves", "--json").splitlines()
+        self.assertEqual([json.loads(row)["broker"] for row in rows], ["broker-a", "broker-b"])
+        self.ternmq("topic", "create", "wide", "--brokers", "broker-a,broker-b", "--queues", "2")
+        self.ternmq(*create, "--topic", "wide", status=1)
+        self.assertIn("it does not read topic wide", self.said)
+
     def test_each_broker_leases_and_settles_its_own_queues(self):
         self.ternmq("topic", "create", "settled", "--brokers", "broker-a,broker-b", "--queues", "2")
         clients = [self.client(broker) for broker in ("broker-a", "broker-b")]

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* change.c - asks before a deletion, and says what is done. */
+/* change.c - asks before a deletion, says what is done, and what is otherwise than asked. */
 #include "tools/cli/change.h"
 
 #include "proto/limits.h"
 #include "tools/cli/json.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,4 +54,17 @@ int change_say_done(const struct invocation *invocation, const char *noun, const
         (void)printf("%s %s %s\n", noun, name, done);
     }
     return EXIT_DONE;
+}
+
+void differences_add(struct differences *differences, const char *format, ...)
+{
+    char one[sizeof(differences->text)];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(one, sizeof(one), format, arguments);
+    va_end(arguments);
+    size_t room = sizeof(differences->text) - differences->used;
+    int written = snprintf(differences->text + differences->used, room, "%s%s",
+                           differences->used == 0 ? "" : ", ", one);
+    differences->used += (size_t)written < room ? (size_t)written : room - 1;
 }

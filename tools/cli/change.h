@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * change.h - what commands that change something ask before, and say afterwards.
+ * change.h - what commands that make or change something ask before, find there, and say afterwards.
  *
  * Threads: one.
  */
@@ -21,5 +21,15 @@ int change_confirm_delete(struct invocation *invocation, const char *noun, const
  * EXIT_DONE. */
 int change_say_done(const struct invocation *invocation, const char *noun, const char *name,
                     const char *done);
+
+/* How what is there already differs from what was asked for: "--queues is 4, --route is any"; what does not fit is
+ * cut. All 0 at first. */
+struct differences {
+    char text[512];
+    size_t used; /* 0: it does not differ */
+};
+
+void differences_add(struct differences *differences, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -4,9 +4,12 @@
 
 #include "tools/cli/change.h"
 #include "tools/cli/group_holders.h"
+#include "tools/cli/json.h"
 #include "tools/cli/show.h"
 
-static int put(struct invocation *invocation, const struct group_wish *wish, const char *done)
+#include <stdio.h>
+
+static int put(struct invocation *invocation, const struct group_wish *wish)
 {
     int status = EXIT_FAILED;
     struct ternmq *client = invocation_client(invocation, &status);
@@ -17,7 +20,7 @@ static int put(struct invocation *invocation, const struct group_wish *wish, con
     if (ternmq_group_put(client, &wish->options, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "group %s", wish->options.name);
     }
-    return change_say_done(invocation, "group", wish->options.name, done);
+    return EXIT_DONE;
 }
 
 /* ---------------------------------------------------------------- create */
@@ -25,23 +28,108 @@ static int put(struct invocation *invocation, const struct group_wish *wish, con
 /* What is found of the group. */
 struct existing {
     const struct group_wish *wish;
-    bool is_there;
-    bool is_other; /* not as wished, on one broker at least */
+    struct group_holders holders; /* that have it */
+    struct group_comparison comparison;
 };
 
 static bool note_existing(void *context, const char *broker, struct bytes row)
 {
     struct existing *existing = context;
     struct bytes name;
-    (void)broker;
     if (!result_find_text(row, "name", &name)) {
         return false;
     }
-    if (bytes_equal(name, bytes_from_string(existing->wish->options.name))) {
-        existing->is_there = true;
-        existing->is_other = existing->is_other || !group_wish_is_met(existing->wish, row);
+    if (!bytes_equal(name, bytes_from_string(existing->wish->options.name))) {
+        return true;
     }
-    return true;
+    if (existing->comparison.differences.used > 0) {
+        return true; /* the first broker where it differs is enough */
+    }
+    return group_holders_add(&existing->holders, bytes_from_string(broker)) &&
+           group_compare(existing->wish, row, &existing->comparison);
+}
+
+/* Whether a broker that has the group has a topic, and so would read it. */
+static bool is_topic_at_holder(struct invocation *invocation, const struct existing *existing,
+                               const char *topic)
+{
+    struct ternmq_route route;
+    struct ternmq_error error;
+    if (invocation_common(invocation, OPTION_BROKER)->given) {
+        return true;
+    }
+    if (ternmq_route(invocation->client, topic, &route, &error) != TERNMQ_OK) {
+        return false; /* making it says why */
+    }
+    for (uint32_t i = 0; i < route.span_count; i++) {
+        if (group_holders_has(&existing->holders, route.spans[i].broker)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A topic that no broker has in the group: whoever made it was cut before the topic's broker heard of it, or it was
+ * never asked for. */
+static void compare_missing_topics(struct invocation *invocation, struct existing *existing)
+{
+    struct group_comparison *comparison = &existing->comparison;
+    for (size_t i = 0; i < existing->wish->options.topic_count; i++) {
+        const char *topic = existing->wish->topics[i].name;
+        if (!comparison->has_topic[i] && comparison->differences.used == 0 &&
+            is_topic_at_holder(invocation, existing, topic)) {
+            differences_add(&comparison->differences, "it does not read topic %s", topic);
+        }
+    }
+}
+
+static int refuse_other(struct invocation *invocation, const char *name,
+                        const struct group_comparison *comparison)
+{
+    if (comparison->is_of_kind) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "group %s is there already, with other settings: %s; its order, and "
+                               "whether it is a broadcast, stay: take another name, or delete it "
+                               "first",
+                               name, comparison->differences.text);
+    }
+    return invocation_fail(invocation, EXIT_FAILED,
+                           "group %s is there already, with other settings: %s; 'ternmq group set "
+                           "%s' changes them",
+                           name, comparison->differences.text, name);
+}
+
+static int say_is_there(struct invocation *invocation, const char *name)
+{
+    if (invocation->json) {
+        struct json_object object = json_open(stdout);
+        json_pair_text(&object, "name", name);
+        json_pair_bool(&object, "created", false);
+        json_close(&object);
+    } else {
+        invocation_say(invocation, "group %s was there already, as asked", name);
+    }
+    return EXIT_DONE;
+}
+
+static int create(struct invocation *invocation, const struct group_wish *wish,
+                  struct existing *existing)
+{
+    const char *name = wish->options.name;
+    bool is_there = existing->holders.count > 0;
+    if (is_there) {
+        compare_missing_topics(invocation, existing);
+    }
+    if (existing->comparison.differences.used > 0) {
+        return refuse_other(invocation, name, &existing->comparison);
+    }
+    /* A broker that has one of the topics may lack it still. */
+    int status = put(invocation, wish);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    return is_there ? say_is_there(invocation, name)
+                    : change_say_done(invocation, "group", name, "created");
 }
 
 static int run_create(struct invocation *invocation)
@@ -58,21 +146,11 @@ static int run_create(struct invocation *invocation)
     }
     struct existing existing = {.wish = &wish};
     status = group_each(invocation, name, note_existing, &existing);
-    if (status != EXIT_DONE) {
-        return status;
+    if (status == EXIT_DONE) {
+        status = create(invocation, &wish, &existing);
     }
-    if (existing.is_other) {
-        return invocation_fail(
-            invocation, EXIT_FAILED,
-            "group %s exists, and is not as asked: 'ternmq group list' shows it, "
-            "'ternmq group set %s' changes it",
-            name, name);
-    }
-    if (existing.is_there && !invocation->json) {
-        invocation_say(invocation, "group %s was there before", name);
-    }
-    /* A broker that has one of the topics may lack it still. */
-    return put(invocation, &wish, "created");
+    group_holders_free(&existing.holders);
+    return status;
 }
 
 const struct command GROUP_CREATE_COMMAND = {
@@ -126,7 +204,8 @@ static int run_set(struct invocation *invocation)
     if (status != EXIT_DONE) {
         return status;
     }
-    return put(invocation, &wish, "set");
+    status = put(invocation, &wish);
+    return status == EXIT_DONE ? change_say_done(invocation, "group", name, "set") : status;
 }
 
 const struct command GROUP_SET_COMMAND = {

@@ -10,6 +10,7 @@
 #include "proto/base/bytes.h"
 #include "proto/group_settings.h"
 #include "proto/limits.h"
+#include "tools/cli/change.h"
 #include "tools/cli/command.h"
 
 #include <stdbool.h>
@@ -48,8 +49,22 @@ bool group_wish_read(struct invocation *invocation, const char *name, struct gro
 /* Reads where a new group begins: first, last, or a time, which `*from_ms_out` is then. False: it is none of these. */
 bool group_from_read(const char *text, enum ternmq_from *from_out, uint64_t *from_ms_out);
 
-/* Whether a group whose row of group.list this is is as wished, in all that was said. */
-bool group_wish_is_met(const struct group_wish *wish, struct bytes row);
+/* How groups of a name differ from what was asked for; all 0 at first. */
+struct group_comparison {
+    struct differences differences;   /* empty: they are as asked */
+    bool is_of_kind;                  /* a difference that no change takes away */
+    bool has_topic[GROUP_TOPICS_MAX]; /* of those that were asked for: one of them reads it */
+};
+
+/* Compares the group of a row of group.list with all that was said. False: the row could not be read. */
+bool group_compare(const struct group_wish *wish, struct bytes row,
+                   struct group_comparison *comparison);
+
+/* Settings as the command line has them: "queue"; "first" or a time; "orders=paid, refunds", cut where it is
+ * longer than `bytes`. */
+const char *group_order_name(enum group_order order);
+const char *group_from_text(const struct group_settings *settings);
+void group_topics_write(const struct group_settings *settings, char *text, size_t bytes);
 
 /* The settings in a group's row of group.list, into which they point. False: it has none that can be read. */
 bool group_settings_of_row(struct bytes row, struct group_settings *settings_out);

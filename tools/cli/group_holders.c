@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool group_holders_add(struct group_holders *holders, struct bytes broker)
 {
@@ -20,6 +21,16 @@ bool group_holders_add(struct group_holders *holders, struct bytes broker)
     (void)snprintf(holders->brokers[holders->count++], sizeof(holders->brokers[0]), "%.*s",
                    (int)broker.length, (const char *)broker.data);
     return true;
+}
+
+bool group_holders_has(const struct group_holders *holders, const char *broker)
+{
+    for (size_t i = 0; i < holders->count; i++) {
+        if (strcmp(holders->brokers[i], broker) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Whether it does not want every message of its topics. */

@@ -33,6 +33,9 @@ void group_holders_free(struct group_holders *holders);
 /* Adds a broker. False: no memory. */
 bool group_holders_add(struct group_holders *holders, struct bytes broker);
 
+/* Whether a broker is among them. */
+bool group_holders_has(const struct group_holders *holders, const char *broker);
+
 /* Sends a call to the broker of that name; "": to the one of -b. */
 void group_holders_address(const char *broker, struct ternmq_call *call);
 

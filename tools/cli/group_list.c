@@ -153,34 +153,9 @@ struct listing {
     struct table table;
 };
 
-/* "orders=paid, refunds" */
-static void add_topics(struct table *table, const struct group_settings *settings)
-{
-    char text[256] = "";
-    size_t used = 0;
-    struct cursor topics = settings->topics;
-    for (uint32_t i = 0; i < settings->topic_count && used < sizeof(text) - 1; i++) {
-        struct group_topic_setting topic = group_settings_take_topic(&topics);
-        int written = snprintf(text + used, sizeof(text) - used, "%s%.*s%s%.*s", i == 0 ? "" : ", ",
-                               (int)topic.name.length, (const char *)topic.name.data,
-                               topic.filter.length == 0 ? "" : "=", (int)topic.filter.length,
-                               (const char *)topic.filter.data);
-        used += written < 0 ? sizeof(text) : (size_t)written;
-    }
-    table_add(table, "%s", text);
-}
-
-static void add_from(struct table *table, const struct group_settings *settings)
-{
-    table_add(table, "%s",
-              settings->from == GROUP_FROM_FIRST  ? "first"
-              : settings->from == GROUP_FROM_LAST ? "last"
-                                                  : text_of_time(settings->from_ms));
-}
-
 static bool add_row(struct table *table, const char *broker, struct bytes row)
 {
-    static const char *const orders[] = {"none", "queue", "key"};
+    char topics[256];
     struct group_settings settings;
     struct bytes name;
     if (!result_find_text(row, "name", &name) || !group_settings_of_row(row, &settings)) {
@@ -188,9 +163,11 @@ static bool add_row(struct table *table, const char *broker, struct bytes row)
     }
     table_add(table, "%.*s", (int)name.length, (const char *)name.data);
     table_add(table, "%s", broker);
-    add_topics(table, &settings);
-    add_from(table, &settings);
-    table_add(table, "%s%s", orders[settings.order], settings.broadcast ? ", broadcast" : "");
+    group_topics_write(&settings, topics, sizeof(topics));
+    table_add(table, "%s", topics);
+    table_add(table, "%s", group_from_text(&settings));
+    table_add(table, "%s%s", group_order_name(settings.order),
+              settings.broadcast ? ", broadcast" : "");
     table_add(table, "%u", settings.attempts);
     table_add(table, "%s", settings.exhausted == GROUP_EXHAUSTED_STAY ? "stay" : "dead");
     table_add(table, "%u", settings.lease_ms);

@@ -220,63 +220,6 @@ bool group_wish_read(struct invocation *invocation, const char *name, struct gro
            read_jitter(invocation, wish_out, status_out);
 }
 
-/* ------------------------------------------------------------------ compare */
-
-static bool topic_is_wished(const struct group_wish *wish, struct group_topic_setting topic)
-{
-    for (size_t i = 0; i < wish->options.topic_count; i++) {
-        const struct ternmq_group_topic *wished = &wish->topics[i];
-        const char *filter = wished->filter == NULL ? "" : wished->filter;
-        if (bytes_equal(bytes_from_string(wished->name), topic.name)) {
-            return bytes_equal(bytes_from_string(filter), topic.filter);
-        }
-    }
-    return false;
-}
-
-/* All topics that the broker's group has are wished. With several brokers a group has on each the topics
- * that are there. */
-static bool topics_are_met(const struct group_wish *wish, const struct group_settings *settings)
-{
-    struct cursor topics = settings->topics;
-    for (uint32_t i = 0; i < settings->topic_count; i++) {
-        if (!topic_is_wished(wish, group_settings_take_topic(&topics))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool from_is_met(const struct ternmq_group_options *options,
-                        const struct group_settings *settings)
-{
-    switch (options->from) {
-    case TERNMQ_FROM_FIRST:
-        return settings->from == GROUP_FROM_FIRST;
-    case TERNMQ_FROM_LAST:
-        return settings->from == GROUP_FROM_LAST;
-    case TERNMQ_FROM_TIME:
-        return settings->from == GROUP_FROM_TIME && settings->from_ms == options->from_ms;
-    case TERNMQ_FROM_DEFAULT:
-        break;
-    }
-    return true;
-}
-
-static bool retries_are_met(const struct ternmq_group_options *options,
-                            const struct group_settings *settings)
-{
-    bool same_backoff = options->backoff_count == 0 ||
-                        (options->backoff_count == settings->backoff_count &&
-                         memcmp(options->backoff_ms, settings->backoff_ms,
-                                options->backoff_count * sizeof(options->backoff_ms[0])) == 0);
-    return same_backoff && (options->attempts == 0 || options->attempts == settings->attempts) &&
-           (!options->has_jitter || options->jitter_percent == settings->jitter_percent) &&
-           (options->exhausted == TERNMQ_EXHAUSTED_DEFAULT ||
-            (options->exhausted == TERNMQ_EXHAUSTED_STAY) ==
-                (settings->exhausted == GROUP_EXHAUSTED_STAY));
-}
-
 bool group_settings_of_row(struct bytes row, struct group_settings *settings_out)
 {
     struct refusal refusal;
@@ -284,20 +227,4 @@ bool group_settings_of_row(struct bytes row, struct group_settings *settings_out
     uint32_t pairs;
     return result_find(row, "settings", &cursor) && cursor_take_map(&cursor, &pairs) &&
            group_settings_read(cursor, pairs, GROUP_SETTINGS_SKIP, settings_out, &refusal) == OK;
-}
-
-bool group_wish_is_met(const struct group_wish *wish, struct bytes row)
-{
-    const struct ternmq_group_options *options = &wish->options;
-    struct group_settings settings;
-    if (!group_settings_of_row(row, &settings)) {
-        return false;
-    }
-    bool same_order = options->order == TERNMQ_ORDER_DEFAULT ||
-                      (uint32_t)options->order - TERNMQ_ORDER_NONE == (uint32_t)settings.order;
-    return same_order && (!options->broadcast || settings.broadcast) &&
-           (options->lease_ms == 0 || options->lease_ms == settings.lease_ms) &&
-           (!options->has_idle_expire || options->idle_expire_ms == settings.idle_expire_ms) &&
-           topics_are_met(wish, &settings) && from_is_met(options, &settings) &&
-           retries_are_met(options, &settings);
 }

@@ -84,16 +84,6 @@ static bool note_group(void *context, const char *broker, struct bytes row)
     return true;
 }
 
-static bool is_among(const struct group_holders *holders, const char *broker)
-{
-    for (size_t i = 0; i < holders->count; i++) {
-        if (strcmp(holders->brokers[i], broker) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ------------------------------------------------------------------- making */
 
 static int make_group(struct invocation *invocation, const struct group_need *need)
@@ -168,8 +158,8 @@ static int spread_group(struct invocation *invocation, const struct presence *pr
     int status = EXIT_DONE;
     for (uint32_t i = 0; i < route.span_count && status == EXIT_DONE; i++) {
         const struct ternmq_route_span *span = &route.spans[i];
-        if (span->address[0] != '\0' && !is_among(&presence->holders, span->broker) &&
-            !is_among(&missing, span->broker) &&
+        if (span->address[0] != '\0' && !group_holders_has(&presence->holders, span->broker) &&
+            !group_holders_has(&missing, span->broker) &&
             !group_holders_add(&missing, bytes_from_string(span->broker))) {
             status = invocation_fail(invocation, EXIT_FAILED, "no memory");
         }
