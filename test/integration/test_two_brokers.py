@@ -166,7 +166,7 @@ class Shared(TwoBrokersCase):
         self.assertEqual(shown["placement"], placement)
         self.ternmq(*create)
         self.ternmq("topic", "create", "again", "--brokers", "broker-b", status=1)
-        self.assertIn("not as asked", self.said)
+        self.assertIn("with other settings: --brokers is broker-a,broker-b;", self.said)
 
     def test_a_broker_that_is_not_there_makes_nothing_anywhere(self):
         create = ("topic", "create", "nowhere", "--brokers", "broker-a,broker-c", *SHORT)

@@ -4,6 +4,7 @@
 
 #include "proto/limits.h"
 #include "tools/cli/json.h"
+#include "tools/cli/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,12 +60,14 @@ int change_say_done(const struct invocation *invocation, const char *noun, const
 void differences_add(struct differences *differences, const char *format, ...)
 {
     char one[sizeof(differences->text)];
+    char clean[sizeof(one)]; /* names and filters are a server's */
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(one, sizeof(one), format, arguments);
     va_end(arguments);
     size_t room = sizeof(differences->text) - differences->used;
     int written = snprintf(differences->text + differences->used, room, "%s%s",
-                           differences->used == 0 ? "" : ", ", one);
+                           differences->used == 0 ? "" : ", ",
+                           text_clean(bytes_from_string(one), clean, sizeof(clean)));
     differences->used += (size_t)written < room ? (size_t)written : room - 1;
 }

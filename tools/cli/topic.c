@@ -28,13 +28,6 @@
         .name = "brokers", .metavar = "NAME,NAME..", .type = SETTING_TEXT, .help = (text) \
     }
 
-/* The names of an option --brokers. */
-struct broker_names {
-    uint32_t count;
-    const char *names[PLACEMENT_PARTS_MAX];
-    char text[PLACEMENT_PARTS_MAX * (BROKER_NAME_BYTES_MAX + 1) + 1];
-};
-
 /* Reads "a,b,c"; an option that was not given has no names. Gives an exit status. */
 static int read_brokers(struct invocation *invocation, uint32_t option,
                         struct broker_names *names_out)
@@ -101,73 +94,6 @@ static const struct setting CREATE_ROWS[] = {
     [CREATE_BROKERS] = BROKERS_OPTION("The brokers that share the queues; without it one has all"),
 };
 
-/* How many queues an answer of topic.show says that the topic has, on all brokers; 0: it does not. */
-static uint64_t queues_of(struct bytes topic)
-{
-    struct cursor cursor;
-    uint32_t parts;
-    uint64_t queues = 0;
-    if (!result_find(topic, "placement", &cursor) || !cursor_take_array(&cursor, &parts)) {
-        return 0;
-    }
-    for (uint32_t i = 0; i < parts; i++) {
-        struct bytes broker;
-        uint32_t first;
-        uint32_t count;
-        if (!cursor_take_array_of(&cursor, 3) || !cursor_take_text(&cursor, &broker) ||
-            !cursor_take_u32(&cursor, &first) || !cursor_take_u32(&cursor, &count)) {
-            return 0;
-        }
-        queues += count;
-    }
-    return queues;
-}
-
-/* Whether the topic is on these brokers and no others; no names: wherever it is. */
-static bool is_on(struct bytes topic, const struct broker_names *names)
-{
-    struct cursor cursor;
-    uint32_t parts = 0;
-    uint64_t seen = 0;
-    if (names->count == 0) {
-        return true;
-    }
-    if (!result_find(topic, "placement", &cursor) || !cursor_take_array(&cursor, &parts)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < parts; i++) {
-        struct bytes broker;
-        uint32_t at = 0;
-        if (!cursor_take_array_of(&cursor, 3) || !cursor_take_text(&cursor, &broker)) {
-            return false;
-        }
-        while (at < names->count && !bytes_equal(broker, bytes_from_string(names->names[at]))) {
-            at++;
-        }
-        if (at == names->count || !cursor_skip(&cursor) || !cursor_skip(&cursor)) {
-            return false;
-        }
-        seen |= UINT64_C(1) << at;
-    }
-    return seen == (UINT64_C(1) << names->count) - 1;
-}
-
-/* Whether a setting that was asked for is the one that the topic has. */
-static bool setting_is(struct bytes topic, const char *name, const struct setting_value *asked)
-{
-    struct cursor cursor;
-    struct bytes settings;
-    struct bytes text;
-    if (!asked->given) {
-        return true;
-    }
-    if (result_find(topic, "settings", &cursor) && cursor_take_span(&cursor, &settings)) {
-        topic = settings;
-    }
-    return result_find_text(topic, name, &text) &&
-           bytes_equal(text, bytes_from_string(asked->text));
-}
-
 /* The JSON of a topic that is as asked, whether made now, changed now, or so before. */
 static void print_put(const char *name, uint64_t id, uint64_t version)
 {
@@ -182,16 +108,19 @@ static void print_put(const char *name, uint64_t id, uint64_t version)
 static int judge_existing(struct invocation *invocation, const char *name, struct bytes topic,
                           const struct broker_names *brokers)
 {
-    const struct setting_value *queues = invocation_option(invocation, CREATE_QUEUES);
-    bool same = (!queues->given || queues_of(topic) == queues->number) &&
-                setting_is(topic, "route", invocation_option(invocation, CREATE_ROUTE)) &&
-                setting_is(topic, "durability", invocation_option(invocation, CREATE_DURABILITY)) &&
-                is_on(topic, brokers);
-    if (!same) {
+    const struct topic_wish wish = {
+        .queues = invocation_option(invocation, CREATE_QUEUES),
+        .route = invocation_option(invocation, CREATE_ROUTE),
+        .durability = invocation_option(invocation, CREATE_DURABILITY),
+        .brokers = brokers,
+    };
+    struct differences differences = {.used = 0};
+    topic_compare(&wish, topic, &differences);
+    if (differences.used > 0) {
         return invocation_fail(invocation, EXIT_FAILED,
-                               "topic %s exists, and is not as asked: 'ternmq topic show %s' shows "
-                               "it, 'ternmq topic set %s' changes it",
-                               name, name, name);
+                               "topic %s is there already, with other settings: %s; 'ternmq topic "
+                               "set %s' can add queues and brokers, and change the durability",
+                               name, differences.text, name);
     }
     invocation_say(invocation, "topic %s was there already, as asked", name);
     uint64_t id;

@@ -8,6 +8,8 @@
 #define TOOLS_CLI_TOPIC_H
 
 #include "proto/base/bytes.h"
+#include "proto/limits.h"
+#include "tools/cli/change.h"
 #include "tools/cli/command.h"
 
 /* Whether a topic may be called so. False: it was said, and `*status_out` is the exit status. */
@@ -25,5 +27,24 @@ int topic_ask(struct ternmq *client, const char *name, struct ternmq_answer *ans
  */
 int topic_gather(struct ternmq *client, const char *name, struct bytes *topic_out,
                  struct ternmq_error *error_out);
+
+/* The names of an option --brokers. */
+struct broker_names {
+    uint32_t count;
+    const char *names[PLACEMENT_PARTS_MAX];
+    char text[PLACEMENT_PARTS_MAX * (BROKER_NAME_BYTES_MAX + 1) + 1];
+};
+
+/* What `topic create` asks for; an option that was not given is as it may be. */
+struct topic_wish {
+    const struct setting_value *queues;
+    const struct setting_value *route;
+    const struct setting_value *durability;
+    const struct broker_names *brokers; /* none: wherever it is */
+};
+
+/* Compares it with the topic of an answer of topic.show. */
+void topic_compare(const struct topic_wish *wish, struct bytes topic,
+                   struct differences *differences);
 
 #endif
