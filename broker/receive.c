@@ -150,9 +150,8 @@ static enum error read_member(struct call *call, const struct arguments *argumen
     struct bytes member = arguments_bytes(arguments, ARGUMENT_MEMBER);
     char text[MEMBER_NAME_BYTES_MAX];
     if (group->settings.broadcast && !name_is_member_part(member)) {
-        return arguments_refuse(
-            refusal, ARGUMENT_MEMBER,
-            "a member of a broadcast group, by a name of letters, digits, . _ -");
+        return arguments_refuse(refusal, ARGUMENT_MEMBER,
+                                "given: a member of a broadcast group has a name of its own");
     }
     if (member.length == 0) {
         int length = snprintf(text, sizeof(text), "connection-%u-%llu", call->home->number,

@@ -248,6 +248,21 @@ class CommandLine(unittest.TestCase):
         )
         self.assertEqual(self.consume("--idle", "300ms"), ["a"])
 
+    def test_a_member_of_a_broadcast_needs_a_name(self):
+        group = "g-" + self.topic
+        self.ternmq("group", "create", group, "--topic", self.topic, "--broadcast")
+        self.consume("--count", "1", status=2)
+        self.assertIn(f"group {group} is a broadcast", self.said)
+        self.assertIn("--member NAME", self.said)
+        for bad in (b"\xff", b"a" * 121, b""):
+            self.consume("--count", "1", "--member", bad, status=2)
+            self.assertIn("--member", self.said)
+            self.assertEqual(self.said.count("\n"), 1)
+        self.assertEqual(len(self.ternmq("group", "list", "--prefix", group)), 2)  # no member was made
+        self.assertEqual(self.consume("--idle", "200ms", "--member", "caf\u00e9"), [])
+        self.produce("a")
+        self.assertEqual(self.consume("--count", "1", "--member", "caf\u00e9"), ["a"])
+
     def test_what_does_not_go_together_is_refused(self):
         self.consume("--queue", "0", status=2)
         self.consume("--ack", "exec", status=2)

@@ -57,7 +57,7 @@ static const struct setting CONSUME_ROWS[] = {
                         .type = SETTING_TEXT,
                         .least = 1,
                         .most = MEMBER_NAME_BYTES_MAX,
-                        .help = "What the group calls it; else HOST-PID"},
+                        .help = "What the group calls it; else HOST-PID. A broadcast needs it"},
     [CONSUME_LEASE] = {.name = "lease",
                        .type = SETTING_DURATION,
                        .least = GROUP_LEASE_MS_LEAST,

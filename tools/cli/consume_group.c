@@ -3,6 +3,7 @@
  * consume_group.c - `consume --group`: a member of a group that writes messages, or runs a command on each.
  */
 #include "proto/limits.h"
+#include "proto/names.h"
 #include "tools/cli/consume.h"
 #include "tools/cli/consume_exec.h"
 #include "tools/cli/group.h"
@@ -265,17 +266,24 @@ static int read_from(struct invocation *invocation, struct group_need *need)
 static int read_membership(struct invocation *invocation, struct membership *membership)
 {
     const struct setting_value *count = invocation_option(invocation, CONSUME_COUNT);
+    const struct setting_value *member = invocation_option(invocation, CONSUME_MEMBER);
     *membership = (struct membership){
         .invocation = invocation,
         .need.group = invocation_option(invocation, CONSUME_GROUP)->text,
         .need.topic = invocation->words[0],
         .need.filter = invocation_option(invocation, CONSUME_FILTER)->text,
+        .need.has_member = member->given,
         .json = invocation->json || invocation_option(invocation, CONSUME_FORMAT)->number == 1,
         .runs_command = invocation_option(invocation, CONSUME_ACK)->number == ACK_EXEC,
         .most = count->given ? count->number : UINT64_MAX,
         .idle_ms = invocation_option(invocation, CONSUME_IDLE)->number,
         .status = EXIT_DONE,
     };
+    if (member->given && !name_is_member_part(bytes_from_string(member->text))) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "--member is no name: 1 to %d bytes of UTF-8",
+                               MEMBER_NAME_BYTES_MAX);
+    }
     if (invocation_option(invocation, CONSUME_QUEUE)->given) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
                                "--queue is for who reads alone: a group shares all queues");

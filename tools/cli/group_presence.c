@@ -19,6 +19,7 @@ struct presence {
     uint8_t *settings; /* of the first broker that has it, as it answered; NULL:
                         none has it */
     size_t settings_bytes;
+    bool is_broadcast;
     bool reads_topic;
     bool has_other_filter;
     char filter[FILTER_BYTES_MAX + 1]; /* that the topic has */
@@ -62,6 +63,7 @@ static bool note_group(void *context, const char *broker, struct bytes row)
     struct bytes name;
     struct bytes settings;
     struct cursor cursor;
+    struct group_settings read;
     if (!result_find_text(row, "name", &name) || !result_find(row, "settings", &cursor) ||
         !cursor_take_span(&cursor, &settings)) {
         return false;
@@ -79,6 +81,7 @@ static bool note_group(void *context, const char *broker, struct bytes row)
         }
         memcpy(presence->settings, settings.data, settings.length);
         presence->settings_bytes = settings.length;
+        presence->is_broadcast = group_settings_of_row(row, &read) && read.broadcast;
         read_topics(presence, settings);
     }
     return true;
@@ -190,6 +193,13 @@ static int judge(struct invocation *invocation, const struct presence *presence)
                                "it with 'ternmq group set'",
                                need->group, need->topic,
                                presence->filter[0] == '\0' ? "none" : presence->filter);
+    }
+    if (presence->is_broadcast && !need->has_member) {
+        return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                               "group %s is a broadcast: each member gets every message, and goes "
+                               "on where it was under the same name; say which this is with "
+                               "--member NAME",
+                               need->group);
     }
     if (need->from_given) {
         return invocation_fail(invocation, EXIT_FAILED,

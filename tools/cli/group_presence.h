@@ -17,11 +17,13 @@ struct group_need {
     enum ternmq_from from;
     uint64_t from_ms; /* with TERNMQ_FROM_TIME */
     bool from_given;  /* by the user: a group that is there already does not do that */
+    bool
+        has_member; /* the user named the member: one of a broadcast has to have a name of its own */
 };
 
 /*
  * Makes the group where it is missing, which is said, and refuses one that does not read the topic, or
- * not so. The exit status.
+ * not so, and a broadcast without a member's name. The exit status.
  */
 int group_presence_ensure(struct invocation *invocation, const struct group_need *need);
 
