@@ -86,6 +86,34 @@ class PythonClient(unittest.TestCase):
         self.assertEqual(dead[12], b"again\n")
         self.assertEqual(dead[11]["dead"], ["failing", "fails", 0, 0, 2, "exit status 3, attempt 2"])
 
+    def test_a_worker_goes_on_when_the_broker_is_there_again(self):
+        self.make_topic("restarted")
+        self.client.call("group.put", name="patient", settings={"topics": {"restarted": None}})
+        worker = self.start_worker("patient", ["cat"])
+        for number, end in enumerate(("stop", "kill", None)):
+            body = b"%d\n" % number
+            self.client.call("produce", topic="restarted", queue=0, messages=[body])
+            line = worker.stdout.readline()
+            while line not in (body, b""):  # one that was not acknowledged yet comes again
+                line = worker.stdout.readline()
+            self.assertEqual(line, body)
+            if end is not None:
+                getattr(self.cluster.broker, end)()
+                time.sleep(0.5)  # so that it finds nobody there
+                self.cluster.start_broker()
+                self.client = self.cluster.broker_client()
+                self.addCleanup(self.client.close)
+        self.assertIsNone(worker.poll())
+
+    def test_a_worker_that_is_not_told_enough_says_how_it_is_used(self):
+        address = self.cluster.broker_address
+        for arguments in ([], [address], [address, "g"], ["nowhere", "g", "cat"], [address, "g", "no-such-program"]):
+            done = subprocess.run(
+                [sys.executable, WORKER, *arguments], capture_output=True, text=True, timeout=60, check=False
+            )
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertRegex(done.stderr, r"\Ausage: worker\.py HOST:PORT GROUP COMMAND\.\.\. - [^\n]*\n\Z")
+
     def dead_letter_of(self, group):
         """The first dead letter of a group, in whichever shard it lies; waits for it."""
         give_up_at = time.monotonic() + 30
