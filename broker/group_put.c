@@ -79,7 +79,7 @@ static enum error check_topic(const struct catalogue *catalogue, struct bytes na
         return ERROR_TOPIC_NOT_FOUND;
     }
     if (order == GROUP_ORDER_KEY && topic->route != TOPIC_ROUTE_KEY) {
-        return refuse(refusal, "order", "of topics with route key, if by key");
+        return refuse(refusal, "order", "none or queue where a topic is not routed by key");
     }
     return OK;
 }

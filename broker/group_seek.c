@@ -244,7 +244,7 @@ static enum error check(const struct group_seek *seek, const struct arguments *a
         return arguments_refuse(refusal, ARGUMENT_TOPIC, "given with a queue");
     }
     if (seek->target.kind == SEEK_OFFSET && !has_queue) {
-        return arguments_refuse(refusal, ARGUMENT_QUEUE, "given with an offset, as its topic");
+        return arguments_refuse(refusal, ARGUMENT_QUEUE, "given with an offset, and topic with it");
     }
     if (seek->cloned != NULL && !shares_topic(seek->group, seek->cloned)) {
         return arguments_refuse(refusal, ARGUMENT_TO, "a group that reads one of the topics");

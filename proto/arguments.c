@@ -116,10 +116,11 @@ static enum error judge_text(const struct argument_rule *rule, struct bytes text
         return refuse_range(rule, text.length, " bytes", refusal);
     }
     if (rule->type == ARGUMENT_TYPE_NAME && !name_is_valid(text, (size_t)rule->most)) {
-        return refuse_form(rule, "of letters, digits, '.', '_' and '-'", refusal);
+        return refuse_form(rule, "made of letters, digits, '.', '_' and '-'", refusal);
     }
     if (rule->type == ARGUMENT_TYPE_ANY_TOPIC && !name_is_any_topic(text)) {
-        return refuse_form(rule, "of letters, digits, '.', '_' and '-', or %DLQ%GROUP", refusal);
+        return refuse_form(rule, "made of letters, digits, '.', '_' and '-', or %DLQ%GROUP",
+                           refusal);
     }
     if (rule->type == ARGUMENT_TYPE_ANY_GROUP && !name_is_any_group(text)) {
         return refuse_form(rule, "a group's name, %DLQ%GROUP or GROUP@MEMBER", refusal);

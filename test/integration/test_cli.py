@@ -308,7 +308,17 @@ class Administer(CliCase):
         for command in COMMANDS:
             text = self.ternmq(*command, "--help").decode()
             self.assertGreaterEqual(text.count("  ternmq " + " ".join(command)), 2, command)
+            for line in text.splitlines():
+                self.assertLessEqual(line.count("may be repeated"), 1, line)
+                self.assertNotIn(f"{2**53 - 1}", line)
             self.assertEqual(self.ternmq(*command, "--version"), self.ternmq("--version"))
+
+    def test_the_overview_is_a_table(self):
+        overview = self.ternmq("--help").decode()
+        commands = overview.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        self.assertGreaterEqual(len(commands), len(COMMANDS))
+        for line in commands:
+            self.assertRegex(line, r"\A  [a-z].{14} [A-Z][a-z]+[ ,]")
 
     def test_help_and_version_are_words_too(self):
         self.assertEqual(self.ternmq("version"), self.ternmq("--version"))

@@ -355,10 +355,13 @@ class CommandLine(GroupCase):
             ((*create, "--topic", "orders", "--backoff", "1s,2d"), "at most a day"),
             ((*create, "--topic", "orders", "--jitter", "101%"), "100%"),
             ((*create, "--topic", "orders", "--idle-expire", "10ms"), "1s"),
+            ((*create, "--topic", "orders", "--idle-expire", "9007199254740992ms"), "below 2^53"),
             (("group", "create", "a@b", "--topic", "orders"), "no name of a group"),
         ):
             self.ternmq(*arguments, status=USAGE)
             self.assertIn(hint, self.said)
+        self.ternmq(*create, "--topic", "orders", "--order", "key", status=FAILED)
+        self.assertIn("order has to be none or queue where a topic is not routed by key", self.said)
         self.ternmq(*create, "--topic", "orders=weight >", status=USAGE)
         self.assertIn("column 9", self.said)
 

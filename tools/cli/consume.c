@@ -50,34 +50,35 @@ static const struct setting CONSUME_ROWS[] = {
                        .type = SETTING_TEXT,
                        .least = 1,
                        .most = GROUP_ANY_NAME_BYTES_MAX,
-                       .help = "As a member of this group, and for as long as messages come; all "
-                               "below is of that alone"},
+                       .help = "As a member of this group, and for as long as messages come; the "
+                               "options below need it"},
     [CONSUME_MEMBER] = {.name = "member",
                         .metavar = "NAME",
                         .type = SETTING_TEXT,
                         .least = 1,
                         .most = MEMBER_NAME_BYTES_MAX,
-                        .help = "What the group calls it; else HOST-PID. A broadcast needs it"},
+                        .help = "The member's name, which a broadcast group needs; else HOST-PID"},
     [CONSUME_LEASE] = {.name = "lease",
                        .type = SETTING_DURATION,
                        .least = GROUP_LEASE_MS_LEAST,
                        .most = GROUP_LEASE_MS_MOST,
                        .help =
-                           "How long a message is leased at a time; else as the group says. It is "
-                           "extended while it is worked on"},
+                           "How long a message is leased at a time; else as the group says. The "
+                           "lease is extended while the message is worked on"},
     [CONSUME_ACK] = {.name = "ack",
                      .type = SETTING_CHOICE,
                      .fallback = "auto",
                      .choices = "auto|exec",
                      .help =
-                         "Acked when it is written, or when the command behind exec, which gets it "
-                         "on standard input, ends with 0"},
-    [CONSUME_CREDIT] = {.name = "credit",
-                        .metavar = "N",
-                        .type = SETTING_INTEGER,
-                        .least = 1,
-                        .most = MESSAGES_PER_CALL_MAX,
-                        .help = "Most messages leased to it at a time (auto: 100, exec: 2)"},
+                         "A message is acked when it is written, or when the command behind exec, "
+                         "which gets it on standard input, ends with 0"},
+    [CONSUME_CREDIT] =
+        {.name = "credit",
+         .metavar = "N",
+         .type = SETTING_INTEGER,
+         .least = 1,
+         .most = MESSAGES_PER_CALL_MAX,
+         .help = "How many messages are leased to it at a time at most (auto: 100, exec: 2)"},
     [CONSUME_IDLE] = {.name = "idle",
                       .type = SETTING_DURATION,
                       .least = 1,
@@ -384,8 +385,8 @@ const struct command CONSUME_COMMAND = {
         "message on, with --filter. It goes on until --count, --idle or Ctrl-C, and gives back what it\n"
         "has not done. A command has TERNMQ_TOPIC, TERNMQ_QUEUE, TERNMQ_OFFSET, TERNMQ_ATTEMPT,\n"
         "TERNMQ_TAG, TERNMQ_KEY (the first) and TERNMQ_PROPERTY_name in its environment; one word is for\n"
-        "the shell, more are a program and its arguments (behind -- where they begin with -). Ends it\n"
-        "with another status than 0, the message comes again later, with that as the reason.\n",
+        "the shell, more are a program and its arguments (behind -- where they begin with -). If it\n"
+        "ends with another status than 0, the message comes again later, with that as the reason.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),
     .words_least = 1,

@@ -281,8 +281,7 @@ static int read_membership(struct invocation *invocation, struct membership *mem
     };
     if (member->given && !name_is_member_part(bytes_from_string(member->text))) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "--member is no name: 1 to %d bytes of UTF-8",
-                               MEMBER_NAME_BYTES_MAX);
+                               "--member has to be 1 to %d bytes of UTF-8", MEMBER_NAME_BYTES_MAX);
     }
     if (invocation_option(invocation, CONSUME_QUEUE)->given) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
@@ -293,7 +292,7 @@ static int read_membership(struct invocation *invocation, struct membership *mem
                                membership->runs_command
                                    ? "--ack exec needs a command: ternmq consume %s --group %s "
                                      "--ack exec CMD"
-                                   : "a command behind topic %s of group %s needs --ack exec",
+                                   : "the command behind topic %s of group %s needs --ack exec",
                                membership->need.topic, membership->need.group);
     }
     return read_from(invocation, &membership->need);

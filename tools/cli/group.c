@@ -171,7 +171,7 @@ const struct command GROUP_CREATE_COMMAND = {
         "acknowledged, given back, or the lease is over. Then it is tried again, after a backoff, and\n"
         "after the last attempt it is a dead letter.\n"
         "A filter is tags ('paid || sent') or SQL on properties; 'ternmq filter test' tries one.\n"
-        "A group that is there already as asked is no error; one that is not as asked is.\n",
+        "A group that is there already as asked is no error; one with other settings is.\n",
     .rows = GROUP_ROWS,
     .row_count = GROUP_CREATE_ROWS,
     .words_least = 1,
@@ -218,8 +218,9 @@ const struct command GROUP_SET_COMMAND = {
         "  ternmq group set audit --topic orders=paid --topic refunds  in the place of all before\n"
         "  ternmq group set mail --backoff 1s,10s,1m --jitter 50%\n"
         "\n"
-        "What is not given stays as it is. Where the group stands does not change; what is leased\n"
-        "goes on as it began. --order and --broadcast are chosen when a group is made.\n",
+        "What is not given stays as it is. Where the group stands does not change, so that --from is\n"
+        "of queues that it has not begun; what is leased goes on as it began. --order and --broadcast\n"
+        "are chosen when a group is made.\n",
     .rows = GROUP_ROWS,
     .row_count = GROUP_SET_ROWS,
     .words_least = 1,

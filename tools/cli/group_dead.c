@@ -359,7 +359,7 @@ const struct command GROUP_DEAD_COMMAND = {
     .name = "dead",
     .arguments =
         "GROUP list | show ID | redrive | discard [--filter EXPR] [--rate N/s] [--dry-run]",
-    .summary = "The dead letters of a group: list, show, redrive, discard",
+    .summary = "List, show, redrive or discard the dead letters of a consumer group",
     .help =
         "  ternmq group dead billing list                       what is open: origin, attempts, why\n"
         "  ternmq group dead billing show 0/17                  one of them, with its body\n"
@@ -371,9 +371,9 @@ const struct command GROUP_DEAD_COMMAND = {
         "%DLQ%GROUP. What was redriven or discarded once is not again: where that stands is the group\n"
         "%DLQ%GROUP, which 'ternmq group seek' can set back as long as the messages are kept.\n"
         "Redriven messages are new ones of their queue: every group that reads the topic gets them.\n"
-        "What --filter does not want, or cannot go back, stays. Ctrl-C ends it between two messages; a\n"
-        "broker that dies in between may have one batch of 256 twice. Exit status 1 where not\n"
-        "all was done.\n",
+        "What --filter does not want stays, and so does what cannot go back. Ctrl-C ends it between two\n"
+        "messages; a broker that dies in between may have one batch of 256 twice. The exit status is 1\n"
+        "where not all was done.\n",
     .rows = DEAD_ROWS,
     .row_count = DEAD_ROW_COUNT,
     .words_least = 2,

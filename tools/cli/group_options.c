@@ -12,12 +12,12 @@ const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
     [GROUP_TOPIC] = {.name = "topic",
                      .metavar = "TOPIC[=FILTER]",
                      .type = SETTING_LIST,
-                     .help = "What it reads, and of that what the filter wants; may be repeated"},
+                     .help = "What it reads: a topic, or what the filter wants of it"},
     [GROUP_FROM] = {.name = "from",
                     .metavar = "first|last|TIME",
                     .type = SETTING_TEXT,
-                    .help = "Where it begins: what is kept, only what is new, or from a time on, "
-                            "2026-01-31T12:00 or -1h (new groups: last)"},
+                    .help = "Where it begins in a queue: with what is kept, with what is new, or "
+                            "at a time such as 2026-01-31T12:00 or -1h (new groups: last)"},
     [GROUP_ATTEMPTS] = {.name = "attempts",
                         .type = SETTING_INTEGER,
                         .least = 1,
@@ -26,34 +26,32 @@ const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
     [GROUP_BACKOFF] = {.name = "backoff",
                        .metavar = "TIME,TIME..",
                        .type = SETTING_TEXT,
-                       .help = "How long before each retry; the last one repeats (new groups: 10s, "
-                               "30s, 1m to 10m, 20m, 30m, 1h, 2h)"},
+                       .help = "How long to wait before each retry; the last one repeats (new "
+                               "groups: 10s, 30s, 1m to 10m, 20m, 30m, 1h, 2h)"},
     [GROUP_JITTER] = {.name = "jitter",
                       .metavar = "PERCENT",
                       .type = SETTING_TEXT,
-                      .help = "By how much a backoff varies, 20% (new groups: 0)"},
+                      .help = "By how much a backoff varies, such as 20% (new groups: 0%)"},
     [GROUP_EXHAUSTED] = {.name = "exhausted",
                          .type = SETTING_CHOICE,
                          .choices = GROUP_EXHAUSTED_CHOICES,
                          .help = "What becomes of a message after its last attempt: a dead letter, "
-                                 "or it stays and is tried on (new groups: dead)"},
+                                 "or it stays and is tried again and again (new groups: dead)"},
     [GROUP_LEASE] = {.name = "lease",
                      .type = SETTING_DURATION,
                      .least = GROUP_LEASE_MS_LEAST,
                      .most = GROUP_LEASE_MS_MOST,
-                     .help = "How long a message is somebody's who does not ask for more (new "
-                             "groups: 30s)"},
+                     .help = "How long a message is with a member that does not ask for another "
+                             "time (new groups: 30s)"},
     [GROUP_IDLE_EXPIRE] = {.name = "idle-expire",
                            .type = SETTING_DURATION,
-                           .most = INTEGER_LIMIT - 1,
-                           .help = "The group goes when nobody asked for so long; 0ms: never (new "
-                                   "groups: never)"},
+                           .help = "The group is deleted when nobody has received from it for so "
+                                   "long; 0: never (new groups: 0)"},
     [GROUP_ORDER] = {.name = "order",
                      .type = SETTING_CHOICE,
                      .choices = GROUP_ORDER_CHOICES,
-                     .help =
-                         "What is never delivered in parallel: the messages of a queue, or of a "
-                         "key (none)"},
+                     .help = "What is never delivered in parallel: the messages of a queue, or of "
+                             "a key (new groups: none)"},
     [GROUP_BROADCAST] = {.name = "broadcast",
                          .type = SETTING_FLAG,
                          .help = "Every member gets every message"},
@@ -208,11 +206,12 @@ bool group_wish_read(struct invocation *invocation, const char *name, struct gro
         return false;
     }
     take_plain(invocation, wish_out);
-    if (wish_out->options.has_idle_expire && wish_out->options.idle_expire_ms > 0 &&
-        wish_out->options.idle_expire_ms < GROUP_IDLE_EXPIRE_MS_LEAST) {
+    uint64_t idle_expire_ms = wish_out->options.idle_expire_ms;
+    if ((idle_expire_ms > 0 && idle_expire_ms < GROUP_IDLE_EXPIRE_MS_LEAST) ||
+        idle_expire_ms >= INTEGER_LIMIT) {
         return refuse(invocation, status_out, "idle-expire",
                       invocation_option(invocation, GROUP_IDLE_EXPIRE)->text,
-                      "0ms for never, or at least 1s");
+                      "0 for never, or at least 1s and below 2^53 ms");
     }
     return read_topics(invocation, wish_out, status_out) &&
            read_from(invocation, wish_out, status_out) &&

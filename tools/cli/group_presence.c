@@ -16,8 +16,7 @@ enum { PUT_ROOM = 128 + GROUP_ANY_NAME_BYTES_MAX };
 /* What is found of the group. */
 struct presence {
     const struct group_need *need;
-    uint8_t *settings; /* of the first broker that has it, as it answered; NULL:
-                        none has it */
+    uint8_t *settings; /* of the first broker that has it, as it answered; NULL: none has it */
     size_t settings_bytes;
     bool is_broadcast;
     bool reads_topic;
@@ -109,7 +108,7 @@ static int make_group(struct invocation *invocation, const struct group_need *ne
                    need->from == TERNMQ_FROM_FIRST  ? "the first message on"
                    : need->from == TERNMQ_FROM_LAST ? "now on"
                                                     : "that time on",
-                   need->filter == NULL ? "" : ", where it is ",
+                   need->filter == NULL ? "" : ", with the filter ",
                    need->filter == NULL ? "" : need->filter);
     return EXIT_DONE;
 }
@@ -156,8 +155,7 @@ static int spread_group(struct invocation *invocation, const struct presence *pr
     if (ternmq_route(invocation->client, need->topic, &route, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "topic %s", need->topic);
     }
-    /* The route is good until the next call only. One that is away is told when
-   * it is back. */
+    /* The route is good until the next call only. One that is away is told when it is back. */
     int status = EXIT_DONE;
     for (uint32_t i = 0; i < route.span_count && status == EXIT_DONE; i++) {
         const struct ternmq_route_span *span = &route.spans[i];
@@ -183,16 +181,15 @@ static int judge(struct invocation *invocation, const struct presence *presence)
     if (!presence->reads_topic) {
         return invocation_fail(invocation, EXIT_FAILED,
                                "group %s does not read topic %s: 'ternmq group set %s --topic ..' "
-                               "says what it reads",
+                               "changes what it reads",
                                need->group, need->topic, need->group);
     }
     if (presence->has_other_filter) {
-        return invocation_fail(invocation, EXIT_FAILED,
-                               "group %s has another filter for %s: %s; leave "
-                               "--filter away, or change "
-                               "it with 'ternmq group set'",
-                               need->group, need->topic,
-                               presence->filter[0] == '\0' ? "none" : presence->filter);
+        return invocation_fail(
+            invocation, EXIT_FAILED,
+            "group %s has another filter for %s: %s; leave --filter away, or change "
+            "it with 'ternmq group set'",
+            need->group, need->topic, presence->filter[0] == '\0' ? "none" : presence->filter);
     }
     if (presence->is_broadcast && !need->has_member) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,

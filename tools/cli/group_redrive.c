@@ -304,7 +304,9 @@ static int read_options(struct invocation *invocation, struct redrive *redrive)
     if (!is_number || (strcmp(end, "/s") != 0 && *end != '\0') || redrive->rate == 0 ||
         redrive->rate > 1000000) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
-                               "--rate %s is none: messages a second, as in 100/s", rate->text);
+                               "--rate '%s': has to be messages a second, as in 100/s, at most "
+                               "1000000/s",
+                               rate->text);
     }
     return EXIT_DONE;
 }

@@ -75,13 +75,13 @@ static void print_overview(FILE *to)
         const char *group = (*command)->group;
         (void)snprintf(name, sizeof(name), "%s%s%s", group == NULL ? "" : group,
                        group == NULL ? "" : " ", (*command)->name);
-        (void)fprintf(to, "  %-14s %s\n", name, (*command)->summary);
+        (void)fprintf(to, "  %-15s %s\n", name, (*command)->summary);
     }
     (void)fputs("\nEach has its own help: ternmq produce --help. Options that all have:\n\n", to);
     settings_print_help(COMMON_OPTIONS, OPTION_COMMON_COUNT, to);
     (void)fputs(
-        "\nSizes take K, M, G; durations are of ms, s, m, h, d. Exit status: 0 done, 1 failed,\n"
-        "2 wrong usage, 3 nobody reachable.\n",
+        "\nSizes take K, M or G; durations have a unit: ms, s, m, h or d. Exit status: 0 done,\n"
+        "1 failed, 2 wrong usage, 3 nobody reachable.\n",
         to);
 }
 

@@ -227,7 +227,7 @@ const struct command TOPIC_CREATE_COMMAND = {
         "  ternmq topic create wide --brokers a,b --queues 8  4 queues on each; one may be away, and the\n"
         "                                                  other goes on\n"
         "\n"
-        "A topic that is there already as asked is no error; one that is not as asked is.\n",
+        "A topic that is there already as asked is no error; one with other settings is.\n",
     .rows = CREATE_ROWS,
     .row_count = sizeof(CREATE_ROWS) / sizeof(CREATE_ROWS[0]),
     .words_least = 1,
