@@ -4,6 +4,7 @@
 A broker is played by a client that sends lease.renew.
 """
 
+import json
 import pathlib
 import random
 import resource
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -212,6 +214,45 @@ class Polls(NameserverCase):
             seen += [row["name"] for row in page["rows"]]
             after = page.get("next")
         self.assertEqual(seen, sorted(names)[1:])
+
+
+class CommandLine(NameserverCase):
+    def ternmq(self, *arguments):
+        command = [cluster.program_path("ternmq"), "-n", self.server.address, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def test_the_command_line_reads_all_pages(self):
+        broker = self.client()
+        names = [f"broker-{i:04}" for i in range(1001)]  # a page has a thousand
+        for name in names:
+            renew(broker, broker=name, address=self.server.address)
+        lines = self.ternmq("broker", "list", "--json").stdout.splitlines()
+        self.assertEqual([json.loads(line)["name"] for line in lines], names)
+        # Each is asked; a nameserver in its place answers that it has no such method.
+        said = self.ternmq("stats").stderr
+        self.assertEqual([line.split(": ")[1] for line in said.splitlines() if "UNKNOWN_METHOD" in line], names)
+
+    def test_pages_that_do_not_go_on_are_an_error(self):
+        self.assertEqual(self.server.stop(), 0)
+        with socket.create_server(("127.0.0.1", int(self.server.address.split(":")[1]))) as server:
+            threading.Thread(target=self.answer_the_same_page, args=(server,), daemon=True).start()
+            for what in ("broker", "group"):
+                done = self.ternmq(what, "list")
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("a page that no other can follow", done.stderr)
+
+    def answer_the_same_page(self, server):
+        page = {"version": 1, "rows": [{"name": "a", "address": "127.0.0.1:1"}], "next": "a"}
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:  # the case has ended
+                return
+            requests = msgpack.Unpacker(connection.makefile("rb", 0))
+            for _, number, method, _ in requests:
+                answer = {"protocol": 1, "features": [], "limits": {}, "name": "n"}
+                connection.sendall(msgpack.packb([1, number, None, answer if method == "hello" else page]))
+            connection.close()
 
 
 class Hostile(NameserverCase):

@@ -3,12 +3,12 @@
 #include "proto/limits.h"
 #include "proto/writer.h"
 #include "tools/cli/command.h"
+#include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
 #include "tools/cli/show.h"
 #include "tools/cli/text.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Where a command without an address goes. */
@@ -84,39 +84,6 @@ const struct command PING_COMMAND = {
 
 /* ----------------------------------------------------------------- stats */
 
-/* Names of all brokers that hold a lease, as terminated strings one after the other. */
-static int broker_names(struct invocation *invocation, char **names_out, uint32_t *count_out)
-{
-    struct ternmq_call call = {.to = TERNMQ_TO_NAMESERVER, .method = "broker.list"};
-    struct ternmq_answer answer;
-    int status = invocation_call(invocation, &call, &answer, invocation_target(invocation));
-    if (status != EXIT_DONE) {
-        return status;
-    }
-    struct cursor rows;
-    uint32_t count = 0;
-    if (!result_find(bytes_make(answer.result.data, answer.result.length), "rows", &rows) ||
-        !cursor_take_array(&rows, &count)) {
-        return invocation_fail(invocation, EXIT_FAILED, "%s answered no rows", answer.address);
-    }
-    char *names = calloc(count + 1, BROKER_NAME_BYTES_MAX + 1);
-    if (names == NULL) {
-        return invocation_fail(invocation, EXIT_FAILED, "no memory for %u brokers", count);
-    }
-    *names_out = names;
-    for (uint32_t i = 0; i < count; i++) {
-        struct bytes row;
-        struct bytes name;
-        if (cursor_take_span(&rows, &row) && result_find_text(row, "name", &name) &&
-            name.length <= BROKER_NAME_BYTES_MAX) {
-            memcpy(names, name.data, name.length);
-        }
-        names += BROKER_NAME_BYTES_MAX + 1;
-    }
-    *count_out = count;
-    return EXIT_DONE;
-}
-
 static int stats_of_broker(struct invocation *invocation, const char *name, bool heading)
 {
     struct ternmq_call call = {.to = TERNMQ_TO_BROKER, .to_name = name, .method = "stats"};
@@ -144,21 +111,19 @@ static int run_stats(struct invocation *invocation)
         }
         return status;
     }
-    char *names = NULL;
-    uint32_t count = 0;
-    int status = broker_names(invocation, &names, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        int one =
-            stats_of_broker(invocation, names + (size_t)i * (BROKER_NAME_BYTES_MAX + 1), true);
+    struct group_holders brokers;
+    int status = group_holders_all(invocation, &brokers);
+    for (size_t i = 0; i < brokers.count; i++) {
+        int one = stats_of_broker(invocation, brokers.brokers[i], true);
         status = status == EXIT_DONE ? one : status;
     }
-    if (status == EXIT_DONE && count == 0) {
+    if (status == EXIT_DONE && brokers.count == 0) {
         status = invocation_fail(invocation, EXIT_NOBODY_REACHABLE,
                                  "%s knows no broker: is one running, and was it given this "
                                  "nameserver?",
                                  invocation_target(invocation));
     }
-    free(names);
+    group_holders_free(&brokers);
     return status;
 }
 
