@@ -122,6 +122,9 @@ int invocation_fail_with(struct invocation *invocation, const struct ternmq_erro
 int invocation_refuse_time(struct invocation *invocation, const char *option, const char *text,
                            const char *forms);
 
+/* The same where a nameserver answers, and knows no broker. */
+int invocation_fail_without_broker(struct invocation *invocation);
+
 /* Prints one line on standard error that is no failure. */
 void invocation_say(struct invocation *invocation, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

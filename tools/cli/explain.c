@@ -70,11 +70,12 @@ static int run_group(struct invocation *invocation)
                                invocation->words[0]);
     }
     int status = group_holders_find(invocation, invocation->words[0], &holders);
-    for (size_t i = 0; status == EXIT_DONE && i < holders.count; i++) {
-        status = explain_at(invocation, &holders, i);
+    for (size_t i = 0; i < holders.count; i++) {
+        int one = explain_at(invocation, &holders, i);
+        status = status == EXIT_DONE ? one : status;
     }
     group_holders_free(&holders);
-    return status;
+    return group_reach_status(&holders.reach, status);
 }
 
 const struct command EXPLAIN_GROUP_COMMAND = {

@@ -145,7 +145,8 @@ static int run_create(struct invocation *invocation)
                                "a group reads topics: add --topic TOPIC");
     }
     struct existing existing = {.wish = &wish};
-    status = group_each(invocation, name, note_existing, &existing);
+    struct group_reach reach; /* who is away is missed below, when the group is put */
+    status = group_each(invocation, name, note_existing, &existing, &reach);
     if (status == EXIT_DONE) {
         status = create(invocation, &wish, &existing);
     }

@@ -11,6 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+int group_reach_check(struct invocation *invocation, const struct group_reach *reach,
+                      const char *what)
+{
+    if (reach->brokers == 0) {
+        return invocation_fail_without_broker(invocation);
+    }
+    if (reach->away < reach->brokers) {
+        return EXIT_DONE;
+    }
+    struct ternmq_error error = {.code = TERNMQ_UNREACHABLE,
+                                 .name = ternmq_code_name(TERNMQ_UNREACHABLE)};
+    (void)snprintf(error.message, sizeof(error.message), "no broker that %s knows answers",
+                   invocation_target(invocation));
+    return invocation_fail_with(invocation, &error, "%s", what);
+}
+
+int group_reach_status(const struct group_reach *reach, int status)
+{
+    return status == EXIT_DONE && reach->away > 0 ? EXIT_FAILED : status;
+}
+
 bool group_holders_add(struct group_holders *holders, struct bytes broker)
 {
     void *grown = realloc(holders->brokers, (holders->count + 1) * sizeof(holders->brokers[0]));
@@ -64,15 +85,25 @@ int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out)
 {
     *holders_out = (struct group_holders){.group = group};
-    int status = group_each(invocation, group, note_holder, holders_out);
-    if (status == EXIT_DONE && holders_out->count == 0) {
-        status =
-            invocation_fail(invocation, EXIT_FAILED,
-                            "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
-                            "what there is",
-                            group);
+    struct group_reach *reach = &holders_out->reach;
+    int status = group_each(invocation, group, note_holder, holders_out, reach);
+    if (status == EXIT_DONE) {
+        char what[GROUP_ANY_NAME_BYTES_MAX + 16];
+        (void)snprintf(what, sizeof(what), "group %s", group);
+        status = group_reach_check(invocation, reach, what);
     }
-    return status;
+    if (status != EXIT_DONE || holders_out->count > 0) {
+        return status;
+    }
+    if (reach->away > 0) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "no broker that answers has a group %s; those that do not may",
+                               group);
+    }
+    return invocation_fail(invocation, EXIT_FAILED,
+                           "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
+                           "what there is",
+                           group);
 }
 
 void group_holders_free(struct group_holders *holders)

@@ -15,18 +15,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* How many brokers were asked, and how many of them answered: who did not may have what was not found. */
+struct group_reach {
+    size_t brokers;
+    size_t away; /* which was said of each */
+};
+
+/* What is known after all were asked: EXIT_DONE where one answered at least, else it was said of `what` that
+ * none did. */
+int group_reach_check(struct invocation *invocation, const struct group_reach *reach,
+                      const char *what);
+
+/* The exit status of what was done at those that answered: not EXIT_DONE where one did not. */
+int group_reach_status(const struct group_reach *reach, int status);
+
 struct group_holders {
     const char *group;
     char (*brokers)[BROKER_NAME_BYTES_MAX + 1]; /* their names; "" with -b */
     size_t count;
     bool has_filter; /* group_holders_find(): of one of its topics at least */
+    struct group_reach reach; /* of the search */
 };
 
-/* Finds them; none is an error that was said. The exit status; the rest to be freed in any case. */
+/* Finds them; none, or nobody to ask, is an error that was said. The exit status; the rest to be freed in any
+ * case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
 
-/* The same of all brokers, whatever groups they have. */
+/* The same of all brokers that there are, whatever groups they have and whether they answer. */
 int group_holders_all(struct invocation *invocation, struct group_holders *holders_out);
 void group_holders_free(struct group_holders *holders);
 

@@ -32,10 +32,12 @@ int group_holders_all(struct invocation *invocation, struct group_holders *holde
 }
 
 int group_each(struct invocation *invocation, const char *prefix,
-               bool (*row)(void *context, const char *broker, struct bytes row), void *context)
+               bool (*row)(void *context, const char *broker, struct bytes row), void *context,
+               struct group_reach *reach_out)
 {
     struct group_holders brokers; /* their names: an answer is good until the next call only */
     int status = group_holders_all(invocation, &brokers);
+    *reach_out = (struct group_reach){.brokers = brokers.count};
     for (size_t i = 0; status == EXIT_DONE && i < brokers.count; i++) {
         const char *broker = brokers.brokers[i];
         struct pages groups = {
@@ -45,6 +47,7 @@ int group_each(struct invocation *invocation, const char *prefix,
             .prefix = prefix,
         };
         status = pages_each(invocation, &groups, row, context);
+        reach_out->away += groups.is_away;
     }
     group_holders_free(&brokers);
     return status;
@@ -104,16 +107,17 @@ static int run_list(struct invocation *invocation)
 {
     const char *prefix = invocation_option(invocation, LIST_PREFIX)->text;
     struct listing listing = {.json = invocation->json};
-    int status = group_each(invocation, prefix == NULL ? "" : prefix, list_row, &listing);
-    if (listing.json) {
-        return status;
+    struct group_reach reach;
+    int status = group_each(invocation, prefix == NULL ? "" : prefix, list_row, &listing, &reach);
+    if (status == EXIT_DONE) {
+        status = group_reach_check(invocation, &reach, "groups");
     }
-    if (listing.count > 0) {
+    if (!listing.json && listing.count > 0) {
         table_print(&listing.table, stdout);
-    } else if (status == EXIT_DONE) {
+    } else if (!listing.json && status == EXIT_DONE) {
         pages_say_none(invocation, "group", prefix == NULL ? "" : prefix);
     }
-    return status;
+    return group_reach_status(&reach, status);
 }
 
 const struct command GROUP_LIST_COMMAND = {

@@ -214,7 +214,8 @@ int group_presence_ensure(struct invocation *invocation, const struct group_need
     if (invocation_client(invocation, &status) == NULL) {
         return status;
     }
-    status = group_each(invocation, need->group, note_group, &presence);
+    struct group_reach reach; /* who is away gets the group when it is back */
+    status = group_each(invocation, need->group, note_group, &presence, &reach);
     if (status == EXIT_DONE) {
         status = judge(invocation, &presence);
     }

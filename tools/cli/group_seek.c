@@ -216,7 +216,7 @@ static int keep_owner_of_queue(struct invocation *invocation, struct group_holde
     uint64_t queue = invocation_option(invocation, SEEK_QUEUE)->number;
     struct ternmq_route route;
     struct ternmq_error error;
-    if (holders->count == 1 || topic[0] == '%') {
+    if (holders->reach.brokers == 1 || topic[0] == '%') {
         return EXIT_DONE;
     }
     if (ternmq_route(invocation->client, topic, &route, &error) != TERNMQ_OK) {
@@ -297,7 +297,7 @@ static int run_seek(struct invocation *invocation)
         print_result(&seek,
                      has_filter); /* also of those that were done before another broker failed */
     }
-    return status;
+    return group_reach_status(&holders.reach, status);
 }
 
 const struct command GROUP_SEEK_COMMAND = {

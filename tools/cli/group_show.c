@@ -218,26 +218,31 @@ static bool print_group(const char *broker, struct bytes answer, bool has_headin
     return is_whole;
 }
 
+static int show_at(struct invocation *invocation, const struct group_holders *holders, size_t i)
+{
+    struct ternmq_answer answer;
+    int status = ask(invocation, holders, i, &answer);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    struct bytes map = bytes_make(answer.result.data, answer.result.length);
+    bool is_whole = invocation->json ? group_print_json(holders->brokers[i], map)
+                                     : print_group(holders->brokers[i], map, holders->count > 1);
+    return is_whole
+               ? EXIT_DONE
+               : invocation_fail(invocation, EXIT_FAILED, "%s answered no group", answer.address);
+}
+
 static int run_show(struct invocation *invocation)
 {
     struct group_holders holders;
     int status = group_holders_find(invocation, invocation->words[0], &holders);
-    for (size_t i = 0; status == EXIT_DONE && i < holders.count; i++) {
-        struct ternmq_answer answer;
-        status = ask(invocation, &holders, i, &answer);
-        if (status != EXIT_DONE) {
-            break;
-        }
-        struct bytes map = bytes_make(answer.result.data, answer.result.length);
-        bool is_whole = invocation->json ? group_print_json(holders.brokers[i], map)
-                                         : print_group(holders.brokers[i], map, holders.count > 1);
-        if (!is_whole) {
-            status =
-                invocation_fail(invocation, EXIT_FAILED, "%s answered no group", answer.address);
-        }
+    for (size_t i = 0; i < holders.count; i++) {
+        int one = show_at(invocation, &holders, i);
+        status = status == EXIT_DONE ? one : status;
     }
     group_holders_free(&holders);
-    return status;
+    return group_reach_status(&holders.reach, status);
 }
 
 const struct command GROUP_SHOW_COMMAND = {
@@ -274,25 +279,32 @@ static bool write_members(const char *broker, struct bytes answer)
     return rows.left == 0;
 }
 
+static int list_members_at(struct invocation *invocation, const struct group_holders *holders,
+                           size_t i, struct table *table)
+{
+    struct ternmq_answer answer;
+    int status = ask(invocation, holders, i, &answer);
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    struct bytes map = bytes_make(answer.result.data, answer.result.length);
+    bool is_whole = invocation->json ? write_members(holders->brokers[i], map)
+                                     : add_members(table, holders->brokers[i], map);
+    return is_whole
+               ? EXIT_DONE
+               : invocation_fail(invocation, EXIT_FAILED, "%s answered no members", answer.address);
+}
+
 static int run_members(struct invocation *invocation)
 {
     struct group_holders holders;
     struct table table = {0};
     int status = group_holders_find(invocation, invocation->words[0], &holders);
-    for (size_t i = 0; status == EXIT_DONE && i < holders.count; i++) {
-        struct ternmq_answer answer;
-        status = ask(invocation, &holders, i, &answer);
-        if (status != EXIT_DONE) {
-            break;
-        }
-        struct bytes map = bytes_make(answer.result.data, answer.result.length);
-        bool is_whole = invocation->json ? write_members(holders.brokers[i], map)
-                                         : add_members(&table, holders.brokers[i], map);
-        if (!is_whole) {
-            status =
-                invocation_fail(invocation, EXIT_FAILED, "%s answered no members", answer.address);
-        }
+    for (size_t i = 0; i < holders.count; i++) {
+        int one = list_members_at(invocation, &holders, i, &table);
+        status = status == EXIT_DONE ? one : status;
     }
+    status = group_reach_status(&holders.reach, status);
     if (!invocation->json && status == EXIT_DONE && table.cell_count == 0) {
         invocation_say(invocation, "group %s has no member now", holders.group);
     }

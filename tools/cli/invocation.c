@@ -184,6 +184,13 @@ int invocation_fail_with(struct invocation *invocation, const struct ternmq_erro
                            advice == NULL ? "" : "; ", advice == NULL ? "" : advice);
 }
 
+int invocation_fail_without_broker(struct invocation *invocation)
+{
+    return invocation_fail(invocation, EXIT_NOBODY_REACHABLE,
+                           "%s knows no broker: is one running, and was it given this nameserver?",
+                           invocation_target(invocation));
+}
+
 /* ------------------------------------------------------------ the client */
 
 /* The client is about to try again later. */

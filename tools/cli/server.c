@@ -118,10 +118,7 @@ static int run_stats(struct invocation *invocation)
         status = status == EXIT_DONE ? one : status;
     }
     if (status == EXIT_DONE && brokers.count == 0) {
-        status = invocation_fail(invocation, EXIT_NOBODY_REACHABLE,
-                                 "%s knows no broker: is one running, and was it given this "
-                                 "nameserver?",
-                                 invocation_target(invocation));
+        status = invocation_fail_without_broker(invocation);
     }
     group_holders_free(&brokers);
     return status;
