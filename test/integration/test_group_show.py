@@ -521,7 +521,48 @@ class Explain(ShowCase):
         self.make()
         self.produce("a", "b", "c")
         self.receive(max=1, lease_ms=LONG_MS)
-        self.assertIn("It moves: 3 messages, of which 1 are with 1 member", self.explain(True))
+        text = self.explain(True)
+        self.assertIn("1 message is leased to 1 member.\n2 messages besides may be given out to who asks next.", text)
+        self.assertRegex(text, r"Member .* was the last that was heard of, \d+\.\d s ago")
+
+    def test_members_ask_for_one_of_two_topics(self):
+        self.make()
+        other = self.topic + "-other"
+        self.client.call("topic.put", name=other, queues=1)
+        self.put(**{"topics": {self.topic: None, other: None}, "from": "first"})
+        self.produce("a")
+        self.client.call("produce", topic=other, queue=0, messages=["b", "c"])
+        self.receive(topic=self.topic, lease_ms=LONG_MS)
+        text = self.explain(False)
+        self.assertIn(f"Topic {other}: 2 messages may be given out, and no member has anything of it", text)
+        self.assertNotIn("besides", text)
+
+    def test_a_poll_for_another_topic_is_not_one_that_asks(self):
+        self.make()
+        other = self.topic + "-other"
+        self.client.call("topic.put", name=other, queues=1)
+        self.put(**{"topics": {self.topic: None, other: None}, "from": "first"})
+        self.client.call("produce", topic=other, queue=0, messages=["b"])
+        poll = self.cluster.broker_client()
+        self.addCleanup(poll.close)
+        waits = threading.Thread(target=lambda: poll.call("receive", group=self.group, topic=self.topic, wait_ms=20000))
+        waits.start()
+        self.addCleanup(waits.join)
+        deadline = time.monotonic() + 20
+        while not any(m["waiting"] for m in self.show()["members"]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.assertIn(f"Topic {other}: 1 message may be given out", self.explain(False))
+        self.produce("a")
+
+    def test_what_an_order_keeps_back_is_not_called_free(self):
+        self.make(order="queue")
+        self.produce("a", "b", "c")
+        self.assertIn("At least 1 message may be given out", self.explain(False))
+
+    def test_a_filter_decides_when_a_member_asks(self):
+        self.make(topics={self.topic: "wanted"})
+        self.produce("a")
+        self.assertIn("What of them its filter wants is seen when a member asks.", self.explain(False))
 
     def test_all_leases_are_out(self):
         self.make()
@@ -557,7 +598,7 @@ class Explain(ShowCase):
         self.make(topics={self.topic: "wanted"})
         self.produce("a", "b", "c")
         self.receive()
-        self.assertIn("The filter passes nothing: since the broker's start 3 messages looked at", self.explain(False))
+        self.assertIn("The filter has passed nothing since the broker's start: 3 messages looked at", self.explain(False))
 
     def test_a_topic_is_gone(self):
         self.make()

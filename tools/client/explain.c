@@ -65,6 +65,14 @@ struct explained_text explained_count(uint64_t count, const char *noun)
     return text;
 }
 
+struct explained_text explained_are(uint64_t count, const char *noun)
+{
+    struct explained_text text;
+    (void)snprintf(text.text, sizeof(text.text), "%llu %s%s", (unsigned long long)count, noun,
+                   count == 1 ? " is" : "s are");
+    return text;
+}
+
 struct explained_text explained_distance(uint64_t moment_ms, uint64_t now_ms)
 {
     struct explained_text text;
@@ -73,6 +81,12 @@ struct explained_text explained_distance(uint64_t moment_ms, uint64_t now_ms)
     (void)snprintf(text.text, sizeof(text.text), "%s%.1f s%s", is_past ? "" : "in ",
                    (double)distance_ms / 1000, is_past ? " ago" : "");
     return text;
+}
+
+struct explained_text explained_due(uint64_t moment_ms, uint64_t now_ms)
+{
+    struct explained_text now = {.text = "now"};
+    return moment_ms <= now_ms ? now : explained_distance(moment_ms, now_ms);
 }
 
 uint64_t explained_number(struct bytes map, const char *key)

@@ -42,8 +42,10 @@ struct explained_text {
     char text[200];
 };
 struct explained_text explained_name(struct bytes name);
-struct explained_text explained_count(uint64_t count, const char *noun);       /* "2 messages" */
-struct explained_text explained_distance(uint64_t moment_ms, uint64_t now_ms); /* "in 1.5 s" */
+struct explained_text explained_count(uint64_t count, const char *noun); /* "2 messages" */
+struct explained_text explained_are(uint64_t count, const char *noun);   /* "2 messages are" */
+struct explained_text explained_distance(uint64_t moment_ms, uint64_t now_ms); /* "1.5 s ago" */
+struct explained_text explained_due(uint64_t moment_ms, uint64_t now_ms); /* "in 1.5 s", "now" */
 
 /* A number of a map, 0 where it has none; a text of it, or an empty one. */
 uint64_t explained_number(struct bytes map, const char *key);

@@ -2,8 +2,10 @@
 /* explain_group.c - why a group's messages do not move, from the answer of group.show. */
 #include "proto/cursor.h"
 #include "proto/limits.h"
+#include "proto/names.h"
 #include "tools/client/answer_map.h"
 #include "tools/client/explain.h"
+#include "tools/client/group_sums.h"
 
 #include <stdio.h>
 
@@ -14,56 +16,14 @@ enum {
     BOUNDS_NAMED = 2
 };
 
-/* What all queues and members are together. */
-struct sums {
+/* What sentences are made of. */
+struct told {
     struct explained *explained;
+    struct group_sums sums;
     uint64_t now_ms;
-    uint64_t queues;
-    uint64_t lag;
-    uint64_t leased;
-    uint64_t retrying;
-    uint64_t dying;
-    uint64_t skipped;
-    uint64_t ready; /* messages that may be given out */
-    uint64_t oldest_ms;
-    uint64_t next_retry_ms;
-    uint64_t lease_until_ms;
-    uint64_t blocked_queues;
-    uint64_t members;
-    uint64_t waiting; /* polls of them */
-    uint64_t holders; /* of them, who hold something */
-    uint64_t seen_ms; /* the last that was heard of any */
-    struct bytes seen;
     uint32_t bounds_named;
     uint32_t blocks_named;
 };
-
-static uint64_t earliest(uint64_t a, uint64_t b)
-{
-    return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
-/* Calls `take` for each map of an array; an absent array has none. False: it is none. */
-static bool each(struct bytes map, const char *key, void (*take)(struct sums *, struct bytes),
-                 struct sums *sums)
-{
-    struct cursor cursor;
-    uint32_t count;
-    if (!answer_find(map, key, &cursor)) {
-        return true;
-    }
-    if (!cursor_take_array(&cursor, &count)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct bytes row;
-        if (!cursor_take_span(&cursor, &row)) {
-            return false;
-        }
-        take(sums, row);
-    }
-    return true;
-}
 
 /* -------------------------------------------------------------------- queues */
 
@@ -77,16 +37,17 @@ static struct explained_text explained_queue(struct bytes queue)
     return text;
 }
 
-static void say_bound(struct sums *sums, struct bytes queue)
+static void say_bound(void *context, struct bytes queue)
 {
+    struct told *told = context;
     struct cursor cursor;
     struct bytes bound;
-    if (sums->bounds_named == BOUNDS_NAMED || !answer_find(queue, "bound", &cursor) ||
+    if (told->bounds_named == BOUNDS_NAMED || !answer_find(queue, "bound", &cursor) ||
         !cursor_take_span(&cursor, &bound)) {
         return;
     }
-    sums->bounds_named++;
-    explained_warn(sums->explained,
+    told->bounds_named++;
+    explained_warn(told->explained,
                    "%s has reached a bound, %s: %llu of %llu; nothing new is given out there until "
                    "some are settled.",
                    explained_queue(queue).text, explained_name(explained_bytes(bound, "what")).text,
@@ -94,63 +55,36 @@ static void say_bound(struct sums *sums, struct bytes queue)
                    (unsigned long long)explained_number(bound, "limit"));
 }
 
-/* What of a queue nobody has, and is not known to wait. */
-static uint64_t free_of(struct bytes queue)
-{
-    uint64_t lag = explained_number(queue, "lag");
-    bool waits = explained_number(queue, "next_retry") > 0;
-    uint64_t taken = explained_number(queue, "leased") + explained_number(queue, "dead") +
-                     (waits ? explained_number(queue, "retrying") : 0);
-    return lag > taken ? lag - taken : 0;
-}
-
-static void add_queue(struct sums *sums, struct bytes queue)
-{
-    struct bytes state = explained_bytes(queue, "state");
-    uint64_t lag = explained_number(queue, "lag");
-    sums->queues++;
-    sums->lag += lag;
-    sums->leased += explained_number(queue, "leased");
-    sums->retrying += explained_number(queue, "retrying");
-    sums->dying += explained_number(queue, "dead");
-    sums->skipped += explained_number(queue, "skipped");
-    sums->ready += bytes_equal(state, BYTES_OF("ready")) ? free_of(queue) : 0;
-    sums->blocked_queues += bytes_equal(state, BYTES_OF("blocked"));
-    sums->oldest_ms = earliest(sums->oldest_ms, explained_number(queue, "oldest"));
-    sums->next_retry_ms = earliest(sums->next_retry_ms, explained_number(queue, "next_retry"));
-    sums->lease_until_ms = earliest(sums->lease_until_ms, explained_number(queue, "lease_until"));
-    say_bound(sums, queue);
-}
-
 /* One that holds others back. */
-static void say_block(struct sums *sums, struct bytes queue, struct bytes block)
+static void say_block(struct told *told, struct bytes queue, struct bytes block)
 {
     struct bytes key = explained_bytes(block, "key");
     struct bytes state = explained_bytes(block, "state");
     uint64_t until_ms = explained_number(block, "until");
     bool has_failed = bytes_equal(state, BYTES_OF("waiting"));
-    if (!has_failed || sums->blocks_named == BLOCKS_NAMED) {
+    if (!has_failed || told->blocks_named == BLOCKS_NAMED) {
         return;
     }
-    sums->blocks_named++;
+    told->blocks_named++;
     struct explained_text queue_text = explained_queue(queue);
-    struct explained_text due = explained_distance(until_ms, sums->now_ms);
+    struct explained_text due = explained_due(until_ms, told->now_ms);
     unsigned long long offset = explained_number(block, "offset");
     unsigned long long attempt = explained_number(block, "attempt");
     if (key.length > 0) {
-        explained_warn(sums->explained,
+        explained_warn(told->explained,
                        "%s: key %s is parked until attempt %llu of message %llu, due %s; other "
-                       "keys go on.",
+                       "keys do not wait for it.",
                        queue_text.text, explained_name(key).text, attempt, offset, due.text);
     } else {
-        explained_warn(sums->explained,
+        explained_warn(told->explained,
                        "%s is held by message %llu, which failed, until its attempt %llu, due %s.",
                        queue_text.text, offset, attempt, due.text);
     }
 }
 
-static void say_blocks(struct sums *sums, struct bytes queue)
+static void say_blocks(void *context, struct bytes queue)
 {
+    struct told *told = context;
     struct cursor cursor;
     uint32_t count;
     if (!answer_find(queue, "blocked_by", &cursor) || !cursor_take_array(&cursor, &count)) {
@@ -161,82 +95,128 @@ static void say_blocks(struct sums *sums, struct bytes queue)
         if (!cursor_take_span(&cursor, &block)) {
             return;
         }
-        say_block(sums, queue, block);
-    }
-}
-
-/* ------------------------------------------------------------------- members */
-
-static void add_member(struct sums *sums, struct bytes member)
-{
-    uint64_t seen_ms = explained_number(member, "seen_ms");
-    sums->members++;
-    sums->waiting += explained_number(member, "waiting");
-    sums->holders += explained_number(member, "leased") > 0;
-    if (seen_ms >= sums->seen_ms) {
-        sums->seen_ms = seen_ms;
-        sums->seen = explained_bytes(member, "member");
-    }
-}
-
-static void say_nobody(const struct sums *sums)
-{
-    explained_warn(sums->explained,
-                   "%s may be given out, and no member asks: start one, or see why none does.",
-                   explained_count(sums->ready, "message").text);
-    if (sums->members > 0) {
-        explained_say(sums->explained, "Member %s was the last that was heard of, %s.",
-                      explained_name(sums->seen).text,
-                      explained_distance(sums->seen_ms, sums->now_ms).text);
+        say_block(told, queue, block);
     }
 }
 
 /* --------------------------------------------------------------------- reasons */
 
-static void say_what_is_ready(const struct sums *sums)
+static struct explained_text ready_text(uint64_t ready, bool is_least)
 {
-    if (sums->waiting == 0 && sums->holders == 0) {
-        say_nobody(sums);
+    struct explained_text text;
+    (void)snprintf(text.text, sizeof(text.text), "%s%.64s", is_least ? "At least " : "",
+                   explained_count(ready, "message").text);
+    return text;
+}
+
+/* With whom what is leased is: a member that the broker does not know is of before its start. */
+static struct explained_text holders_text(const struct told *told)
+{
+    struct explained_text text = {.text = "members"};
+    return told->sums.held == told->sums.leased && told->sums.holders > 0
+               ? explained_count(told->sums.holders, "member")
+               : text;
+}
+
+static void say_who_was_seen(const struct told *told)
+{
+    if (told->sums.members > 0) {
+        explained_say(told->explained, "Member %s was the last that was heard of, %s.",
+                      explained_name(told->sums.seen).text,
+                      explained_distance(told->sums.seen_ms, told->now_ms).text);
+    }
+}
+
+/* Topics that no member has anything of, though there is. The others' messages that may be given out. */
+static uint64_t say_topics_at_rest(const struct told *told)
+{
+    uint64_t others = told->sums.ready;
+    uint32_t named = 0;
+    for (uint32_t i = 0; i < told->sums.topic_count; i++) {
+        const struct group_topic_sums *topic = &told->sums.topics[i];
+        if (topic->ready == 0 || topic->leased > 0) {
+            continue;
+        }
+        others -= topic->ready;
+        if (named++ < TOPICS_NAMED) {
+            explained_warn(told->explained,
+                           "Topic %s: %s may be given out, and no member has anything of it: see "
+                           "whether one asks for this topic.",
+                           explained_name(topic->name).text,
+                           ready_text(topic->ready, topic->is_least).text);
+        }
+    }
+    if (named > TOPICS_NAMED) {
+        explained_warn(told->explained, "So it is with %s more.",
+                       explained_count(named - TOPICS_NAMED, "topic").text);
+    }
+    return others;
+}
+
+static void say_what_is_ready(const struct told *told)
+{
+    if (told->sums.waiting == 0 && told->sums.leased == 0) {
+        explained_warn(told->explained,
+                       "%s may be given out, and no member asks: start one, or see why none does.",
+                       ready_text(told->sums.ready, told->sums.is_least).text);
+        say_who_was_seen(told);
         return;
     }
-    explained_say(sums->explained,
-                  "It moves: %s, of which %llu are with %s, and the rest waits for who asks next.",
-                  explained_count(sums->lag, "message").text, (unsigned long long)sums->leased,
-                  explained_count(sums->holders, "member").text);
+    uint64_t others = say_topics_at_rest(told);
+    if (told->sums.leased > 0) {
+        explained_say(told->explained, "%s leased to %s.",
+                      explained_are(told->sums.leased, "message").text, holders_text(told).text);
+    }
+    if (others > 0) {
+        explained_say(told->explained, "%s besides may be given out to who asks next.",
+                      ready_text(others, told->sums.is_least).text);
+    }
+    say_who_was_seen(told);
 }
 
-static void say_why(const struct sums *sums)
+static void say_failed(const struct told *told)
 {
-    struct explained *explained = sums->explained;
-    if (sums->ready > 0) {
-        say_what_is_ready(sums);
-    } else if (sums->leased > 0) {
+    if (told->sums.retrying > 0 && told->sums.next_retry_ms > 0) {
+        explained_warn(told->explained, "%s failed and will be tried again; the next %s due %s.",
+                       explained_count(told->sums.retrying, "message").text,
+                       told->sums.ready > 0 ? "of those that wait for it is" : "attempt is",
+                       explained_due(told->sums.next_retry_ms, told->now_ms).text);
+    } else if (told->sums.retrying > 0) {
+        explained_warn(told->explained, "%s failed and waited for the next attempt long enough.",
+                       explained_count(told->sums.retrying, "message").text);
+    }
+    if (told->sums.dying > 0) {
+        explained_warn(told->explained,
+                       "%s to become dead letters soon, or as soon as these have room.",
+                       explained_are(told->sums.dying, "message").text);
+    }
+}
+
+static void say_why(const struct told *told)
+{
+    struct explained *explained = told->explained;
+    if (told->sums.ready > 0) {
+        say_what_is_ready(told);
+        if (told->sums.has_filter) {
+            explained_say(explained, "What of them its filter wants is seen when a member asks.");
+        }
+    } else if (told->sums.leased > 0 && told->sums.lease_until_ms > 0) {
         explained_say(explained,
                       "All that may be given out is: %s with %s; the first lease ends %s.",
-                      explained_count(sums->leased, "message").text,
-                      explained_count(sums->holders, "member").text,
-                      explained_distance(sums->lease_until_ms, sums->now_ms).text);
+                      explained_count(told->sums.leased, "message").text, holders_text(told).text,
+                      explained_due(told->sums.lease_until_ms, told->now_ms).text);
+    } else if (told->sums.leased > 0) {
+        explained_say(explained, "All that may be given out is: %s with %s.",
+                      explained_count(told->sums.leased, "message").text, holders_text(told).text);
     }
-    if (sums->retrying > 0 && sums->next_retry_ms > 0) {
-        explained_warn(explained, "%s failed and will be tried again; the next attempt is due %s.",
-                       explained_count(sums->retrying, "message").text,
-                       explained_distance(sums->next_retry_ms, sums->now_ms).text);
-    } else if (sums->retrying > 0) {
-        explained_warn(explained, "%s failed and can be given out again now.",
-                       explained_count(sums->retrying, "message").text);
-    }
-    if (sums->dying > 0) {
-        explained_warn(explained,
-                       "%s wait to become dead letters: their topic has no room, or is being made.",
-                       explained_count(sums->dying, "message").text);
-    }
-    if (sums->oldest_ms > 0) {
+    say_failed(told);
+    if (told->sums.oldest_ms > 0) {
         explained_say(explained, "The oldest that is not done was stored %s.",
-                      explained_distance(sums->oldest_ms, sums->now_ms).text);
+                      explained_distance(told->sums.oldest_ms, told->now_ms).text);
     }
 }
 
-static void say_missing(struct sums *sums, struct bytes answer)
+static void say_missing(struct told *told, struct bytes answer)
 {
     struct cursor cursor;
     uint32_t count;
@@ -248,56 +228,56 @@ static void say_missing(struct sums *sums, struct bytes answer)
         if (!cursor_take_text(&cursor, &name)) {
             return;
         }
-        explained_warn(sums->explained,
+        explained_warn(told->explained,
                        "Topic %s is not there: it was deleted, and the group reads nothing of it.",
                        explained_name(name).text);
     }
 }
 
 /* What is so whether something is undone or not. */
-static void say_beside(const struct sums *sums, struct bytes answer)
+static void say_beside(const struct told *told, struct bytes answer)
 {
     uint64_t filtered = explained_number(answer, "filtered");
     uint64_t dead = explained_number(answer, "dead");
     if (filtered > 0 && explained_number(answer, "delivered") == 0) {
-        explained_warn(sums->explained,
-                       "The filter passes nothing: since the broker's start %s looked at, and none "
-                       "was wanted.",
+        explained_warn(told->explained,
+                       "The filter has passed nothing since the broker's start: %s looked at, and "
+                       "none was wanted.",
                        explained_count(filtered, "message").text);
     }
-    if (dead > 0) {
-        explained_warn(sums->explained, "%s in its topic of dead letters, %%DLQ%%%s.",
+    struct bytes name = explained_bytes(answer, "name");
+    if (dead > 0 && name_is_any_group(name)) {
+        char topic[TOPIC_NAME_BYTES_MAX];
+        explained_warn(told->explained, "%s in its topic of dead letters, %s.",
                        explained_count(dead, "message").text,
-                       explained_name(explained_bytes(answer, "name")).text);
+                       explained_name(name_of_dead_letters(name, topic)).text);
     }
-    if (sums->skipped > 0) {
-        explained_warn(sums->explained,
+    if (told->sums.skipped > 0) {
+        explained_warn(told->explained,
                        "%s went with the retention, or could not be read, before anybody had them.",
-                       explained_count(sums->skipped, "message").text);
+                       explained_count(told->sums.skipped, "message").text);
     }
 }
 
 bool explain_group(struct bytes answer, struct explained *explained_out)
 {
-    struct sums sums = {.explained = explained_out, .now_ms = explained_number(answer, "now")};
+    struct told told = {.explained = explained_out, .now_ms = explained_number(answer, "now")};
     struct cursor cursor;
     explained_out->is_well = true;
     explained_out->count = 0;
-    if (!answer_find(answer, "queues", &cursor)) {
+    if (!answer_find(answer, "queues", &cursor) || !group_sums_add_up(answer, &told.sums)) {
         return false;
     }
-    say_missing(&sums, answer);
-    if (!each(answer, "members", add_member, &sums) || !each(answer, "queues", add_queue, &sums)) {
-        return false;
-    }
-    if (sums.lag == 0) {
+    say_missing(&told, answer);
+    (void)group_sums_each(answer, "queues", say_bound, &told);
+    if (told.sums.lag == 0) {
         explained_say(explained_out, "Nothing is undone in its %s%s.",
-                      explained_count(sums.queues, "queue").text,
-                      sums.members == 0 ? "; no member asks now" : "");
+                      explained_count(told.sums.queues, "queue").text,
+                      told.sums.members == 0 ? "; no member asks now" : "");
     } else {
-        say_why(&sums);
-        (void)each(answer, "queues", say_blocks, &sums);
+        say_why(&told);
+        (void)group_sums_each(answer, "queues", say_blocks, &told);
     }
-    say_beside(&sums, answer);
+    say_beside(&told, answer);
     return true;
 }

@@ -73,7 +73,7 @@ START_TEST(dead_letters_that_wait_are_named)
     writer_put_key_uint(&writer, "dead", 4);
     ck_assert(explain());
     ck_assert(!explained.is_well);
-    ck_assert(has("4 messages wait to become dead letters"));
+    ck_assert(has("4 messages are to become dead letters"));
 }
 END_TEST
 
@@ -99,6 +99,53 @@ START_TEST(the_earliest_of_all_queues_counts)
     writer_put_key_uint(&writer, "next_retry", NOW_MS + 1500);
     ck_assert(explain());
     ck_assert(has("2 messages failed and will be tried again; the next attempt is due in 1.5 s"));
+}
+END_TEST
+
+START_TEST(what_is_due_is_due_now)
+{
+    begin_group(1, 0);
+    put_queue("leased", 1, 2);
+    writer_put_key_uint(&writer, "leased", 1);
+    writer_put_key_uint(&writer, "lease_until", NOW_MS - 300);
+    ck_assert(explain());
+    ck_assert(has("1 message with members; the first lease ends now."));
+}
+END_TEST
+
+START_TEST(what_failed_and_is_due_may_be_given_out)
+{
+    begin_group(1, 0);
+    put_queue("ready", 2, 2);
+    writer_put_key_uint(&writer, "retrying", 2);
+    writer_put_key_uint(&writer, "next_retry", NOW_MS + 9000);
+    ck_assert(explain());
+    ck_assert(has("At least 1 message may be given out, and no member asks"));
+    ck_assert(has("2 messages failed and will be tried again; the next of those that wait for it "
+                  "is due in 9.0 s"));
+}
+END_TEST
+
+START_TEST(topics_that_nobody_works_on_are_named_and_counted)
+{
+    char name[] = "topic-0";
+    begin_group(6, 0);
+    for (int i = 0; i < 6; i++) {
+        name[6] = (char)('0' + i);
+        writer_put_map(&writer, 4);
+        writer_put_key_string(&writer, "topic", name);
+        writer_put_key_uint(&writer, "lag", 5);
+        writer_put_key_string(&writer, "state", "ready");
+        writer_put_key_uint(&writer, "leased", i == 0 ? 1 : 0);
+    }
+    ck_assert(explain());
+    ck_assert(!explained.is_well);
+    ck_assert(!has("Topic topic-0"));
+    ck_assert(has("Topic topic-3: 5 messages may be given out, and no member has anything of it"));
+    ck_assert(!has("Topic topic-4"));
+    ck_assert(has("So it is with 2 topics more."));
+    ck_assert(has("1 message is leased to members."));
+    ck_assert(has("4 messages besides may be given out to who asks next."));
 }
 END_TEST
 
@@ -216,6 +263,9 @@ static Suite *explain_suite(void)
     tcase_add_test(tests, dead_letters_that_wait_are_named);
     tcase_add_test(tests, what_retention_took_is_named);
     tcase_add_test(tests, the_earliest_of_all_queues_counts);
+    tcase_add_test(tests, what_is_due_is_due_now);
+    tcase_add_test(tests, what_failed_and_is_due_may_be_given_out);
+    tcase_add_test(tests, topics_that_nobody_works_on_are_named_and_counted);
     tcase_add_test(tests, names_cannot_steer_a_terminal);
     tcase_add_test(tests, no_more_is_said_than_there_is_room_for);
     tcase_add_test(tests, what_is_no_answer_is_not_explained);
