@@ -3,7 +3,13 @@
 
 import contextlib
 import json
+import os
+import pathlib
+import shutil
 import signal
+import subprocess
+import tempfile
+import time
 import unittest
 
 import cluster
@@ -76,6 +82,92 @@ class Away(unittest.TestCase):
             self.ternmq("group", "show", "nobody", status=FAILED)
         self.assertIn("no broker that answers has a group nobody", self.said)
         self.assertNotIn("GROUP_NOT_FOUND", self.said)
+
+
+class Signalled(GroupCommandCase):
+    """`consume --ack exec` that is told to end while its command runs."""
+
+    def setUp(self):
+        super().setUp()
+        self.make_topic()
+        self.put_group()
+        self.produce(["a"])
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ternmq-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def begin(self, script):
+        """Runs the script on the message; `begun` is a file that the script makes when it is under way."""
+        process = subprocess.Popen(
+            [
+                *(cluster.program_path("ternmq"), "-b", self.cluster.broker_address, "consume", self.name),
+                *("--group", self.name, "--ack", "exec", script),
+            ],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # its process group is what a terminal would signal
+        )
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.wait_for(lambda: (self.folder / "begun").exists())
+        return process
+
+    def end(self, process, which):
+        os.killpg(process.pid, which)
+        said = process.communicate(timeout=30)[1].decode()
+        self.assertEqual(process.returncode, DONE, said)
+        self.assertIn("until interrupted", said)
+
+    def is_alive(self, name):
+        pid = int((self.folder / name).read_text())
+        try:
+            return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+        except FileNotFoundError:
+            return False
+
+    def attempts(self):
+        """Those of the messages that can be received now."""
+        answer = self.client.call("receive", group=self.name)
+        return [one[5] for one in answer["ranges"]]
+
+    def test_what_the_command_began_ends_with_it_and_the_message_is_given_back(self):
+        for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process = self.begin("sleep 300 & echo $! > child; mv child begun; wait")
+            self.end(process, which)
+            self.assertFalse(self.is_alive("begun"), which)
+            (self.folder / "begun").unlink()
+        self.assertEqual(self.attempts(), [1])
+
+    def test_what_does_not_go_is_killed_after_the_grace(self):
+        stubborn = "trap '' TERM; while :; do sleep 1; done"
+        process = self.begin(f'sh -c "{stubborn}" & echo $! > child; mv child begun; wait')
+        began = time.monotonic()
+        self.end(process, signal.SIGINT)
+        self.assertGreater(time.monotonic() - began, 4.5)
+        self.wait_for(lambda: not self.is_alive("begun"))
+        self.assertEqual(self.attempts(), [1])
+
+    def test_a_stopped_command_is_ended_too(self):
+        process = self.begin("echo $$ > child; mv child begun; kill -STOP $$")
+        self.end(process, signal.SIGINT)
+        self.assertEqual(self.attempts(), [1])
+
+    def test_a_terminal_reaches_the_command_by_ternmq_alone_which_may_finish(self):
+        process = self.begin(
+            "trap 'echo INT >> told' INT; trap 'echo TERM >> told; exit 0' TERM; touch begun; while :; do sleep 0.1; done"
+        )
+        self.end(process, signal.SIGINT)
+        self.assertEqual((self.folder / "told").read_text(), "TERM\n")
+        self.assertEqual(self.attempts(), [])
+
+    def test_what_a_command_leaves_running_by_itself_goes_on(self):
+        process = self.begin("sleep 300 >/dev/null 2>&1 & echo $! > child; mv child begun")
+        pid = int((self.folder / "begun").read_text())
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.wait_for(lambda: self.client.call("group.show", name=self.name)["acked"] == 1)
+        self.end(process, signal.SIGINT)
+        self.assertTrue(self.is_alive("begun"))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ struct invocation {
     int said_code;           /* of the last thing that was waited for and said */
 };
 
-/* True once SIGINT or SIGTERM came: end cleanly. */
+/* True once SIGINT, SIGTERM or SIGHUP came: end cleanly. */
 extern volatile sig_atomic_t interrupted;
 
 /* The value of a command's own option, by its place among them; of a common one. */

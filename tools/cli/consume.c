@@ -386,7 +386,8 @@ const struct command CONSUME_COMMAND = {
         "has not done. A command has TERNMQ_TOPIC, TERNMQ_QUEUE, TERNMQ_OFFSET, TERNMQ_ATTEMPT,\n"
         "TERNMQ_TAG, TERNMQ_KEY (the first) and TERNMQ_PROPERTY_name in its environment; one word is for\n"
         "the shell, more are a program and its arguments (behind -- where they begin with -). If it\n"
-        "ends with another status than 0, the message comes again later, with that as the reason.\n",
+        "ends with another status than 0, the message comes again later, with that as the reason.\n"
+        "Ctrl-C ends it with all that it has begun, and gives the message back.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),
     .words_least = 1,

@@ -18,6 +18,8 @@ enum {
     END_MS = 5000,
     /* How often it is looked at where no signal came. */
     LOOK_MS = 500,
+    /* The same of what the command has begun, whose end gives no signal. */
+    LOOK_GROUP_MS = 50,
     STATUS_NOT_FOUND = 127
 };
 
@@ -123,6 +125,7 @@ static void put_environment(const struct ternmq_received *received)
 static _Noreturn void become(char **words, int word_count, int input,
                              const struct ternmq_received *received)
 {
+    (void)setpgid(0, 0);
     put_environment(received);
     (void)signal(SIGPIPE, SIG_DFL);
     if (dup2(input, STDIN_FILENO) >= 0) {
@@ -140,24 +143,44 @@ static _Noreturn void become(char **words, int word_count, int input,
     _exit(STATUS_NOT_FOUND);
 }
 
-/* Runs the loop until the process has ended; gives its status. */
-static int await_end(struct invocation *invocation, pid_t child, bool *was_interrupted_out)
+/* Tells all of a command to end. One that a terminal stopped has to go on for that. */
+static void tell_to_end(pid_t command)
+{
+    (void)kill(-command, SIGTERM);
+    (void)kill(-command, SIGCONT);
+}
+
+/* Whether something of a command that has ended itself still runs. */
+static bool leaves_some(pid_t command)
+{
+    return kill(-command, 0) == 0;
+}
+
+/* Runs the loop until the command has ended, and where it was told to, all that it began; gives its status. */
+static int await_end(struct invocation *invocation, pid_t command, bool *was_interrupted_out)
 {
     uint64_t told_ms = 0;
     int status = 0;
+    bool has_ended = false;
     for (;;) {
-        pid_t ended = waitpid(child, &status, WNOHANG);
-        if (ended == child || (ended < 0 && errno != EINTR)) {
+        if (!has_ended) {
+            pid_t ended = waitpid(command, &status, WNOHANG);
+            has_ended = ended == command || (ended < 0 && errno != EINTR);
+        }
+        if (has_ended && (told_ms == 0 || !leaves_some(command))) {
             break;
         }
         if (interrupted && told_ms == 0) {
             *was_interrupted_out = true;
             told_ms = clock_run_ms();
-            (void)kill(child, SIGTERM);
+            tell_to_end(command);
         } else if (told_ms != 0 && clock_run_ms() - told_ms > END_MS) {
-            (void)kill(child, SIGKILL);
+            (void)kill(-command, SIGKILL);
+            if (has_ended) {
+                break; /* a signal that nothing can refuse needs no look */
+            }
         }
-        (void)ternmq_poll(invocation->client, LOOK_MS);
+        (void)ternmq_poll(invocation->client, told_ms == 0 ? LOOK_MS : LOOK_GROUP_MS);
     }
     *was_interrupted_out = *was_interrupted_out || interrupted != 0;
     return status;
@@ -194,6 +217,7 @@ bool exec_run(struct invocation *invocation, char **words, int word_count,
     if (child < 0) {
         invocation_say(invocation, "no process for %s: %s", words[0], strerror(errno));
     } else {
+        (void)setpgid(child, child); /* here too: which of the two comes first is not known */
         describe_end(await_end(invocation, child, &end.was_interrupted), &end);
     }
     woken = NULL;

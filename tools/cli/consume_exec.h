@@ -5,6 +5,10 @@
  * The body lies in memory that the command reads as a file, so nobody waits for a command that does not
  * read. While it runs the client's loop does too, which keeps the message's lease.
  *
+ * A command is a process group of its own: Ctrl-C of a terminal is for `ternmq` alone, which tells all of
+ * the command to end, with what it has begun, and knows so that it did not fail by itself. Such a group may write
+ * to the terminal, and not read from it.
+ *
  * Threads: one.
  */
 #ifndef TOOLS_CLI_CONSUME_EXEC_H
@@ -23,8 +27,9 @@ struct exec_end {
 };
 
 /*
- * Runs `words` (one: by the shell) and waits for its end. After SIGINT or SIGTERM the command is told to
- * end, and after 5 s killed. False: it could not be begun, and that was said.
+ * Runs `words` (one: by the shell) and waits for its end. After SIGINT, SIGTERM or SIGHUP its process group gets
+ * SIGTERM, what is left of that after 5 s SIGKILL, and the end of all of it is waited for. What a command leaves
+ * running by itself is not touched. False: it could not be begun, and that was said.
  */
 bool exec_run(struct invocation *invocation, char **words, int word_count,
               const struct ternmq_received *received, struct exec_end *end_out);

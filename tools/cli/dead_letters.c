@@ -29,6 +29,7 @@ void dead_letters_block_signals(sigset_t *before_out)
 {
     sigset_t ends;
     (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGHUP);
     (void)sigaddset(&ends, SIGINT);
     (void)sigaddset(&ends, SIGTERM);
     (void)sigprocmask(SIG_BLOCK, &ends, before_out);

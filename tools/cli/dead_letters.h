@@ -99,7 +99,7 @@ int dead_letters_call(struct dead_letters *letters, const char *method,
                       struct ternmq_bytes arguments, bool once, struct ternmq_answer *answer_out,
                       struct ternmq_error *error_out);
 
-/* SIGINT and SIGTERM wait until the mask of before is set again. */
+/* SIGINT, SIGTERM and SIGHUP wait until the mask of before is set again. */
 void dead_letters_block_signals(sigset_t *before_out);
 
 #endif

@@ -57,6 +57,9 @@ static void catch_signals(void)
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) { /* not under nohup */
+        (void)sigaction(SIGHUP, &action, NULL);
+    }
     (void)signal(SIGPIPE, SIG_IGN); /* A closed pipe is an end of output, not of the program. */
 }
 
