@@ -45,7 +45,13 @@ static const char *state_name(const struct group_queue *queue, const struct open
     if (queue == NULL || offset >= queue->next) {
         return "ahead";
     }
-    return range == NULL ? "settled" : names[range->state];
+    if (range == NULL) {
+        return "settled";
+    }
+    bool waits_for_its_turn =
+        queue->order == GROUP_ORDER_QUEUE && range->state == OPEN_READY &&
+        (queue->in_state[OPEN_LEASED] > 0 || range != open_ranges_first(&queue->open));
+    return names[waits_for_its_turn ? OPEN_BLOCKED : (enum open_state)range->state];
 }
 
 static const struct open_range *find_open(const struct group_queue *queue, uint64_t offset)
@@ -54,17 +60,18 @@ static const struct open_range *find_open(const struct group_queue *queue, uint6
     return range != NULL && range->first <= offset ? range : NULL;
 }
 
-static void write_group(struct writer *writer, const struct group *group,
+static void write_group(struct writer *writer, const struct group *group, const struct topic *topic,
                         const struct group_queue *queue, uint64_t offset)
 {
+    bool has_filter = group_find_topic(group, topic->name)->filter != NULL;
     const struct open_range *range = find_open(queue, offset);
     struct bytes reason = reason_text(range == NULL ? NULL : range->reason);
     bool has_moment =
         range != NULL && (range->state == OPEN_LEASED || range->state == OPEN_WAITING);
     const struct group_member *member =
         range != NULL && range->state == OPEN_LEASED ? range->member : NULL;
-    writer_put_map(writer,
-                   2U + (range != NULL) + has_moment + (reason.length > 0) + (member != NULL));
+    writer_put_map(writer, 2U + (range != NULL) + has_moment + (reason.length > 0) +
+                               (member != NULL) + has_filter);
     writer_put_key_str(writer, "group", group->name);
     writer_put_key_string(writer, "state", state_name(queue, range, offset));
     if (range != NULL) {
@@ -78,6 +85,9 @@ static void write_group(struct writer *writer, const struct group *group,
     }
     if (member != NULL) {
         writer_put_key_str(writer, "member", member->name);
+    }
+    if (has_filter) {
+        writer_put_key_bool(writer, "filter", true);
     }
 }
 
@@ -105,7 +115,7 @@ static void write_groups(struct writer *writer, const struct message_trace *trac
         const struct group *group = directory->groups[i];
         const struct group_place place = {group->id, trace->topic->id, trace->place.queue};
         if (reads(group, trace->topic)) {
-            write_group(writer, group, groups_find(trace->shard->groups, &place),
+            write_group(writer, group, trace->topic, groups_find(trace->shard->groups, &place),
                         trace->place.offset);
         }
     }

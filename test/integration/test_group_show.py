@@ -63,6 +63,9 @@ class ShowCase(unittest.TestCase):
     def seek(self, to, **args):
         return self.client.call("group.seek", group=self.group, to=to, **args)["rows"]
 
+    def trace(self, offset=0, queue=0):
+        return self.client.call("message.trace", topic=self.topic, queue=queue, offset=offset)
+
     def bodies(self, answer):
         return [wire.record_body(record).decode() for record in answer["messages"]]
 
@@ -409,9 +412,6 @@ class Seek(ShowCase):
 
 
 class Trace(ShowCase):
-    def trace(self, offset=0, queue=0):
-        return self.client.call("message.trace", topic=self.topic, queue=queue, offset=offset)
-
     def test_a_message_that_nobody_had_yet(self):
         self.make()
         before = time.time() * 1000
@@ -631,6 +631,43 @@ class Explain(ShowCase):
         epoch = told["answer"]["epoch"]
         self.assertNotIn("is gone", self.message(f"0/0/{epoch}"))
         self.assertIn(f"of epoch {epoch + 1} at this place is gone", self.message(f"0/0/{epoch + 1}"))
+
+    def test_a_lease_that_expired_is_told(self):
+        self.make()
+        self.produce("a")
+        self.receive(member="slow", lease_ms=100)
+        deadline = time.monotonic() + 20
+        while "expired" not in [d[4] for d in self.trace()["deliveries"]] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertRegex(
+            self.message("0/0"),
+            r"it can be given out again now, attempt 2; "
+            r"the lease of attempt 1, with member slow, expired \d+\.\d s ago\.",
+        )
+        self.client.call("ack", group=self.group, receipts=[[self.topic, 0, 0, 1, None]])
+        self.assertRegex(self.message("0/0"), r"is done with it: acked .*; the lease of attempt 1, with member slow, expired")
+
+    def test_only_what_can_be_is_said_of_a_message_that_no_event_tells_of(self):
+        self.make(topics={self.topic: "wanted"})
+        other = self.group + "-last"
+        self.produce("a")
+        self.client.call("group.put", name=other, settings={"topics": {self.topic: None}, "from": "last"})
+        self.client.call("receive", group=other)
+        self.receive()
+        text = self.message("0/0")
+        self.assertIn(f"Group {self.group} goes on behind it, and no event says why: its filter did not want it, or", text)
+        self.assertIn(f"Group {other} goes on behind it, and no event says why: it began or was set behind it.\n", text)
+
+    def test_a_message_that_an_order_of_queues_keeps_back_is_not_called_free(self):
+        self.make(order="queue")
+        self.produce("a", "b")
+        held = self.receive(lease_ms=LONG_MS)
+        (one,) = self.receipts(held)
+        first = [*one[:3], 1, one[4]]
+        failed = self.client.call("nack", group=self.group, receipts=[first], delay_ms=LONG_MS)["failed"]
+        self.assertEqual(failed, [])
+        self.client.call("nack", group=self.group, receipts=[[*one[:2], 1, 1, one[4]]], delay_ms=0)
+        self.assertIn("it waits for an earlier message to be done", self.message("0/1"))
 
     def test_what_is_not_there_and_wrong_usage(self):
         self.make()

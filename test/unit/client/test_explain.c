@@ -237,8 +237,114 @@ START_TEST(a_group_is_told_by_its_own_last_event)
     ck_assert(has("Group a is done with it: acked 2.0 s ago by member two."));
     ck_assert(has("Group b: it became a dead letter 2.0 s ago, after 17 attempts."));
     ck_assert(
-        has("Group c is done with it: its filter did not want it, or that was before 60.0 s ago"));
+        has("Group c goes on behind it, and no event says why: it began or was set behind it, "
+            "or that was before the first event that is known, 60.0 s ago."));
     ck_assert(!explained.is_well);
+}
+END_TEST
+
+/* The answer of message.trace about a message that was stored a second ago, as far as its groups. */
+static void begin_message(uint32_t groups)
+{
+    writer = writer_over(room, sizeof(room));
+    writer_put_map(&writer, 5);
+    writer_put_key_uint(&writer, "now", NOW_MS);
+    writer_put_key_uint(&writer, "since", NOW_MS - 60000);
+    writer_put_key_uint(&writer, "stored_at", NOW_MS - 1000);
+    writer_put_string(&writer, "groups");
+    writer_put_array(&writer, groups);
+}
+
+static void put_events(uint32_t count)
+{
+    writer_put_string(&writer, "deliveries");
+    writer_put_array(&writer, count);
+}
+
+START_TEST(what_cannot_be_is_not_said_of_a_settled_message)
+{
+    begin_message(2);
+    put_group("plain", "settled");
+    writer_put_map(&writer, 3);
+    writer_put_key_string(&writer, "group", "picky");
+    writer_put_key_string(&writer, "state", "settled");
+    writer_put_key_bool(&writer, "filter", true);
+    put_events(0);
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Group plain goes on behind it, and no event says why: it began or was set "
+                  "behind it."));
+    ck_assert(has("Group picky goes on behind it, and no event says why: its filter did not want "
+                  "it, or it began or was set behind it."));
+    ck_assert(explained.is_well);
+}
+END_TEST
+
+START_TEST(what_was_leased_last_is_not_called_done)
+{
+    begin_message(1);
+    put_group("a", "settled");
+    put_events(1);
+    put_event("a", "one", 1, "leased");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Group a goes on behind it, without an ack: the last that is known of it is that "
+                  "attempt 1 was leased, 2.0 s ago."));
+}
+END_TEST
+
+START_TEST(a_lease_that_expired_is_told_in_every_state)
+{
+    static const char *const states[] = {"settled", "leased", "waiting", "dying", "ready"};
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        begin_message(1);
+        writer_put_map(&writer, 4);
+        writer_put_key_string(&writer, "group", "a");
+        writer_put_key_string(&writer, "state", states[i]);
+        writer_put_key_uint(&writer, "failed", 1);
+        writer_put_key_uint(&writer, "until", NOW_MS + 9000);
+        put_events(i == 0 ? 3 : 2);
+        put_event("a", "slow", 1, "leased");
+        put_event("a", "slow", 1, "expired");
+        if (i == 0) {
+            put_event("a", "quick", 2, "acked");
+        }
+        ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+        ck_assert_msg(has("; the lease of attempt 1, with member slow, expired 2.0 s ago."), "%s",
+                      states[i]);
+    }
+}
+END_TEST
+
+START_TEST(of_many_leases_that_expired_the_last_is_told)
+{
+    begin_message(1);
+    put_group("a", "ready");
+    put_events(2);
+    put_event("a", "one", 1, "expired");
+    put_event("a", "two", 2, "expired");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert_uint_eq(explained.count, 2);
+    begin_message(1);
+    writer_put_map(&writer, 3);
+    writer_put_key_string(&writer, "group", "a");
+    writer_put_key_string(&writer, "state", "ready");
+    writer_put_key_uint(&writer, "failed", 2);
+    put_events(2);
+    put_event("a", "one", 1, "expired");
+    put_event("a", "two", 2, "expired");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("it can be given out again now, attempt 3; leases expired, the last, of attempt "
+                  "2 with member two, 2.0 s ago."));
+}
+END_TEST
+
+START_TEST(what_was_set_back_was_given_out_before)
+{
+    begin_message(1);
+    put_group("a", "ahead");
+    put_events(1);
+    put_event("a", "one", 1, "acked");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Group a was set back, and has not come to it again: it was acked 2.0 s ago."));
 }
 END_TEST
 
@@ -251,7 +357,7 @@ START_TEST(what_was_removed_says_so)
     writer_put_array(&writer, 0);
     ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
     ck_assert(has("Retention has removed it."));
-    ck_assert(has("No group reads its topic on this broker."));
+    ck_assert(has("No group reads its topic on this broker, or only broadcast groups"));
 }
 END_TEST
 
@@ -270,6 +376,11 @@ static Suite *explain_suite(void)
     tcase_add_test(tests, no_more_is_said_than_there_is_room_for);
     tcase_add_test(tests, what_is_no_answer_is_not_explained);
     tcase_add_test(tests, a_group_is_told_by_its_own_last_event);
+    tcase_add_test(tests, what_cannot_be_is_not_said_of_a_settled_message);
+    tcase_add_test(tests, what_was_leased_last_is_not_called_done);
+    tcase_add_test(tests, a_lease_that_expired_is_told_in_every_state);
+    tcase_add_test(tests, of_many_leases_that_expired_the_last_is_told);
+    tcase_add_test(tests, what_was_set_back_was_given_out_before);
     tcase_add_test(tests, what_was_removed_says_so);
     suite_add_tcase(suite, tests);
     return suite;
