@@ -15,6 +15,7 @@ import unittest
 import cluster
 import group_case
 import tap
+import wire
 
 DONE, FAILED, USAGE, AWAY = 0, 1, 2, 3
 
@@ -82,6 +83,66 @@ class Away(unittest.TestCase):
             self.ternmq("group", "show", "nobody", status=FAILED)
         self.assertIn("no broker that answers has a group nobody", self.said)
         self.assertNotIn("GROUP_NOT_FOUND", self.said)
+
+
+class DeadLetterTopics(GroupCommandCase):
+    """Topics of dead letters are read and shown like others, and not produced to."""
+
+    def setUp(self):
+        super().setUp()
+        self.make_topic()
+        self.put_group(attempts=1)
+        self.letters = f"%DLQ%{self.name}"
+
+    def die(self, client, queue=0):
+        client.call("produce", topic=self.name, queue=queue, messages=[["red", None, None, b"lost"]])
+        (one,) = client.call("receive", group=self.name, wait_ms=10000)["ranges"]
+        client.call("nack", group=self.name, receipts=[[*one[:4], one[6]]], dead=True)
+        self.wait_for(lambda: client.call("group.show", name=self.name)["dead"] == 1)
+        shown = client.call("topic.show", name=self.letters)
+        return next(q["queue"] for q in shown["queues"] if q["end"] > 0)
+
+    def test_they_are_read_and_shown_by_a_nameserver_or_without(self):
+        place = f"{self.letters}/{self.die(self.client)}/0"
+        direct = ("-b", self.cluster.broker_address)
+        for words in ((), direct):
+            ternmq = self.ternmq if not words else self.direct
+            self.assertEqual(ternmq("consume", self.letters), "lost\n")
+            self.assertEqual(json.loads(ternmq("topic", "show", self.letters, "--json"))["name"], self.letters)
+            self.assertIn("It was stored", ternmq("explain", "message", place))
+            self.assertIn("1 of the last 1 message", ternmq("filter", "test", self.letters, "red"))
+        self.ternmq("topic", "delete", self.letters, "--yes")
+        self.ternmq("topic", "show", self.letters, status=FAILED)
+        self.assertIn("TOPIC_NOT_FOUND", self.said)
+
+    def direct(self, *arguments):
+        command = [cluster.program_path("ternmq"), "-b", self.cluster.broker_address, *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        return done.stdout.decode()
+
+    def test_nobody_produces_to_one_or_makes_one(self):
+        self.die(self.client)
+        self.ternmq("produce", self.letters, "x", status=USAGE)
+        self.ternmq("topic", "set", self.letters, "--queues", "9", status=USAGE)
+        self.ternmq("topic", "create", "%DLQ%other", status=USAGE)
+        self.ternmq("consume", "%DLQ%a%b", status=USAGE)
+        self.assertIn("%DLQ%GROUP", self.said)
+
+    def test_of_two_brokers_that_have_it_one_is_to_be_named(self):
+        other = self.cluster.start_other("broker-b")
+        self.addCleanup(other.kill)
+        with contextlib.closing(wire.Client(other.address)) as client:
+            client.call("topic.put", name=self.name, queues=1)
+            client.call("group.put", name=self.name, settings={"topics": {self.name: None}, "attempts": 1, "from": "first"})
+            self.wait_for(lambda: len(self.ternmq("broker", "list", "--json").splitlines()) == 2)
+            self.ternmq("consume", self.letters, status=FAILED)
+            self.assertIn("TOPIC_NOT_FOUND", self.said)
+            self.die(client)
+        self.assertEqual(self.ternmq("consume", self.letters), "lost\n")
+        self.die(self.client)
+        self.ternmq("consume", self.letters, status=USAGE)
+        self.assertIn("2 brokers have a topic", self.said)
 
 
 class Signalled(GroupCommandCase):

@@ -13,6 +13,7 @@
 #define TOOLS_CLI_COMMAND_H
 
 #include "proto/base/settings.h"
+#include "proto/limits.h"
 #include "tools/client/ternmq.h"
 
 #include <signal.h>
@@ -91,11 +92,12 @@ struct invocation {
     char **words; /* after the command's own */
     int word_count;
     bool json;
-    struct ternmq *client;   /* invocation_client() */
-    bool shows_progress;     /* a line of progress is on the terminal */
-    uint64_t progress_ms;    /* when progress was shown last, or the command began */
-    uint32_t unreachable_ms; /* how long to wait for somebody; 0: for a restart */
-    int said_code;           /* of the last thing that was waited for and said */
+    struct ternmq *client;              /* invocation_client() */
+    char broker[ADDRESS_BYTES_MAX + 1]; /* where the value of -b is one that was found */
+    bool shows_progress;                /* a line of progress is on the terminal */
+    uint64_t progress_ms;               /* when progress was shown last, or the command began */
+    uint32_t unreachable_ms;            /* how long to wait for somebody; 0: for a restart */
+    int said_code;                      /* of the last thing that was waited for and said */
 };
 
 /* True once SIGINT, SIGTERM or SIGHUP came: end cleanly. */

@@ -348,7 +348,7 @@ static int run_alone(struct invocation *invocation)
 static int run_consume(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
-    if (!topic_check_name(invocation, invocation->words[0], &status)) {
+    if (!topic_check_any_name(invocation, invocation->words[0], &status)) {
         return status;
     }
     return invocation_option(invocation, CONSUME_GROUP)->given ? consume_group_run(invocation)
@@ -368,6 +368,7 @@ const struct command CONSUME_COMMAND = {
         "  ternmq consume orders --filter 'paid || sent'   by tag\n"
         "  ternmq consume orders --filter \"weight > 2.5 AND city IN ('Rome', 'Oslo')\"\n"
         "  ternmq consume orders --format json | jq .      with queue, offset, tag, keys, ..\n"
+        "  ternmq consume %DLQ%billing                     the dead letters of group billing\n"
         "\n"
         "A body that is not UTF-8 is body_base64 in JSON. Everything but messages goes to standard\n"
         "error. Ctrl-C and a closed pipe are a clean end. The messages of a queue come in order.\n"

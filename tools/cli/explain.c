@@ -6,6 +6,7 @@
 #include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
 #include "tools/cli/text.h"
+#include "tools/cli/topic.h"
 #include "tools/client/ternmq_explain.h"
 
 #include <stdio.h>
@@ -136,7 +137,9 @@ static int run_message(struct invocation *invocation)
             "and /EPOCH behind it where that is known",
             word);
     }
-    struct ternmq *client = invocation_client(invocation, &status);
+    struct ternmq *client = topic_check_any_name(invocation, place.topic, &status)
+                                ? invocation_client(invocation, &status)
+                                : NULL;
     if (client == NULL) {
         return status;
     }

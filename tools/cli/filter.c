@@ -291,7 +291,7 @@ static int run_with_filter(struct filter_test *test)
     int status = EXIT_FAILED;
     struct bytes topic;
     struct ternmq_error error;
-    test->client = topic_check_name(invocation, test->topic, &status)
+    test->client = topic_check_any_name(invocation, test->topic, &status)
                        ? invocation_client(invocation, &status)
                        : NULL;
     if (test->client == NULL) {

@@ -67,17 +67,6 @@ static enum ternmq_durability durability_of(const struct setting_value *value)
                                 : TERNMQ_DURABILITY_DISK;
 }
 
-bool topic_check_name(struct invocation *invocation, const char *name, int *status_out)
-{
-    if (name_is_topic(bytes_from_string(name))) {
-        return true;
-    }
-    *status_out = invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                  "'%s' is no name of a topic: 1 to %d of A-Z a-z 0-9 . _ -", name,
-                                  TOPIC_NAME_BYTES_MAX);
-    return false;
-}
-
 /* ---------------------------------------------------------------- create */
 
 enum { CREATE_QUEUES, CREATE_ROUTE, CREATE_DURABILITY, CREATE_BROKERS };

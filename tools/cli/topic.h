@@ -12,8 +12,16 @@
 #include "tools/cli/change.h"
 #include "tools/cli/command.h"
 
-/* Whether a topic may be called so. False: it was said, and `*status_out` is the exit status. */
+/* Whether a topic that is made, changed or produced to may be called so. False: it was said, and `*status_out` is the
+ * exit status. */
 bool topic_check_name(struct invocation *invocation, const char *name, int *status_out);
+
+/*
+ * The same of one that is read, shown or deleted, which %DLQ%GROUP may be, too. Each broker has its own of that
+ * name, and no nameserver knows it: all brokers are asked, and where one alone has it, the invocation goes on as if
+ * -b named that one.
+ */
+bool topic_check_any_name(struct invocation *invocation, const char *name, int *status_out);
 
 /* Asks one of the topic's brokers for it (topic.show). The code that the client gives. */
 int topic_ask(struct ternmq *client, const char *name, struct ternmq_answer *answer_out,

@@ -7,7 +7,7 @@ static int run_delete(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
     const char *name = invocation->words[0];
-    if (!topic_check_name(invocation, name, &status)) {
+    if (!topic_check_any_name(invocation, name, &status)) {
         return status;
     }
     status = change_confirm_delete(invocation, "topic", name, "and all its messages");

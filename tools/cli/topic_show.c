@@ -256,8 +256,9 @@ static int run_show(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
     const char *name = invocation->words[0];
-    struct ternmq *client =
-        topic_check_name(invocation, name, &status) ? invocation_client(invocation, &status) : NULL;
+    struct ternmq *client = topic_check_any_name(invocation, name, &status)
+                                ? invocation_client(invocation, &status)
+                                : NULL;
     if (client == NULL) {
         return status;
     }

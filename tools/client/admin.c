@@ -25,7 +25,7 @@ int admin_refuse_name(const char *what, const char *name, struct ternmq_error *e
 
 bool admin_is_no_topic(const char *name)
 {
-    return name == NULL || !name_is_topic(bytes_from_string(name));
+    return name == NULL || !name_is_any_topic(bytes_from_string(name));
 }
 
 struct ternmq_bytes admin_written(const struct writer *writer)

@@ -15,7 +15,7 @@
 /* Arguments of the calls but for lists: names, numbers and a few settings. */
 enum { ARGUMENTS_ROOM = 512 };
 
-/* Whether no topic can be called so; NULL is no name. */
+/* Whether no topic can be called so, %DLQ%GROUP neither; NULL is no name. */
 bool admin_is_no_topic(const char *name);
 
 /* TERNMQ_BAD_ARGUMENT: `name` is no `what`. */

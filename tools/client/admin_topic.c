@@ -283,7 +283,8 @@ TERNMQ_API int ternmq_topic_put(struct ternmq *client, const struct ternmq_topic
     if (client_must_not_block(client, error_out)) {
         return TERNMQ_USAGE;
     }
-    if (admin_is_no_topic(options->name)) {
+    /* Topics of dead letters are made by who has some. */
+    if (options->name == NULL || !name_is_topic(bytes_from_string(options->name))) {
         return admin_refuse_name("topic", options->name, error_out);
     }
     int code = check_options(client, options, error_out);

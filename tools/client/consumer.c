@@ -215,8 +215,8 @@ static bool read_options(struct ternmq_consumer *consumer,
                          const struct ternmq_consumer_options *options,
                          struct ternmq_error *error_out)
 {
-    if (options->topic == NULL || !name_is_topic(bytes_from_string(options->topic))) {
-        return usage(error_out, "topic: 1 to 127 of A-Z a-z 0-9 . _ -");
+    if (options->topic == NULL || !name_is_any_topic(bytes_from_string(options->topic))) {
+        return usage(error_out, "topic: 1 to 127 of A-Z a-z 0-9 . _ -, or %DLQ%GROUP");
     }
     if (options->queue >= QUEUES_PER_TOPIC_MAX) {
         return usage(error_out, "queue: at most 1023");

@@ -89,7 +89,8 @@
  *   prefetch, and 64 MiB (`receive_bytes_max`) to receive into. If there is no memory for
  *   something, functions answer TERNMQ_NO_MEMORY.
  *
- * TEXT is UTF-8. Names of topics are 1 to 127 of [A-Za-z0-9._-]. Times are milliseconds since 1970,
+ * TEXT is UTF-8. Names of topics are 1 to 127 of [A-Za-z0-9._-]; %DLQ%GROUP, which no nameserver knows, can be
+ * read, shown and deleted by a client of the one broker that has it. Times are milliseconds since 1970,
  * durations milliseconds.
  */
 #ifndef TERNMQ_H
