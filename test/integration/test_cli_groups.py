@@ -80,6 +80,9 @@ class Away(unittest.TestCase):
             self.assertEqual(found, set() if "members" in command else {"broker-a"}, command)
             self.assertIn("broker broker-b is passed over", self.said)
         with stopped(self.cluster.others["broker-b"]):
+            self.ternmq("group", "dead", "g", "list", "--timeout", "3s", status=FAILED)
+        self.assertIn("broker broker-b is passed over", self.said)
+        with stopped(self.cluster.others["broker-b"]):
             self.ternmq("group", "show", "nobody", status=FAILED)
         self.assertIn("no broker that answers has a group nobody", self.said)
         self.assertNotIn("GROUP_NOT_FOUND", self.said)
@@ -114,6 +117,20 @@ class DeadLetterTopics(GroupCommandCase):
         self.ternmq("topic", "delete", self.letters, "--yes")
         self.ternmq("topic", "show", self.letters, status=FAILED)
         self.assertIn("TOPIC_NOT_FOUND", self.said)
+
+    def test_dead_letters_of_no_group_are_not_none(self):
+        self.make_topic("-quiet")
+        quiet = self.put_group("-quiet")
+        for words in (("list",), ("show", "0/0"), ("redrive",), ("discard",)):
+            for options in ((), ("--json",)):
+                self.assertEqual(self.ternmq("group", "dead", "nosuch", *words, *options, status=FAILED), "")
+                self.assertIn("there is no group nosuch (GROUP_NOT_FOUND)", self.said)
+            self.ternmq("group", "dead", quiet, *words, status=FAILED if "show" in words else DONE)
+        self.die(self.client)
+        self.client.call("group.delete", name=self.name)
+        self.assertEqual(len(self.ternmq("group", "dead", self.name, "list", "--json").splitlines()), 1)
+        self.assertEqual(json.loads(self.ternmq("group", "dead", self.name, "discard", "--json"))["discarded"], 1)
+        self.assertEqual(self.ternmq("group", "dead", self.name, "list"), "")
 
     def direct(self, *arguments):
         command = [cluster.program_path("ternmq"), "-b", self.cluster.broker_address, *arguments]

@@ -41,6 +41,14 @@ static const struct setting DEAD_ROWS[DEAD_ROW_COUNT] = {
                     .help = "list: the first so many of each broker"},
 };
 
+int group_dead_check_group(struct invocation *invocation, const char *group)
+{
+    struct group_holders holders;
+    int status = group_holders_find(invocation, group, &holders);
+    group_holders_free(&holders);
+    return status;
+}
+
 /* ------------------------------------------------------------------ one letter */
 
 static void put_text(struct json_object *object, const char *key, struct bytes text)
@@ -80,7 +88,9 @@ struct listing {
     struct dead_letters *letters;
     const char *broker;
     uint64_t now_ms;
-    uint64_t count;     /* shown */
+    uint64_t count; /* shown */
+    bool is_found;  /* a broker has dead letters of the group, open or not */
+    struct group_reach reach;
     struct table table; /* for people, from the first one on */
 };
 
@@ -126,6 +136,8 @@ static int list_at(struct listing *listing, const char *group, const struct grou
     uint64_t left = invocation_option(listing->invocation, DEAD_LIMIT)->number;
     int status =
         dead_letters_open(listing->invocation, group, brokers, broker, &letters, &has_some);
+    listing->is_found = listing->is_found || has_some;
+    listing->reach.away += letters.is_away;
     listing->letters = &letters;
     listing->broker = brokers->brokers[broker];
     uint32_t count = status == EXIT_DONE && has_some ? 1 : 0;
@@ -157,6 +169,10 @@ static int list(struct invocation *invocation, const char *group)
     for (size_t i = 0; status == EXIT_DONE && i < brokers.count && !interrupted; i++) {
         status = list_at(&listing, group, &brokers, i);
     }
+    if (status == EXIT_DONE && !listing.is_found && !interrupted) {
+        status = group_dead_check_group(invocation, group);
+    }
+    status = group_reach_status(&listing.reach, status);
     if (!invocation->json && listing.count > 0) {
         table_print(&listing.table, stdout);
     } else if (!invocation->json && status == EXIT_DONE) {
@@ -250,7 +266,15 @@ static bool show_record(const struct invocation *invocation, const char *broker,
     return true;
 }
 
-static int show_at(struct dead_letters *letters, uint32_t queue, uint64_t offset, uint32_t *shown)
+/* What was found of it. */
+struct sighting {
+    uint32_t shown;
+    bool has_topic; /* a broker has dead letters of the group */
+    struct group_reach reach;
+};
+
+static int show_at(struct dead_letters *letters, uint32_t queue, uint64_t offset,
+                   struct sighting *sighting)
 {
     uint8_t room[TOPIC_NAME_BYTES_MAX + 64];
     struct writer writer = writer_over(room, sizeof(room));
@@ -263,6 +287,12 @@ static int show_at(struct dead_letters *letters, uint32_t queue, uint64_t offset
     const char *broker = letters->brokers->brokers[letters->broker];
     int code = dead_letters_call(letters, "message.get", ternmq_bytes(room, writer_length(&writer)),
                                  false, &answer, &error);
+    sighting->has_topic = sighting->has_topic || code != TERNMQ_TOPIC_NOT_FOUND;
+    if (code != TERNMQ_OK && letters->brokers->count > 1 &&
+        group_holders_pass_over(letters->invocation, broker, &error)) {
+        sighting->reach.away++;
+        return EXIT_DONE;
+    }
     if (code == TERNMQ_TOPIC_NOT_FOUND || code == TERNMQ_MESSAGE_NOT_FOUND ||
         code == TERNMQ_OFFSET_TOO_SMALL || code == TERNMQ_BAD_ARGUMENT) {
         return EXIT_DONE; /* not at this broker */
@@ -271,7 +301,7 @@ static int show_at(struct dead_letters *letters, uint32_t queue, uint64_t offset
         return invocation_fail_with(letters->invocation, &error, "message %s/%u/%llu",
                                     letters->name, queue, (unsigned long long)offset);
     }
-    (*shown)++;
+    sighting->shown++;
     return show_record(letters->invocation, broker, letters->name,
                        bytes_make(answer.result.data, answer.result.length))
                ? EXIT_DONE
@@ -286,7 +316,7 @@ static int show(struct invocation *invocation, const char *group, const char *id
     struct group_holders brokers = {.count = 0};
     uint32_t queue;
     uint64_t offset;
-    uint32_t shown = 0;
+    struct sighting sighting = {.shown = 0};
     dead_letters_name(group, letters.name);
     letters.brokers = &brokers;
     if (!dead_letter_read_id(id, letters.name, &queue, &offset)) {
@@ -298,16 +328,19 @@ static int show(struct invocation *invocation, const char *group, const char *id
     int status = group_holders_all(invocation, &brokers);
     for (letters.broker = 0; status == EXIT_DONE && letters.broker < brokers.count;
          letters.broker++) {
-        status = show_at(&letters, queue, offset, &shown);
+        status = show_at(&letters, queue, offset, &sighting);
     }
-    if (status == EXIT_DONE && shown == 0) {
+    if (status == EXIT_DONE && !sighting.has_topic) {
+        status = group_dead_check_group(invocation, group);
+    }
+    if (status == EXIT_DONE && sighting.shown == 0) {
         status = invocation_fail(invocation, EXIT_FAILED,
                                  "there is no dead letter %s/%u/%llu (MESSAGE_NOT_FOUND); 'ternmq "
                                  "group dead %s list' shows those that are open",
                                  letters.name, queue, (unsigned long long)offset, group);
     }
     group_holders_free(&brokers);
-    return status;
+    return group_reach_status(&sighting.reach, status);
 }
 
 /* --------------------------------------------------------------------- command */

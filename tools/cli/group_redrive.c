@@ -325,9 +325,15 @@ int group_redrive_run(struct invocation *invocation, const char *group, bool dis
         status = group_holders_all(invocation, &brokers);
     }
     bool is_begun = status == EXIT_DONE;
+    bool is_found = false;
     for (size_t i = 0; status == EXIT_DONE && i < brokers.count && !interrupted; i++) {
         bool has_some;
         status = visit(&redrive, group, &brokers, i, &has_some);
+        is_found = is_found || has_some;
+    }
+    if (status == EXIT_DONE && !is_found && !interrupted) {
+        status = group_dead_check_group(invocation, group);
+        is_begun = status == EXIT_DONE;
     }
     if (is_begun) {
         say_counts(&redrive);
