@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_cli_groups.py - what the command line says of groups where something is not as it should be."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -28,16 +29,6 @@ class GroupCommandCase(group_case.GroupCase):
         return done.stdout.decode()
 
 
-@contextlib.contextmanager
-def stopped(process):
-    """It holds its lease, and answers nothing."""
-    process.popen.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.popen.send_signal(signal.SIGCONT)
-
-
 class Away(unittest.TestCase):
     """A nameserver that knows brokers which do not answer, or none."""
 
@@ -51,16 +42,35 @@ class Away(unittest.TestCase):
     def ternmq(self, *arguments, status=DONE):
         return GroupCommandCase.ternmq(self, *arguments, status=status)
 
+    def ternmq_while_stopped(self, process, *commands):
+        """What commands say at once while a server holds its lease and answers nothing."""
+
+        def run(words):
+            done = self.cluster.ternmq(*words, check=False)
+            return words, done.returncode, done.stdout.decode(), done.stderr.decode()
+
+        process.popen.send_signal(signal.SIGSTOP)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(len(commands)) as pool:
+                return list(pool.map(run, commands))
+        finally:
+            process.popen.send_signal(signal.SIGCONT)
+
+    def wait_for_brokers(self, count):
+        until = time.monotonic() + 20
+        while len(self.ternmq("broker", "list", "--json").splitlines()) != count:
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.1)
+
     def test_a_broker_that_is_down_is_not_a_group_that_is_not_there(self):
         self.ternmq("topic", "create", "t")
         self.ternmq("group", "create", "g", "--topic", "t")
-        for command in self.COMMANDS:
-            with stopped(self.cluster.broker):
-                self.assertEqual(self.ternmq(*command, status=AWAY), "", command)
-            self.assertIn("broker broker-a is passed over", self.said)
-            self.assertIn("UNREACHABLE", self.said.splitlines()[-1])
-            self.assertIn("is it running there?", self.said.splitlines()[-1])
-            self.assertNotIn("GROUP_NOT_FOUND", self.said)
+        for words, status, shown, said in self.ternmq_while_stopped(self.cluster.broker, *self.COMMANDS):
+            self.assertEqual((status, shown), (AWAY, ""), words)
+            self.assertIn("broker broker-a is passed over", said)
+            self.assertIn("UNREACHABLE", said.splitlines()[-1])
+            self.assertIn("is it running there?", said.splitlines()[-1])
+            self.assertNotIn("GROUP_NOT_FOUND", said)
 
     def test_a_nameserver_without_brokers_is_said_to_be_that(self):
         self.cluster.broker.stop()
@@ -68,24 +78,34 @@ class Away(unittest.TestCase):
             self.assertEqual(self.ternmq(*command, status=AWAY), "", command)
             self.assertIn("knows no broker", self.said)
 
-    def test_what_answers_is_shown_and_the_rest_is_named(self):
+    def make_on_two(self):
         self.cluster.start_other("broker-b")
+        self.wait_for_brokers(2)
         self.ternmq("topic", "create", "t", "--brokers", "broker-a,broker-b", "--queues", "2")
         self.ternmq("group", "create", "g", "--topic", "t")
-        self.ternmq("group", "list")
-        for command in self.COMMANDS:
-            with stopped(self.cluster.others["broker-b"]):
-                shown = self.ternmq(*command, "--json", status=FAILED)
+
+    def test_what_answers_is_shown_and_the_rest_is_named(self):
+        self.make_on_two()
+        commands = [(*command, "--json") for command in self.COMMANDS]
+        others = [("group", "dead", "g", "list", "--timeout", "3s"), ("group", "show", "nobody")]
+        results = self.ternmq_while_stopped(self.cluster.others["broker-b"], *commands, *others)
+        for words, status, shown, said in results:
+            self.assertEqual(status, FAILED, (words, said))
+            self.assertIn("broker broker-b is passed over", said)
             found = {json.loads(line)["broker"] for line in shown.splitlines()}
-            self.assertEqual(found, set() if "members" in command else {"broker-a"}, command)
-            self.assertIn("broker broker-b is passed over", self.said)
-        with stopped(self.cluster.others["broker-b"]):
-            self.ternmq("group", "dead", "g", "list", "--timeout", "3s", status=FAILED)
-        self.assertIn("broker broker-b is passed over", self.said)
-        with stopped(self.cluster.others["broker-b"]):
-            self.ternmq("group", "show", "nobody", status=FAILED)
-        self.assertIn("no broker that answers has a group nobody", self.said)
-        self.assertNotIn("GROUP_NOT_FOUND", self.said)
+            self.assertEqual(found, {"broker-a"} if words in commands and "members" not in words else set(), words)
+        self.assertIn("no broker that answers has a group nobody", results[-1][3])
+        self.assertNotIn("GROUP_NOT_FOUND", results[-1][3])
+
+    def test_a_broker_that_has_lost_its_lease_is_named_where_it_has_queues(self):
+        self.make_on_two()
+        self.ternmq("group", "show", "g")
+        self.cluster.others["broker-b"].kill()
+        self.wait_for_brokers(1)
+        for words in (("group", "show"), ("explain", "group")):
+            shown = self.ternmq(*words, "g", "--json", status=FAILED)
+            self.assertEqual([json.loads(line)["broker"] for line in shown.splitlines()], ["broker-a"])
+            self.assertIn("broker broker-b is away", self.said)
 
 
 class DeadLetterTopics(GroupCommandCase):

@@ -16,8 +16,8 @@ enum { DEAD_FILTER, DEAD_RATE, DEAD_DRY_RUN, DEAD_LIMIT, DEAD_ROW_COUNT };
 /* `redrive`: dead letters go back to where they were, and `discard`: they are settled. The exit status. */
 int group_redrive_run(struct invocation *invocation, const char *group, bool discards);
 
-/* For who found no dead letters at all: an error that is said where there is no such group either, or nobody who
- * would know. The exit status. */
+/* For who found no dead letters at all: an error that is said where there is no such group either, or a broker is
+ * away that would know. The exit status. */
 int group_dead_check_group(struct invocation *invocation, const char *group);
 
 #endif

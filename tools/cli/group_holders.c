@@ -3,6 +3,7 @@
 #include "tools/cli/group_holders.h"
 
 #include "proto/base/contract.h"
+#include "proto/names.h"
 #include "tools/cli/group.h"
 #include "tools/cli/json.h"
 #include "tools/cli/show.h"
@@ -54,56 +55,117 @@ bool group_holders_has(const struct group_holders *holders, const char *broker)
     return false;
 }
 
-/* Whether it does not want every message of its topics. */
-static bool filters(struct bytes row)
+/* --------------------------------------------------------------------- finding */
+
+/* What is found of a group. */
+struct search {
+    struct group_holders *holders;
+    uint32_t topic_count; /* as the first broker says that has it */
+    char topics[GROUP_TOPICS_MAX][TOPIC_NAME_BYTES_MAX + 1];
+};
+
+static bool note_topics(struct search *search, struct bytes row)
 {
+    struct group_holders *holders = search->holders;
     struct group_settings settings;
-    bool has_filter = false;
-    if (group_settings_of_row(row, &settings)) {
-        for (uint32_t i = 0; i < settings.topic_count; i++) {
-            has_filter |= group_settings_take_topic(&settings.topics).filter.length > 0;
+    if (!group_settings_of_row(row, &settings)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < settings.topic_count && i < GROUP_TOPICS_MAX; i++) {
+        struct group_topic_setting topic = group_settings_take_topic(&settings.topics);
+        holders->has_filter = holders->has_filter || topic.filter.length > 0;
+        if (holders->count == 0) {
+            (void)snprintf(search->topics[search->topic_count++], sizeof(search->topics[0]), "%.*s",
+                           (int)topic.name.length, (const char *)topic.name.data);
         }
     }
-    return has_filter;
+    return true;
 }
 
 static bool note_holder(void *context, const char *broker, struct bytes row)
 {
-    struct group_holders *holders = context;
+    struct search *search = context;
     struct bytes name;
     if (!result_find_text(row, "name", &name)) {
         return false;
     }
-    if (!bytes_equal(name, bytes_from_string(holders->group))) {
+    if (!bytes_equal(name, bytes_from_string(search->holders->group))) {
         return true;
     }
-    holders->has_filter |= filters(row);
-    return group_holders_add(holders, bytes_from_string(broker));
+    return note_topics(search, row) &&
+           group_holders_add(search->holders, bytes_from_string(broker));
+}
+
+/* Adds the brokers of a topic that hold no lease. False: no memory. */
+static bool note_away(struct invocation *invocation, const char *topic, struct group_holders *away)
+{
+    struct ternmq_route route;
+    struct ternmq_error error;
+    if (!name_is_topic(bytes_from_string(topic)) ||
+        ternmq_route(invocation->client, topic, &route, &error) != TERNMQ_OK) {
+        return true; /* whoever has the group says what is wrong with its topic */
+    }
+    for (uint32_t i = 0; i < route.span_count; i++) {
+        const struct ternmq_route_span *span = &route.spans[i];
+        if (span->address[0] == '\0' && !group_holders_has(away, span->broker) &&
+            !group_holders_add(away, bytes_from_string(span->broker))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Brokers that the nameserver does not list any more: they were not asked, and have queues of the group's. */
+static int look_for_away(struct invocation *invocation, const struct search *search)
+{
+    struct group_holders away = {.count = 0};
+    bool has_memory = true;
+    if (invocation_common(invocation, OPTION_BROKER)->given) {
+        return EXIT_DONE;
+    }
+    for (uint32_t i = 0; i < search->topic_count && has_memory; i++) {
+        has_memory = note_away(invocation, search->topics[i], &away);
+    }
+    for (size_t i = 0; i < away.count; i++) {
+        invocation_say(invocation, "broker %s is away: what group %s has there is not known",
+                       away.brokers[i], search->holders->group);
+    }
+    search->holders->reach.brokers += away.count;
+    search->holders->reach.away += away.count;
+    group_holders_free(&away);
+    return has_memory ? EXIT_DONE : invocation_fail(invocation, EXIT_FAILED, "no memory");
+}
+
+static int fail_missing(struct invocation *invocation, const struct group_holders *holders)
+{
+    if (holders->reach.away > 0) {
+        return invocation_fail(invocation, EXIT_FAILED,
+                               "no broker that answers has a group %s; those that do not may",
+                               holders->group);
+    }
+    return invocation_fail(invocation, EXIT_FAILED,
+                           "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
+                           "what there is, 'ternmq broker list' whether its broker is up",
+                           holders->group);
 }
 
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out)
 {
     *holders_out = (struct group_holders){.group = group};
+    struct search search = {.holders = holders_out, .topic_count = 0};
     struct group_reach *reach = &holders_out->reach;
-    int status = group_each(invocation, group, note_holder, holders_out, reach);
+    int status = group_each(invocation, group, note_holder, &search, reach);
     if (status == EXIT_DONE) {
         char what[GROUP_ANY_NAME_BYTES_MAX + 16];
         (void)snprintf(what, sizeof(what), "group %s", group);
         status = group_reach_check(invocation, reach, what);
     }
-    if (status != EXIT_DONE || holders_out->count > 0) {
-        return status;
+    if (status == EXIT_DONE) {
+        status = holders_out->count > 0 ? look_for_away(invocation, &search)
+                                        : fail_missing(invocation, holders_out);
     }
-    if (reach->away > 0) {
-        return invocation_fail(invocation, EXIT_FAILED,
-                               "no broker that answers has a group %s; those that do not may",
-                               group);
-    }
-    return invocation_fail(invocation, EXIT_FAILED,
-                           "there is no group %s (GROUP_NOT_FOUND); 'ternmq group list' shows "
-                           "what there is",
-                           group);
+    return status;
 }
 
 void group_holders_free(struct group_holders *holders)

@@ -33,12 +33,12 @@ struct group_holders {
     const char *group;
     char (*brokers)[BROKER_NAME_BYTES_MAX + 1]; /* their names; "" with -b */
     size_t count;
-    bool has_filter; /* group_holders_find(): of one of its topics at least */
+    bool has_filter;          /* group_holders_find(): of one of its topics at least */
     struct group_reach reach; /* of the search */
 };
 
-/* Finds them; none, or nobody to ask, is an error that was said. The exit status; the rest to be freed in any
- * case. */
+/* Finds them; none, or nobody to ask, is an error that was said. A broker that has lost its lease, and queues of the
+ * group's topics, is said to be away. The exit status; the rest to be freed in any case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
 
