@@ -248,7 +248,9 @@ class Signalled(GroupCommandCase):
 
     def test_a_stopped_command_is_ended_too(self):
         process = self.begin("echo $$ > child; mv child begun; kill -STOP $$")
+        began = time.monotonic()
         self.end(process, signal.SIGINT)
+        self.assertLess(time.monotonic() - began, 4.5)  # and not by the kill after the grace
         self.assertEqual(self.attempts(), [1])
 
     def test_a_terminal_reaches_the_command_by_ternmq_alone_which_may_finish(self):
