@@ -358,6 +358,10 @@ static void read_again(struct queue_reader *reader, struct core *at)
 static bool begin(struct dead_letters *dead, struct open_range *range)
 {
     struct core *core = dead->shard->core;
+    if (range->queue->is_retired) {
+        group_queue_drop(range);
+        return true;
+    }
     struct group *group = directory_find_group_id(core->directory, range->queue->place.group);
     const struct topic *topic = directory_find_id(core->directory, range->queue->place.topic);
     const struct group_topic *read =

@@ -264,20 +264,25 @@ struct group_queue *group_queue_create(struct groups *groups, const struct group
     return queue;
 }
 
-static void drop_all(struct group_queue *queue)
+void group_queue_drop(struct open_range *range)
 {
-    struct open_range *range;
-    while ((range = open_ranges_first(&queue->open)) != NULL) {
-        range_remove(queue, range);
-    }
-    queue->settled_count = 0;
+    ASSERT(range->queue->is_retired);
+    range_remove(range->queue, range);
 }
 
-void group_queue_destroy(struct group_queue *queue)
+uint32_t group_queue_dismantle(struct group_queue *queue, uint32_t most)
 {
-    drop_all(queue);
-    open_ranges_deinit(&queue->open);
-    number_map_deinit(&queue->keys);
+    uint32_t count = 0;
+    struct open_range *range;
+    while (count < most && (range = open_ranges_first(&queue->open)) != NULL) {
+        range_remove(queue, range);
+        count++;
+    }
+    return count;
+}
+
+void group_queue_detach(struct group_queue *queue)
+{
     if (queue->groups->walk == &queue->all) {
         queue->groups->walk = queue->all.next;
     }
@@ -287,6 +292,15 @@ void group_queue_destroy(struct group_queue *queue)
     list_remove(&queue->in_ready);
     list_remove(&queue->in_retention);
     queue_waiter_cancel(&queue->waiter);
+    queue->settled_count = 0;
+}
+
+void group_queue_destroy(struct group_queue *queue)
+{
+    group_queue_detach(queue);
+    (void)group_queue_dismantle(queue, UINT32_MAX);
+    open_ranges_deinit(&queue->open);
+    number_map_deinit(&queue->keys);
     free(queue->settled);
     free(queue);
 }
@@ -295,7 +309,8 @@ void group_queue_destroy(struct group_queue *queue)
 
 void group_queue_seek(struct group_queue *queue, uint32_t generation, uint64_t offset)
 {
-    drop_all(queue);
+    (void)group_queue_dismantle(queue, UINT32_MAX);
+    queue->settled_count = 0;
     queue->generation = generation;
     queue->next = offset;
     queue->logged = offset;

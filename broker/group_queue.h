@@ -53,7 +53,7 @@ struct group_queue {
     struct shard_group *group;
     struct group_place place;
     uint64_t serial;            /* in the order in which they were made, for the snapshot */
-    struct list all;            /* groups->queues */
+    struct list all;            /* groups->queues; retired: groups->retired */
     struct list of_group;       /* group->queues */
     struct list dirty;          /* groups->dirty: something of this turn is not in the log yet */
     struct list in_ready;       /* group->ready: there may be something to give out */
@@ -64,7 +64,9 @@ struct group_queue {
     uint32_t generation;    /* from 1; every seek makes another */
     uint64_t next;
     uint64_t logged;
-    bool is_full;     /* a bound keeps back what is there: group->full counts it */
+    bool is_full; /* a bound keeps back what is there: group->full counts it */
+    bool
+        is_retired; /* it has ended: what is open is nobody's, and goes (groups_retired.c); no `group` */
     uint64_t skipped; /* offsets that retention took before anybody had them */
 
     struct open_ranges open;
@@ -86,6 +88,15 @@ struct group_queue {
 struct group_queue *group_queue_create(struct groups *groups, const struct group_place *place,
                                        enum group_order order);
 void group_queue_destroy(struct group_queue *queue);
+
+/* Takes it out of all lists that it is in; what of a turn is not in the log yet is forgotten. Its ranges stay. */
+void group_queue_detach(struct group_queue *queue);
+
+/* Takes out the first `most` ranges, or as many as there are: how many. */
+uint32_t group_queue_dismantle(struct group_queue *queue, uint32_t most);
+
+/* Takes out one range of a retired queue. */
+void group_queue_drop(struct open_range *range);
 
 /* ------------------------------------------------------ what operations do */
 

@@ -45,6 +45,8 @@ struct groups *groups_create(struct shard *shard)
     number_map_init(&groups->by_id, groups->seed);
     number_map_init(&groups->sessions, groups->seed);
     list_init(&groups->queues);
+    list_init(&groups->retired);
+    groups->retired_timer.fired = groups_dismantle;
     list_init(&groups->dying);
     list_init(&groups->dying_later);
     list_init(&groups->dirty);
@@ -59,9 +61,10 @@ static void group_destroy(struct shard_group *group)
 {
     LIST_FOREACH (link, &group->queues) {
         struct group_queue *queue = CONTAINER_OF(link, struct group_queue, of_group);
-        group_queue_destroy(queue);
+        groups_retire(queue);
     }
     list_remove(&group->woken);
+    list_remove(&group->dying_later); /* what is retired stays in a list without a head */
     list_remove(&group->in_dying_later);
     number_map_deinit(&group->places);
     free(group);
@@ -83,7 +86,9 @@ void groups_destroy(struct groups *groups)
     if (groups == NULL) {
         return;
     }
+    groups->is_live = false;
     drop_everything(groups);
+    groups_drop_retired(groups);
     uint32_t slot = 0;
     struct session_leases *leases;
     while ((leases = number_map_next(&groups->sessions, &slot)) != NULL) {
@@ -94,6 +99,7 @@ void groups_destroy(struct groups *groups)
     heap_deinit(&groups->moments);
     delivery_trace_deinit(&groups->trace);
     timer_stop(groups->shard->core->reactor, &groups->timer);
+    timer_stop(groups->shard->core->reactor, &groups->retired_timer);
     reactor_hook_remove(groups->shard->core->reactor, &groups->flush_hook);
     free(groups);
 }
@@ -104,6 +110,7 @@ void groups_stop(struct groups *groups)
     (void)groups_flush(groups);
     groups->is_live = false;
     timer_stop(groups->shard->core->reactor, &groups->timer);
+    timer_stop(groups->shard->core->reactor, &groups->retired_timer);
     LIST_FOREACH (link, &groups->queues) {
         queue_waiter_cancel(&CONTAINER_OF(link, struct group_queue, all)->waiter);
     }
@@ -152,6 +159,16 @@ static void queue_woken(struct queue_waiter *waiter)
     groups_changed(CONTAINER_OF(waiter, struct group_queue, waiter));
 }
 
+static struct group_queue *queue_create(struct shard_group *group, const struct group_place *place,
+                                        enum group_order order)
+{
+    struct group_queue *queue = group_queue_create(group->groups, place, order);
+    queue->group = group;
+    queue->waiter.woken = queue_woken;
+    ASSERT(number_map_put(&group->places, place_key(place), queue));
+    return queue;
+}
+
 struct group_queue *groups_begin(struct groups *groups, const struct group_place *place)
 {
     struct group_queue *queue = groups_find(groups, place);
@@ -160,14 +177,46 @@ struct group_queue *groups_begin(struct groups *groups, const struct group_place
         return queue;
     }
     struct shard_group *group = groups_group(groups, place->group);
-    queue = group_queue_create(groups, place, settings->settings.order);
-    queue->group = group;
+    queue = queue_create(group, place, settings->settings.order);
     queue->serial = ++groups->queue_serial;
-    queue->waiter.woken = queue_woken;
     list_append(&groups->queues, &queue->all);
     list_append(&group->queues, &queue->of_group);
-    ASSERT(number_map_put(&group->places, place_key(place), queue));
     return queue;
+}
+
+/* Out of its group: its place is free. */
+static void leave_group(struct group_queue *queue)
+{
+    queue->group->full -= queue->is_full ? 1 : 0;
+    (void)number_map_remove(&queue->group->places, place_key(&queue->place));
+}
+
+/* Another queue takes the place of `old`, with the serial that snapshots know it by. */
+static struct group_queue *replace(struct group_queue *old)
+{
+    struct groups *groups = old->groups;
+    leave_group(old);
+    struct group_queue *queue = queue_create(old->group, &old->place, old->order);
+    queue->serial = old->serial;
+    queue->skipped = old->skipped;
+    list_insert_before(&old->all, &queue->all);
+    list_insert_before(&old->of_group, &queue->of_group);
+    if (groups->walk == &old->all) {
+        groups->walk = &queue->all;
+    }
+    groups_retire(old);
+    return queue;
+}
+
+void groups_restart(struct group_queue *queue, uint32_t generation, uint64_t offset)
+{
+    /* What a tour seeks in one turn, 128 queues, takes so at most 6 ms; and a queue that is retired has more
+     * ranges than this, so that GROUP_RANGES_MAX bounds how many there are: 13 MiB of them. */
+    enum { AT_ONCE_MAX = 64 };
+    if (queue->open.count > AT_ONCE_MAX) {
+        queue = replace(queue);
+    }
+    group_queue_seek(queue, generation, offset);
 }
 
 void groups_drop_group(struct groups *groups, uint32_t id)
@@ -180,9 +229,8 @@ void groups_drop_group(struct groups *groups, uint32_t id)
 
 static void drop_queue(struct group_queue *queue)
 {
-    queue->group->full -= queue->is_full ? 1 : 0;
-    (void)number_map_remove(&queue->group->places, place_key(&queue->place));
-    group_queue_destroy(queue);
+    leave_group(queue);
+    groups_retire(queue);
 }
 
 void groups_drop_topic(struct groups *groups, uint32_t topic)

@@ -17,6 +17,10 @@
  *                                                                      v
  *                                                        home_ready() (broker/home.h), once until asked
  *
+ * A queue of a group ends when it is sought, or its group or topic is deleted. It may have a million ranges
+ * open, so it is retired: where it stood is free at once, and what it had open, which is nobody's any more, is taken
+ * apart some a turn. Until then that counts in GROUP_RANGES_MAX, and in what its members hold.
+ *
  * Memory:  300 bytes a group here, 300 a queue of it, what group_queue.h says. Owner: the shard.
  * Threads: the shard's core.
  */
@@ -82,7 +86,9 @@ struct groups {
     struct map_seed seed;
     struct number_map by_id; /* struct shard_group */
     struct list queues;      /* struct group_queue.all, in the order of their serials */
-    struct list *walk; /* group_retention.c's: where it is in `queues`; follows when that goes */
+    struct list *walk;   /* group_retention.c's: where it is in `queues`; follows when that goes */
+    struct list retired; /* struct group_queue.all of those that have ended: with open ranges */
+    struct timer retired_timer; /* in the next turn, while there are any */
     uint64_t queue_serial;
     uint64_t range_count; /* open ranges of all */
     struct heap moments;  /* struct open_range.moment, ms since 1970 */
@@ -129,10 +135,22 @@ struct group_queue *groups_find(const struct groups *groups, const struct group_
 /* The same, begun with no generation where the group is known to the catalogue. For the view. */
 struct group_queue *groups_begin(struct groups *groups, const struct group_place *place);
 
+/* A queue goes on at `offset` with nothing open, as another generation. For the view. */
+void groups_restart(struct group_queue *queue, uint32_t generation, uint64_t offset);
+
 /* A group, or a topic, is gone; all groups are. For the view. */
 void groups_drop_group(struct groups *groups, uint32_t id);
 void groups_drop_topic(struct groups *groups, uint32_t topic);
 void groups_reset(struct groups *groups);
+
+/* Ends a queue, which is in no map any more: at once, or when its ranges are taken apart. */
+void groups_retire(struct group_queue *queue);
+
+/* Takes the retired ones apart at once. */
+void groups_drop_retired(struct groups *groups);
+
+/* The timer's: takes some of their ranges apart. */
+void groups_dismantle(struct timer *timer);
 
 /* ------------------------------------------------------------- for the log */
 

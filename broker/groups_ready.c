@@ -185,6 +185,10 @@ uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t du
 static void become_due(struct groups *groups, struct open_range *range, uint64_t now_ms)
 {
     struct group_queue *queue = range->queue;
+    if (queue->is_retired) {
+        group_queue_drop(range);
+        return;
+    }
     if (range->state == OPEN_LEASED) {
         expire(groups, range, now_ms);
     } else {

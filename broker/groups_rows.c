@@ -103,7 +103,7 @@ static bool apply_seek(struct groups *groups, struct cursor fields)
     }
     struct group_queue *queue = groups_begin(groups, &seek.place);
     if (queue != NULL) {
-        group_queue_seek(queue, seek.generation, seek.offset);
+        groups_restart(queue, seek.generation, seek.offset);
     }
     return true;
 }

@@ -36,7 +36,7 @@ void groups_release(struct groups *groups, uint64_t session, uint64_t first_seri
         if (range->serial < first_serial) {
             return;
         }
-        if (range->serial <= last_serial) {
+        if (range->serial <= last_serial && !range->queue->is_retired) {
             (void)groups_give_back(range);
         }
     }

@@ -320,6 +320,65 @@ START_TEST(dead_letters_are_received_by_a_group_of_their_own)
 }
 END_TEST
 
+/* More than what is put off in a turn, while there is no topic for the letters. */
+START_TEST(what_is_dying_when_its_group_is_sought_becomes_no_letter)
+{
+    enum { DYING = 1750 };
+    struct client_simulated *client = begin(_i);
+    fill(client, 2 * DYING);
+    struct given given = give(client);
+    ck_assert_uint_eq(given.span, 2 * DYING);
+    struct writer request = ask("nack", 3);
+    writer_put_key_string(&request, "group", "g");
+    writer_put_string(&request, "dead");
+    writer_put_bool(&request, true);
+    writer_put_string(&request, "receipts");
+    writer_put_array(&request, DYING);
+    for (uint64_t i = 0; i < DYING; i++) {
+        struct given part = part_of(&given, 2 * i, 1);
+        put_receipt(&request, &part);
+    }
+    (void)tell(client, &request);
+    request = ask("group.seek", 2);
+    writer_put_key_string(&request, "group", "g");
+    writer_put_key_string(&request, "to", "first");
+    (void)tell(client, &request);
+    for (int i = 0; i < 2; i++) {
+        struct answer answer = take(client);
+        ck_answered(answer);
+    }
+    given = give(client);
+    ck_assert_uint_eq(given.first, 0);
+    ck_assert_uint_eq(given.span, 2 * DYING);
+    ck_assert_uint_eq(given.attempt, 1);
+    run_ms(&world, SOON);
+    ck_assert_uint_eq(count_letters(client), 0);
+    struct given last = part_of(&given, 2 * DYING - 1, 1);
+    give_up(client, &last);
+    run_ms(&world, SOON);
+    ck_assert_uint_eq(count_letters(client), 1);
+    check_letter(client, 0, 2 * DYING - 1, 1, "bad");
+    end();
+}
+END_TEST
+
+/* While there is no topic for the letters. */
+START_TEST(what_is_dying_when_its_group_is_deleted_becomes_no_letter)
+{
+    struct client_simulated *client = begin(_i);
+    fill(client, 3);
+    struct given given = give(client);
+    give_up(client, &given);
+    struct writer request = ask("group.delete", 1);
+    writer_put_key_string(&request, "name", "g");
+    struct answer answer = call(client, &request);
+    ck_answered(answer);
+    run_ms(&world, LATER_MS);
+    ck_assert_uint_eq(count_letters(client), 0);
+    end();
+}
+END_TEST
+
 static Suite *dead_letter_suite(void)
 {
     Suite *suite = suite_create("dead_letter");
@@ -334,6 +393,8 @@ static Suite *dead_letter_suite(void)
     tcase_add_loop_test(tests, on_a_full_disk_a_message_dies_later, 0, 2);
     tcase_add_loop_test(tests, what_was_dying_goes_on_after_a_start, 0, 2);
     tcase_add_loop_test(tests, dead_letters_are_received_by_a_group_of_their_own, 0, 2);
+    tcase_add_loop_test(tests, what_is_dying_when_its_group_is_sought_becomes_no_letter, 0, 2);
+    tcase_add_loop_test(tests, what_is_dying_when_its_group_is_deleted_becomes_no_letter, 0, 2);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     return suite;

@@ -11,6 +11,7 @@
 #include "broker/catalogue.h"
 #include "broker/core.h"
 #include "broker/groups.h"
+#include "broker/limits.h"
 #include "broker/member.h"
 #include "broker/shard.h"
 #include "proto/events.h"
@@ -275,12 +276,12 @@ static void step_append(void)
     ck_assert_int_eq(error, OK);
 }
 
-static void delete_topic(void)
+static void delete_of(uint32_t operation, uint32_t id)
 {
     uint8_t bytes[EVENT_BYTES_MAX];
     struct writer writer = writer_over(bytes, sizeof(bytes));
-    const struct event_deleted deleted = {OTHER_TOPIC, 100};
-    event_put_deleted(&writer, EVENT_TOPIC_DELETE, &deleted);
+    const struct event_deleted deleted = {id, 100};
+    event_put_deleted(&writer, operation, &deleted);
     operate(&writer);
 }
 
@@ -297,7 +298,7 @@ static void step(uint32_t number)
         step_lease,  step_lease, step_lease,  step_lease,     step_settle,
         step_settle, step_fail,  step_extend, step_give_back, step_skip};
     if (number == STEPS / 2) {
-        delete_topic();
+        delete_of(EVENT_TOPIC_DELETE, OTHER_TOPIC);
     } else if (below(4) == 0) {
         step_append();
     } else {
@@ -538,6 +539,190 @@ START_TEST(what_was_never_delivered_is_given_back_without_an_attempt)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------- ended */
+
+enum { MANY = 10000, A_TURN_MAX = 1024 };
+
+/* Sees how many ranges go in one turn. */
+struct watcher {
+    struct turn_hook hook;
+    uint64_t last;
+    uint64_t most;
+    uint32_t turns; /* in which some went */
+};
+
+static void watch_turn(struct turn_hook *hook)
+{
+    struct watcher *watcher = CONTAINER_OF(hook, struct watcher, hook);
+    uint64_t now = world.shard.groups->range_count;
+    uint64_t gone = watcher->last > now ? watcher->last - now : 0;
+    watcher->most = gone > watcher->most ? gone : watcher->most;
+    watcher->turns += gone > 0;
+    watcher->last = now;
+}
+
+/* A turn has room for so many operations. */
+static void write_now_and_then(uint64_t i)
+{
+    if (i % 100 == 0) {
+        world_run(&world.log, 1, NULL, NULL);
+    }
+}
+
+/* MANY ranges of one offset in every state: a session's, failed, dying, ready, in the order of keys blocked. */
+static struct group_queue *open_many(uint32_t group, struct group_member *member)
+{
+    struct group_queue *queue = begin_queue(group);
+    for (uint64_t i = 0; i < MANY; i++) {
+        const struct event_lease lease = {.place = queue->place,
+                                          .range = {i, 1},
+                                          .until_ms = UINT64_C(1700000060000),
+                                          .serial = i + 1,
+                                          .key = key_of(queue, i)};
+        ck_assert_int_eq(groups_lease(queue, &lease, member), OK);
+        groups_hold(world.shard.groups, 77, open_ranges_find(&queue->open, i));
+        write_now_and_then(i);
+    }
+    for (uint64_t i = 0; i < MANY; i += 3) {
+        const struct event_retry retry = {.place = queue->place,
+                                          .range = {i, 1},
+                                          .attempt = 1,
+                                          .due_ms =
+                                              i % 2 == 0 ? DUE_NEVER : UINT64_C(1700000030000) + i,
+                                          .key = key_of(queue, i)};
+        ck_assert_int_eq(groups_retry(queue, &retry), OK);
+        write_now_and_then(i);
+    }
+    for (uint64_t i = 1; i < MANY; i += 3) {
+        ck_assert(groups_give_back(open_ranges_find(&queue->open, i)));
+        write_now_and_then(i);
+    }
+    world_run(&world.log, 1, NULL, NULL);
+    return queue;
+}
+
+static void watch_turns(struct watcher *watcher)
+{
+    *watcher =
+        (struct watcher){.hook = {.run = watch_turn}, .last = world.shard.groups->range_count};
+    reactor_hook_add(world.log.reactor, TURN_WRITE, &watcher->hook);
+}
+
+/* All of MANY are gone, in turns of A_TURN_MAX. */
+static void check_gone(struct watcher *watcher, const struct group_member *member)
+{
+    const struct groups *groups = world.shard.groups;
+    world_run(&world.log, LATER_MS, NULL, NULL);
+    reactor_hook_remove(world.log.reactor, &watcher->hook);
+    ck_assert_uint_eq(groups->range_count, 0);
+    ck_assert_uint_eq(groups->moments.count, 0);
+    ck_assert(list_is_empty(&groups->dying));
+    ck_assert(list_is_empty(&groups->retired));
+    ck_assert_uint_eq(atomic_load(&member->leased), 0);
+    ck_assert_uint_le(watcher->most, A_TURN_MAX);
+    ck_assert_uint_ge(watcher->turns, MANY / A_TURN_MAX);
+}
+
+START_TEST(a_seek_takes_apart_what_was_open_some_in_each_turn)
+{
+    struct group_member *member = group_member_create(bytes_from_string("member"));
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        struct watcher watcher;
+        struct group_queue *old = open_many(FIRST_GROUP + i, member);
+        const struct group_place place = old->place;
+        const uint64_t old_serial = old->serial;
+        watch_turns(&watcher);
+        world.shard.groups->walk = &old->all;
+        ck_assert_int_eq(groups_seek(world.shard.groups, &place, 5), OK);
+        ck_assert_uint_eq(world.shard.groups->range_count, MANY);
+        const struct group_queue *queue = groups_find(world.shard.groups, &place);
+        ck_assert_uint_eq(queue->open.count, 0);
+        ck_assert_uint_eq(queue->generation, 2);
+        ck_assert_uint_eq(queue->next, 5);
+        ck_assert_uint_eq(queue->serial, old_serial);
+        ck_assert_ptr_eq(world.shard.groups->queues.next, &queue->all);
+        ck_assert_ptr_eq(world.shard.groups->walk, &queue->all);
+        check_gone(&watcher, member);
+        ck_assert_ptr_eq(groups_find(world.shard.groups, &place), queue);
+        check_replayed(queue);
+        groups_forget_session(world.shard.groups, 77);
+        end_log();
+    }
+    group_member_unref(member);
+}
+END_TEST
+
+START_TEST(a_group_or_a_topic_is_deleted_at_once_and_taken_apart_some_in_each_turn)
+{
+    struct group_member *member = group_member_create(bytes_from_string("member"));
+    for (uint32_t i = 0; i < 2 * GROUPS; i++) {
+        struct watcher watcher;
+        bool is_topic = i % 2 == 0;
+        uint32_t group = FIRST_GROUP + i / 2;
+        const struct group_place place = open_many(group, member)->place;
+        watch_turns(&watcher);
+        delete_of(is_topic ? EVENT_TOPIC_DELETE : EVENT_GROUP_DELETE, is_topic ? TOPIC : group);
+        ck_assert_uint_eq(world.shard.groups->range_count, MANY);
+        ck_assert_ptr_null(groups_find(world.shard.groups, &place));
+        ck_assert(list_is_empty(&world.shard.groups->queues));
+        check_gone(&watcher, member);
+        groups_forget_session(world.shard.groups, 77);
+        end_log();
+    }
+    group_member_unref(member);
+}
+END_TEST
+
+START_TEST(what_has_ended_counts_until_it_is_taken_apart_and_then_there_is_room)
+{
+    struct group_member *member = group_member_create(bytes_from_string("member"));
+    struct group_queue *queue = open_many(FIRST_GROUP, member);
+    struct groups *groups = world.shard.groups;
+    const struct group_place place = queue->place;
+    enum error error;
+    produces[produce_count++] = world_produce(&world.log, 0, 10, 11, 0, false, &error);
+    ck_assert_int_eq(error, OK);
+    world_run(&world.log, 1, NULL, NULL);
+    groups->range_count += GROUP_RANGES_MAX - MANY; /* others' */
+    ck_assert_int_eq(groups_seek(groups, &place, 0), OK);
+    queue = groups_find(groups, &place);
+    ck_assert(queue->is_full && list_is_empty(&queue->in_ready));
+    world_run(&world.log, LATER_MS, NULL, NULL);
+    ck_assert(!queue->is_full && !list_is_empty(&queue->in_ready));
+    ck_assert_uint_eq(queue->group->full, 0);
+    ck_assert_uint_eq(groups->range_count, GROUP_RANGES_MAX - MANY);
+    groups_forget_session(groups, 77);
+    group_member_unref(member);
+    end_log();
+}
+END_TEST
+
+START_TEST(what_has_ended_is_neither_given_back_nor_expired_nor_in_the_way_of_the_end)
+{
+    struct group_member *member = group_member_create(bytes_from_string("member"));
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        struct group_queue *queue = open_many(FIRST_GROUP + i, member);
+        struct groups *groups = world.shard.groups;
+        const struct group_place place = queue->place;
+        struct shard_group *group = queue->group;
+        ck_assert_int_eq(groups_seek(groups, &place, 0), OK);
+        groups_release(groups, 77, 0, UINT64_MAX);
+        ck_assert_uint_eq(groups->range_count, MANY);
+        groups_forget_session(groups, 77);
+        /* The retired wait for as long as the clock of leases takes. */
+        timer_stop(world.log.reactor, &groups->retired_timer);
+        world_run(&world.log, 70000, NULL, NULL);
+        ck_assert_uint_eq(group->expired, 0);
+        ck_assert_uint_eq(groups->moments.count, 0);
+        check_replayed(groups_find(groups, &place));
+        ck_assert(!list_is_empty(&groups->retired));
+        end_log(); /* with some that nobody took apart */
+    }
+    ck_assert_uint_eq(atomic_load(&member->references), 1);
+    group_member_unref(member);
+}
+END_TEST
+
 static Suite *groups_suite(void)
 {
     Suite *suite = suite_create("groups");
@@ -549,6 +734,11 @@ static Suite *groups_suite(void)
     tcase_add_test(tests, what_is_leased_behind_much_that_the_turn_settled_is_replayed);
     tcase_add_test(tests, a_lease_expires_and_counts_an_attempt);
     tcase_add_test(tests, what_was_never_delivered_is_given_back_without_an_attempt);
+    tcase_add_test(tests, a_seek_takes_apart_what_was_open_some_in_each_turn);
+    tcase_add_test(tests, a_group_or_a_topic_is_deleted_at_once_and_taken_apart_some_in_each_turn);
+    tcase_add_test(tests, what_has_ended_counts_until_it_is_taken_apart_and_then_there_is_room);
+    tcase_add_test(tests,
+                   what_has_ended_is_neither_given_back_nor_expired_nor_in_the_way_of_the_end);
     tcase_set_timeout(tests, 120);
     suite_add_tcase(suite, tests);
     return suite;
