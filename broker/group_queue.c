@@ -334,7 +334,7 @@ static void fail_range(struct group_queue *queue, struct open_range *range,
                        const struct event_retry *retry, struct reason *reason)
 {
     range->reason = reason;
-    range->attempts = retry->attempt;
+    open_ranges_set_attempts(&queue->open, range, retry->attempt);
     range->due_ms = retry->due_ms;
     enter_state(queue, range, retry->due_ms == DUE_NEVER ? OPEN_DYING : OPEN_WAITING);
     if (range->state == OPEN_WAITING) {
@@ -472,7 +472,7 @@ struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offs
     }
     struct open_range *range = range_add(queue, offset, 1, key);
     range->is_looked_at = true;
-    range->attempts = known.attempts;
+    open_ranges_set_attempts(&queue->open, range, known.attempts);
     range->due_ms = known.due_ms;
     range->reason = known.reason;
     enter_open(queue, range);
@@ -484,10 +484,7 @@ struct open_range *group_queue_meet_key(struct group_queue *queue, uint64_t offs
 
 uint64_t group_queue_cursor(const struct group_queue *queue)
 {
-    struct open_range *range = open_ranges_first(&queue->open);
-    while (range != NULL && range->attempts > 0) {
-        range = open_ranges_next(&queue->open, range);
-    }
+    const struct open_range *range = open_ranges_first_untried(&queue->open);
     return range == NULL ? queue->next : range->first;
 }
 

@@ -53,13 +53,7 @@ static uint64_t count_undone(const struct seek_place *place, uint64_t first, uin
     uint64_t next = queue == NULL ? place->start : queue->next;
     uint64_t from = next > first ? next : first;
     uint64_t count = end > from ? end - from : 0;
-    const struct open_range *range = queue == NULL ? NULL : open_ranges_find(&queue->open, first);
-    for (; range != NULL && range->first < end; range = open_ranges_next(&queue->open, range)) {
-        uint64_t low = range->first > first ? range->first : first;
-        uint64_t high = open_range_end(range) < end ? open_range_end(range) : end;
-        count += high - low;
-    }
-    return count;
+    return count + (queue == NULL ? 0 : open_ranges_count(&queue->open, first, end));
 }
 
 static enum error refuse(struct refusal *refusal, enum error error, enum refusal_detail detail,

@@ -16,6 +16,8 @@ enum {
 
 struct open_block {
     uint32_t count;
+    uint32_t untried; /* ranges of no attempt */
+    uint64_t offsets; /* in all of its ranges */
     struct open_range *ranges[BLOCK_RANGES];
 };
 
@@ -32,6 +34,13 @@ void open_ranges_deinit(struct open_ranges *ranges)
     }
     free(ranges->blocks);
     *ranges = (struct open_ranges){.count = 0};
+}
+
+/* Counts `range` into its block, `by` 1, or out of it, -1. */
+static void count_in(struct open_block *block, const struct open_range *range, int by)
+{
+    block->untried += range->attempts > 0 ? 0 : (uint32_t)by;
+    block->offsets += by > 0 ? range->count : 0 - (uint64_t)range->count;
 }
 
 static uint64_t block_end(const struct open_block *block)
@@ -82,7 +91,7 @@ static struct open_block *insert_block(struct open_ranges *ranges, uint32_t at)
     }
     struct open_block *block = malloc(sizeof(*block));
     ASSERT(block != NULL);
-    block->count = 0;
+    *block = (struct open_block){.count = 0};
     memmove(ranges->blocks + at + 1, ranges->blocks + at,
             (ranges->block_count - at) * sizeof(ranges->blocks[0]));
     ranges->blocks[at] = block;
@@ -101,6 +110,10 @@ static void split_block(struct open_ranges *ranges, struct place *place)
     behind->count = block->count - kept;
     memcpy(behind->ranges, block->ranges + kept, behind->count * sizeof(behind->ranges[0]));
     block->count = kept;
+    for (uint32_t i = 0; i < behind->count; i++) {
+        count_in(block, behind->ranges[i], -1);
+        count_in(behind, behind->ranges[i], 1);
+    }
     if (place->index >= kept) {
         place->block++;
         place->index -= kept;
@@ -129,6 +142,7 @@ void open_ranges_add(struct open_ranges *ranges, struct open_range *range)
             (block->count - place.index) * sizeof(block->ranges[0]));
     block->ranges[place.index] = range;
     block->count++;
+    count_in(block, range, 1);
     ranges->count++;
     ranges->offsets += range->count;
 }
@@ -162,6 +176,8 @@ static void merge_blocks(struct open_ranges *ranges, uint32_t at)
     }
     memcpy(block->ranges + block->count, behind->ranges, behind->count * sizeof(behind->ranges[0]));
     block->count += behind->count;
+    block->untried += behind->untried;
+    block->offsets += behind->offsets;
     remove_block(ranges, at + 1);
 }
 
@@ -170,6 +186,7 @@ void open_ranges_remove(struct open_ranges *ranges, struct open_range *range)
     struct place place = place_of(ranges, range);
     struct open_block *block = ranges->blocks[place.block];
     block->count--;
+    count_in(block, range, -1);
     memmove(block->ranges + place.index, block->ranges + place.index + 1,
             (block->count - place.index) * sizeof(block->ranges[0]));
     ranges->count--;
@@ -190,11 +207,26 @@ void open_ranges_resize(struct open_ranges *ranges, struct open_range *range, ui
                         uint32_t count)
 {
     ASSERT(count > 0);
-    ASSERT_SLOW(place_of(ranges, range).block < ranges->block_count);
+    struct open_block *block = ranges->blocks[place_of(ranges, range).block];
+    count_in(block, range, -1);
     ranges->offsets = ranges->offsets - range->count + count;
     range->first = first;
     range->count = count;
-    ASSERT_SLOW(place_of(ranges, range).block < ranges->block_count);
+    count_in(block, range, 1);
+    ASSERT_SLOW(ranges->blocks[place_of(ranges, range).block] == block);
+}
+
+void open_ranges_set_attempts(struct open_ranges *ranges, struct open_range *range,
+                              uint16_t attempts)
+{
+    if ((range->attempts == 0) == (attempts == 0)) {
+        range->attempts = attempts;
+        return;
+    }
+    struct open_block *block = ranges->blocks[place_of(ranges, range).block];
+    count_in(block, range, -1);
+    range->attempts = attempts;
+    count_in(block, range, 1);
 }
 
 static struct open_range *at(const struct open_ranges *ranges, struct place place)
@@ -220,4 +252,47 @@ struct open_range *open_ranges_next(const struct open_ranges *ranges,
 struct open_range *open_ranges_first(const struct open_ranges *ranges)
 {
     return at(ranges, (struct place){0, 0});
+}
+
+/* How many offsets of a range lie in [first, end). */
+static uint64_t count_within(const struct open_range *range, uint64_t first, uint64_t end)
+{
+    uint64_t low = range->first > first ? range->first : first;
+    uint64_t high = open_range_end(range) < end ? open_range_end(range) : end;
+    return high > low ? high - low : 0;
+}
+
+uint64_t open_ranges_count(const struct open_ranges *ranges, uint64_t first, uint64_t end)
+{
+    uint64_t count = 0;
+    struct place place = find_place(ranges, first);
+    const uint32_t partly = place.block; /* what of it lies before `first` does not count */
+    for (; place.block < ranges->block_count; place = (struct place){place.block + 1, 0}) {
+        const struct open_block *block = ranges->blocks[place.block];
+        if (place.block != partly && block_end(block) <= end) {
+            count += block->offsets;
+            continue;
+        }
+        for (; place.index < block->count; place.index++) {
+            const struct open_range *range = block->ranges[place.index];
+            if (range->first >= end) {
+                return count;
+            }
+            count += count_within(range, first, end);
+        }
+    }
+    return count;
+}
+
+struct open_range *open_ranges_first_untried(const struct open_ranges *ranges)
+{
+    for (uint32_t i = 0; i < ranges->block_count; i++) {
+        const struct open_block *block = ranges->blocks[i];
+        for (uint32_t index = 0; block->untried > 0 && index < block->count; index++) {
+            if (block->ranges[index]->attempts == 0) {
+                return block->ranges[index];
+            }
+        }
+    }
+    return NULL;
 }

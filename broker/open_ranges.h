@@ -14,7 +14,8 @@
  *     BLOCKED: the message before it is settled
  *
  * The set is an array of blocks of pointers, so that a million ranges are found, added and removed in
- * any order in about a microsecond.
+ * any order in about a microsecond. A block knows what its ranges have together: what is asked about all of them
+ * looks at the blocks, of which there are about a hundred times fewer.
  *
  * Memory:  about 130 bytes a range, with its place here and among the moments. Owner: the group's queue; bounded by GROUP_OPEN_MAX offsets.
  * Threads: the shard's core.
@@ -45,7 +46,7 @@ struct open_range {
     struct reason *reason;       /* why the last attempt failed; NULL: it is the first */
     uint64_t serial;             /* LEASED: of the answer that it was given out with */
     uint64_t due_ms;             /* of the next attempt, also while it is LEASED; 0: at once */
-    uint16_t attempts;           /* that failed */
+    uint16_t attempts;           /* that failed; in a set open_ranges_set_attempts() sets it */
     uint8_t state;               /* enum open_state */
     bool is_looked_at;           /* its key is known */
 };
@@ -85,6 +86,10 @@ void open_ranges_remove(struct open_ranges *ranges, struct open_range *range);
 void open_ranges_resize(struct open_ranges *ranges, struct open_range *range, uint64_t first,
                         uint32_t count);
 
+/* Another number of failed attempts for a range of the set. */
+void open_ranges_set_attempts(struct open_ranges *ranges, struct open_range *range,
+                              uint16_t attempts);
+
 /* The first range that ends behind `offset`, or NULL: it has the offset, or lies behind it. */
 struct open_range *open_ranges_find(const struct open_ranges *ranges, uint64_t offset);
 
@@ -94,5 +99,11 @@ struct open_range *open_ranges_next(const struct open_ranges *ranges,
 
 /* The first of all, or NULL. */
 struct open_range *open_ranges_first(const struct open_ranges *ranges);
+
+/* The first of those that have not failed yet, or NULL. */
+struct open_range *open_ranges_first_untried(const struct open_ranges *ranges);
+
+/* How many offsets of [first, end) are in the set. */
+uint64_t open_ranges_count(const struct open_ranges *ranges, uint64_t first, uint64_t end);
 
 #endif

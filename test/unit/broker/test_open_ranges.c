@@ -8,8 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { OFFSETS = 20000, STEPS = 60000, SEEDS = 6, BLOCK = 256 };
+enum { OFFSETS = 20000, STEPS = 60000, SEEDS = 6, BLOCK = 256, BLOCKS = 20, PAGE_BYTES = 4096 };
 
 /* What the set has to say: of each offset the range that has it. */
 static struct open_range *model[OFFSETS + 1];
@@ -95,6 +96,35 @@ static void check_all(void)
     }
     ck_assert_ptr_null(model_find(offset));
     ck_assert_uint_eq(seen, model_count);
+}
+
+/* How many offsets of [first, end) the model has. */
+static uint64_t model_count_within(uint64_t first, uint64_t end)
+{
+    uint64_t count = 0;
+    for (uint64_t offset = first; offset < end && offset < OFFSETS; offset++) {
+        count += model[offset] != NULL;
+    }
+    return count;
+}
+
+static struct open_range *model_first_untried(void)
+{
+    uint64_t offset = 0;
+    while (offset < OFFSETS && (model[offset] == NULL || model[offset]->attempts > 0)) {
+        offset++;
+    }
+    return offset < OFFSETS ? model[offset] : NULL;
+}
+
+/* What is asked about all of them. */
+static void check_sums(void)
+{
+    uint64_t first = random_below(&chance, OFFSETS);
+    uint64_t end = random_below(&chance, OFFSETS + 10);
+    ck_assert_uint_eq(open_ranges_count(&set, first, end), model_count_within(first, end));
+    ck_assert_uint_eq(open_ranges_count(&set, 0, UINT64_MAX), model_offsets);
+    ck_assert_ptr_eq(open_ranges_first_untried(&set), model_first_untried());
 }
 
 START_TEST(an_empty_set_has_nothing)
@@ -206,6 +236,8 @@ static void step(uint32_t wanted)
         model_offsets -= less;
     } else if (range != NULL && model_count >= wanted / 2) {
         drop(range);
+    } else if (range != NULL) {
+        open_ranges_set_attempts(&set, range, (uint16_t)random_below(&chance, 4));
     }
     offset = random_below(&chance, OFFSETS);
     range = open_ranges_find(&set, offset);
@@ -221,11 +253,51 @@ START_TEST(agrees_with_a_plain_array)
     random_init(&chance, (uint64_t)_i + 1);
     for (uint32_t i = 0; i < STEPS; i++) {
         step(wanted[_i % 3]);
+        if (i % 1000 == 0) {
+            check_sums();
+        }
         if (i % 5000 == 0) {
             check_all();
         }
     }
     check_all();
+}
+END_TEST
+
+/* Of each full block but its last range, by which it is found, nothing may be read. */
+static void protect_blocks(struct open_range *ranges, size_t stride, int protection)
+{
+    for (uint32_t i = 1; i + 1 < BLOCKS; i++) {
+        uint8_t *block = (uint8_t *)ranges + i * stride;
+        ck_assert_int_eq(mprotect(block, stride - PAGE_BYTES, protection), 0);
+    }
+}
+
+/* A million ranges are asked about in one turn. */
+START_TEST(what_is_asked_of_whole_blocks_is_answered_without_a_look_at_their_ranges)
+{
+    size_t stride = BLOCK * sizeof(struct open_range) / PAGE_BYTES * PAGE_BYTES + 2 * PAGE_BYTES;
+    struct open_range *ranges =
+        mmap(NULL, BLOCKS * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(ranges, MAP_FAILED);
+    for (uint32_t i = 0; i < BLOCKS * BLOCK; i++) {
+        uint8_t *block = (uint8_t *)ranges + i / BLOCK * stride;
+        bool is_last = i % BLOCK == BLOCK - 1;
+        struct open_range *range =
+            (struct open_range *)(void *)(is_last ? block + stride - PAGE_BYTES : block) +
+            (is_last ? 0 : i % BLOCK);
+        range->first = 2 * i;
+        range->count = 1;
+        range->attempts = i < (BLOCKS - 1) * BLOCK;
+        open_ranges_add(&set, range);
+    }
+    protect_blocks(ranges, stride, PROT_NONE);
+    ck_assert_uint_eq(open_ranges_count(&set, 0, UINT64_MAX), BLOCKS * BLOCK);
+    ck_assert_uint_eq(open_ranges_count(&set, 1, 2 * (BLOCKS * BLOCK - 1)), BLOCKS * BLOCK - 2);
+    ck_assert_uint_eq(open_ranges_first_untried(&set)->first, 2 * (BLOCKS - 1) * BLOCK);
+    protect_blocks(ranges, stride, PROT_READ | PROT_WRITE);
+    open_ranges_deinit(&set);
+    ck_assert_int_eq(munmap(ranges, BLOCKS * stride), 0);
 }
 END_TEST
 
@@ -240,6 +312,7 @@ static Suite *open_ranges_suite(void)
     tcase_add_test(tests, ranges_come_in_any_order_of_offsets);
     tcase_add_test(tests, what_is_taken_out_leaves_the_others_in_any_order);
     tcase_add_test(tests, a_range_changes_in_its_place);
+    tcase_add_test(tests, what_is_asked_of_whole_blocks_is_answered_without_a_look_at_their_ranges);
     tcase_add_loop_test(tests, agrees_with_a_plain_array, 0, SEEDS);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
