@@ -40,6 +40,7 @@ static void woken_hook_run(struct turn_hook *hook)
     receive_written(core);
     pull_serve_woken(core);
     receive_serve_woken(core);
+    settle_go_on(core);
     groups_tell_homes(core);
 }
 
@@ -47,9 +48,9 @@ static bool woken_hook_pending(struct turn_hook *hook)
 {
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
     return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
-           !list_is_empty(&core->written) || !list_is_empty(&core->toured) ||
-           !list_is_empty(&core->leased) || !list_is_empty(&core->receives) ||
-           !list_is_empty(&core->woken_groups);
+           !list_is_empty(&core->written) || !list_is_empty(&core->settling) ||
+           !list_is_empty(&core->toured) || !list_is_empty(&core->leased) ||
+           !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
 }
 
 static struct core *core_create(struct cores *cores, uint32_t number, struct reactor *reactor)
@@ -63,6 +64,8 @@ static struct core *core_create(struct cores *cores, uint32_t number, struct rea
     list_init(&core->woken);
     list_init(&core->scanning);
     list_init(&core->written);
+    list_init(&core->settling);
+    core->settle_left = SETTLE_STEPS_A_TURN;
     list_init(&core->toured);
     list_init(&core->leased);
     list_init(&core->receives);

@@ -98,6 +98,8 @@ struct core {
     struct list scanning;        /* the same: they go on in the next turn */
     struct filter_scans scans;   /* what filters may still cost this turn */
     struct list written;         /* struct settling.written: go on when the logs have written */
+    struct list settling;        /* struct settling.written: they go on in the next turn */
+    uint32_t settle_left;        /* of SETTLE_STEPS_A_TURN */
     struct list toured;          /* struct queue_tour.written: likewise */
     struct list leased;          /* struct receive_call.woken: likewise, home */
     struct list receives;        /* the same: are served again next turn */

@@ -98,6 +98,11 @@ bool group_key_is_first(const struct open_range *range)
     return list_first(&keyed(range)->key->ranges) == &keyed(range)->of_key;
 }
 
+const struct open_range *group_key_before(const struct open_range *range)
+{
+    return group_key_is_first(range) ? NULL : range_at(keyed(range)->of_key.previous);
+}
+
 /* ------------------------------------------------- for who gives them out */
 
 bool group_queue_key_is_free(const struct group_queue *queue, uint32_t key_hash, uint64_t serial)

@@ -29,6 +29,9 @@ struct open_range *group_key_leave(struct group_queue *queue, struct open_range 
 bool group_key_is_first(const struct open_range *range);
 bool group_key_is_free(const struct open_range *range);
 
+/* The range of its key right before it, or NULL. */
+const struct open_range *group_key_before(const struct open_range *range);
+
 /* A range that has a key became LEASED, or is it no more. */
 void group_key_count_leased(const struct open_range *range, bool is_leased);
 

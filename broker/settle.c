@@ -68,6 +68,9 @@ static bool take_receipt(struct core *home, const struct group *group, struct cu
         return false;
     }
     receipt->error = OK;
+    receipt->from = receipt->first;
+    receipt->is_begun = false;
+    receipt->has_missed = false;
     receipt->has_failed = false;
     const struct topic *topic = directory_find(home->directory, name);
     if (topic == NULL || receipt->queue >= topic->queue_count ||
@@ -177,12 +180,18 @@ static void durable(struct log_operation *operation)
     go_on(call, settling->shard->core);
 }
 
+/* Whether a receipt is of this shard, and good so far. */
+static bool is_here(const struct settling *settling, const struct receipt *receipt)
+{
+    return receipt->error == OK && receipt->shard == settling->shard->number;
+}
+
 /* The log has not taken what this shard settled. */
 static void refuse_here(struct settling *settling)
 {
     for (uint32_t i = 0; i < settling->count; i++) {
         struct receipt *receipt = &settling->receipts[i];
-        if (receipt->error == OK && receipt->shard == settling->shard->number) {
+        if (is_here(settling, receipt)) {
             receipt->error = ERROR_DISK_FULL;
         }
     }
@@ -194,8 +203,7 @@ static bool say_again(struct settling *settling, struct groups *groups)
     for (uint32_t i = 0; i < settling->count; i++) {
         const struct receipt *receipt = &settling->receipts[i];
         const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
-        bool is_here = receipt->error == OK && receipt->shard == settling->shard->number;
-        struct group_queue *queue = is_here ? groups_find(groups, &place) : NULL;
+        struct group_queue *queue = is_here(settling, receipt) ? groups_find(groups, &place) : NULL;
         if (queue == NULL) {
             continue;
         }
@@ -223,29 +231,91 @@ static bool wait_for_disk(struct settling *settling, struct groups *groups)
     return is_waiting;
 }
 
+/* The receipts of this shard, from settling->place on. False: the steps are used up. */
+static bool settle_receipts(struct settling *settling, struct core *at)
+{
+    struct groups *groups = settling->shard->groups;
+    bool is_late = call_is_late(settling->call, at);
+    for (; settling->place < settling->count; settling->place++) {
+        struct receipt *receipt = &settling->receipts[settling->place];
+        if (!is_here(settling, receipt)) {
+            continue;
+        }
+        if (at->settle_left == 0) {
+            return false;
+        }
+        at->settle_left--;
+        if (is_late && !receipt->is_begun) {
+            receipt->error = ERROR_DEADLINE;
+            continue;
+        }
+        receipt->is_begun = true;
+        if (!settle_receipt(groups, settling, receipt, &at->settle_left)) {
+            return false;
+        }
+        receipt->from = receipt->first;
+    }
+    return true;
+}
+
+/* What lies behind those that have failed, likewise. */
+static bool give_back_behind(struct settling *settling, struct core *at)
+{
+    struct groups *groups = settling->shard->groups;
+    for (; settling->place < settling->count; settling->place++) {
+        struct receipt *receipt = &settling->receipts[settling->place];
+        if (receipt->has_failed && receipt->shard == settling->shard->number &&
+            !settle_give_back_behind(groups, receipt, &at->settle_left)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* False: there is more to settle, in a coming turn. */
+static bool settle_some(struct settling *settling, struct core *at)
+{
+    if (!settling->gives_back) {
+        if (!settle_receipts(settling, at)) {
+            return false;
+        }
+        settling->place = 0;
+        settling->gives_back = true;
+    }
+    return settling->verb != SETTLE_NACK || give_back_behind(settling, at);
+}
+
+static void work(struct settling *settling, struct core *at)
+{
+    struct groups *groups = settling->shard->groups;
+    bool is_done = settle_some(settling, at);
+    dead_letters_go_on(groups);
+    if (is_done && settling->durable && wait_for_disk(settling, groups)) {
+        return;
+    }
+    list_append(is_done ? &at->written : &at->settling, &settling->written);
+    core_hook_woken(at);
+}
+
 static void visit(struct call *call, struct core *at)
 {
     struct settling *settling = settling_of(call);
-    struct groups *groups = settling->shard->groups;
-    bool is_late = call_is_late(call, at);
-    for (uint32_t i = 0; i < settling->count; i++) {
-        struct receipt *receipt = &settling->receipts[i];
-        if (receipt->error == OK && receipt->shard == settling->shard->number) {
-            receipt->error = is_late ? ERROR_DEADLINE : settle_receipt(groups, settling, receipt);
-        }
-    }
-    for (uint32_t i = 0; i < settling->count && settling->verb == SETTLE_NACK; i++) {
-        const struct receipt *receipt = &settling->receipts[i];
-        if (receipt->has_failed && receipt->shard == settling->shard->number) {
-            settle_give_back_behind(groups, receipt);
-        }
-    }
-    dead_letters_go_on(groups);
-    if (settling->durable && wait_for_disk(settling, groups)) {
+    settling->place = 0;
+    settling->gives_back = false;
+    if (!list_is_empty(&at->settling)) {
+        list_append(&at->settling, &settling->written); /* others came before */
         return;
     }
-    list_append(&at->written, &settling->written);
-    core_hook_woken(at);
+    work(settling, at);
+}
+
+void settle_go_on(struct core *core)
+{
+    core->settle_left = SETTLE_STEPS_A_TURN;
+    struct list *link;
+    while (core->settle_left > 0 && (link = list_take_first(&core->settling)) != NULL) {
+        work(CONTAINER_OF(link, struct settling, written), core);
+    }
 }
 
 void settle_written(struct core *core)

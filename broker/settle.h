@@ -8,6 +8,12 @@
  * not every offset counted.
  *
  *     home: receipts read ---> shard: judged, changed ---> (after the log wrote) next shard .. home
+ *                                |  ^ the next turn, behind the others
+ *                                `--'
+ *
+ * A receipt may cover a million open ranges, and a call bring many such receipts. So all calls of a core together
+ * settle SETTLE_STEPS_A_TURN a turn; what is left goes on in the next one. A receipt that was begun is
+ * finished, also where its deadline passes or what it covers changes in between.
  *
  * An offset counts if
  *
@@ -19,7 +25,7 @@
  * and in a queue that is kept in order an ack without a live lease counts only for the first open offset
  * and what follows it. A receipt without a lease is a cursor: everything below its end is settled.
  *
- * Memory:  receipts in the call, or 48 bytes each beside it, which the session is charged for.
+ * Memory:  receipts in the call, or 56 bytes each beside it, which the session is charged for.
  * Threads: as the call.
  */
 #ifndef BROKER_SETTLE_H
@@ -44,12 +50,15 @@ enum settle_verb { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND };
 
 enum {
     SETTLE_RECEIPTS_INLINE = 2, /* of most calls */
-    LEASE_BYTES = 16            /* group id, generation, serial: what a receipt's lease says */
+    /* Receipts and the ranges that they cover, at a microsecond or less each. */
+    SETTLE_STEPS_A_TURN = 4096,
+    LEASE_BYTES = 16 /* group id, generation, serial: what a receipt's lease says */
 };
 
 struct receipt {
     uint64_t first;
     uint64_t span;
+    uint64_t from; /* where it goes on */
     uint64_t serial;
     uint32_t generation;
     uint32_t group; /* by its lease: a member's of a broadcast group, else the group itself */
@@ -57,6 +66,8 @@ struct receipt {
     uint16_t queue;
     uint16_t shard;
     bool has_lease;
+    bool is_begun;
+    bool has_missed; /* something of it did not count */
     bool has_failed; /* nack: something of it has */
     enum error error;
 };
@@ -72,7 +83,10 @@ struct settling {
     struct group *group;                              /* a reference */
     void (*done)(struct call *call, struct core *at); /* at home */
     struct shard *shard;                              /* that it is in */
-    struct list written;            /* core->written: goes on when the logs have written */
+    uint32_t place;                                   /* of the receipt that it is at there */
+    bool gives_back;     /* nack: all were settled there, and it is at what lies behind */
+    struct list written; /* core->written: goes on when the logs have written;
+                                     * core->settling: likewise in the next turn */
     struct log_operation operation; /* where it waits for the disk */
     bool durable;
     bool counts;    /* nack: an attempt */
@@ -110,6 +124,9 @@ void settling_release(struct settling *settling);
 
 /* For the core, when its logs have written: lets calls go on. */
 void settle_written(struct core *core);
+
+/* For the core, at the end of a turn: another one's steps begin, with those calls that had more to do. */
+void settle_go_on(struct core *core);
 
 /* For call_end(). */
 void settle_release(struct call *call);

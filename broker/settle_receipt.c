@@ -4,6 +4,7 @@
 
 #include "broker/catalogue.h"
 #include "broker/core.h"
+#include "broker/group_key.h"
 #include "broker/limits.h"
 #include "broker/shard.h"
 #include "proto/names.h"
@@ -15,8 +16,8 @@ struct judging {
     struct receipt *receipt;
     const struct group *group;
     uint64_t now_ms;
+    uint32_t *steps;    /* that are left to this turn */
     enum error refused; /* why the log took nothing */
-    bool all_count;
 };
 
 /* ------------------------------------------------------------------- counts */
@@ -144,7 +145,7 @@ static void settle_piece(struct judging *judging, struct open_range *range,
                          const struct offset_range *piece)
 {
     if (!counts(judging, range, piece->first)) {
-        judging->all_count = false;
+        judging->receipt->has_missed = true;
         return;
     }
     bool is_within = range != NULL && (piece->first > range->first ||
@@ -185,134 +186,194 @@ static struct offset_range next_piece(struct judging *judging, uint64_t first, u
     return (struct offset_range){first, (until < end ? until : end) - first};
 }
 
-static enum error settle_leased(struct judging *judging)
+/* Both give false where the steps are used up before the end. */
+static bool settle_leased(struct judging *judging)
 {
-    const struct receipt *receipt = judging->receipt;
-    struct group_queue *queue = judging->queue;
-    uint64_t first = receipt->first;
-    uint64_t end = first + receipt->span;
-    if (first > queue->next + GROUP_OPEN_MAX) {
-        return ERROR_LEASE_LOST; /* so far nobody has come */
+    struct receipt *receipt = judging->receipt;
+    const struct group_queue *queue = judging->queue;
+    uint64_t end = receipt->first + receipt->span;
+    if (receipt->first > queue->next + GROUP_OPEN_MAX) {
+        receipt->has_missed = true; /* so far nobody has come */
+        return true;
     }
-    while (first < end && judging->refused == OK) {
+    while (receipt->from < end && judging->refused == OK) {
+        if (*judging->steps == 0) {
+            return false;
+        }
+        (*judging->steps)--;
         struct open_range *range;
-        struct offset_range piece = next_piece(judging, first, end, &range);
-        if (range == NULL && first < queue->next) {
-            judging->all_count = false; /* settled before */
+        struct offset_range piece = next_piece(judging, receipt->from, end, &range);
+        if (range == NULL && receipt->from < queue->next) {
+            receipt->has_missed = true; /* settled before */
         } else {
             settle_piece(judging, range, &piece);
         }
-        first += piece.count;
+        receipt->from += piece.count;
     }
-    return judging->refused != OK ? judging->refused : judging->all_count ? OK : ERROR_LEASE_LOST;
+    return true;
 }
 
-static enum error settle_cursor(struct judging *judging)
+/* How far a cursor comes with the steps that are left, on its way to `end`. */
+static uint64_t reach_of_cursor(struct judging *judging, uint64_t end)
 {
-    const struct receipt *receipt = judging->receipt;
-    uint64_t end = receipt->first + receipt->span;
-    uint64_t first = group_queue_first_open(judging->queue);
-    if (end <= first) {
-        return OK;
+    const struct open_ranges *open = &judging->queue->open;
+    const struct open_range *range = open_ranges_first(open);
+    while (range != NULL && range->first<end && * judging->steps> 0) {
+        (*judging->steps)--;
+        range = open_ranges_next(open, range);
     }
-    const struct offset_range range = {first, end - first};
-    uint64_t open = judging->queue->open.offsets;
-    uint64_t next = judging->queue->next;
-    const struct trace_event event = groups_trace_of(judging->queue, TRACE_ACKED, NULL);
-    enum error error = groups_settle(judging->queue, &range);
-    groups_trace_note(judging->queue, &event, &range, error);
-    if (error == OK) {
-        judging->queue->group->acked +=
-            open - judging->queue->open.offsets + (judging->queue->next - next);
-    }
-    return error;
+    return range != NULL && range->first < end ? range->first : end;
 }
 
-enum error settle_receipt(struct groups *groups, const struct settling *settling,
-                          struct receipt *receipt)
+static bool settle_cursor(struct judging *judging)
+{
+    struct group_queue *queue = judging->queue;
+    uint64_t first = group_queue_first_open(queue);
+    uint64_t end = judging->receipt->first + judging->receipt->span;
+    uint64_t reach = reach_of_cursor(judging, end);
+    if (reach <= first) {
+        return end <= first;
+    }
+    const struct offset_range range = {first, reach - first};
+    uint64_t open = queue->open.offsets;
+    uint64_t next = queue->next;
+    const struct trace_event event = groups_trace_of(queue, TRACE_ACKED, NULL);
+    enum error error = groups_settle(queue, &range);
+    groups_trace_note(queue, &event, &range, error);
+    note(judging, error);
+    if (error == OK) {
+        queue->group->acked += open - queue->open.offsets + (queue->next - next);
+    }
+    return error != OK || reach == end;
+}
+
+/* Whether a receipt is of what is there: finds its queue, which a cursor may begin. */
+static enum error find_queue(struct groups *groups, enum settle_verb verb,
+                             const struct receipt *receipt, struct group_queue **queue_out)
 {
     const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
     struct queue *log_queue = commit_log_queue_find(groups->shard->log, place.topic, place.queue);
     if (log_queue == NULL) {
         return ERROR_TOPIC_NOT_FOUND;
     }
-    const struct queue_state state = queue_state(log_queue);
-    const struct group *group = catalogue_find_group_id(groups->catalogue, place.group);
-    if (group == NULL) {
+    if (catalogue_find_group_id(groups->catalogue, place.group) == NULL) {
         return ERROR_GROUP_NOT_FOUND;
     }
-    if (!receipt->has_lease && settling->verb != SETTLE_ACK) {
-        return ERROR_LEASE_LOST;
+    const struct queue_state state = queue_state(log_queue);
+    bool is_visible = receipt->first + receipt->span <= state.visible;
+    *queue_out = groups_find(groups, &place);
+    if (receipt->has_lease) {
+        bool is_known = *queue_out != NULL && receipt->generation == (*queue_out)->generation;
+        return is_known && is_visible ? OK : ERROR_LEASE_LOST;
     }
-    if (!receipt->has_lease && receipt->first + receipt->span > state.visible) {
-        return ERROR_TRUNCATED;
+    if (verb != SETTLE_ACK || !is_visible) {
+        return verb != SETTLE_ACK ? ERROR_LEASE_LOST : ERROR_TRUNCATED;
     }
-    struct group_queue *queue = groups_find(groups, &place);
-    if (queue == NULL && !receipt->has_lease) {
-        enum error error = groups_seek(groups, &place, state.first);
-        queue = groups_find(groups, &place);
-        if (error != OK) {
-            return error;
-        }
+    if (*queue_out != NULL) {
+        return OK;
     }
-    if (queue == NULL) {
-        return ERROR_LEASE_LOST;
+    enum error error = groups_seek(groups, &place, state.first);
+    *queue_out = groups_find(groups, &place);
+    return error;
+}
+
+bool settle_receipt(struct groups *groups, const struct settling *settling, struct receipt *receipt,
+                    uint32_t *steps)
+{
+    struct group_queue *queue = NULL;
+    enum error error = find_queue(groups, settling->verb, receipt, &queue);
+    if (error != OK) {
+        receipt->error = error;
+        return true;
     }
     struct judging judging = {
         .queue = queue,
         .settling = settling,
         .receipt = receipt,
-        .group = group,
+        .group = catalogue_find_group_id(groups->catalogue, receipt->group),
         .now_ms = reactor_wall_ms(groups->shard->core->reactor),
-        .all_count = true,
+        .steps = steps,
     };
-    bool is_known =
-        receipt->generation == queue->generation && receipt->first + receipt->span <= state.visible;
-    enum error error = !receipt->has_lease ? settle_cursor(&judging)
-                       : is_known          ? settle_leased(&judging)
-                                           : ERROR_LEASE_LOST;
+    bool is_done = receipt->has_lease ? settle_leased(&judging) : settle_cursor(&judging);
+    if (is_done) {
+        error = receipt->has_missed ? ERROR_LEASE_LOST : OK;
+        receipt->error = judging.refused != OK ? judging.refused : error;
+    }
     groups_changed(queue);
-    return error;
+    return is_done;
 }
 
 /* ------------------------------------------------------------ behind a failure */
 
-/* The keys of what has failed, one after the other. */
-static void give_back_keys(struct group_queue *queue, const struct receipt *receipt)
+/* What is held of a key behind a range that has failed. False: the steps are used up. */
+static bool give_back_key(struct open_range *range, uint64_t serial, uint32_t *steps)
 {
-    uint64_t end = receipt->first + receipt->span;
-    struct open_range *range = open_ranges_find(&queue->open, receipt->first);
-    while (range != NULL && range->first < end) {
-        uint64_t behind = open_range_end(range);
-        struct open_range *held;
-        while (range->key != 0 && range->state != OPEN_LEASED &&
-               (held = group_queue_held_behind(range, receipt->serial)) != NULL &&
-               groups_give_back(held)) {
+    while ((range = group_queue_held_behind(range, serial)) != NULL) {
+        if (*steps == 0) {
+            return false;
         }
-        range = open_ranges_find(&queue->open, behind);
+        (*steps)--;
+        if (!groups_give_back(range)) {
+            return true;
+        }
     }
+    return true;
 }
 
-void settle_give_back_behind(struct groups *groups, const struct receipt *receipt)
+/* The keys of what has failed, each once. False: likewise. */
+static bool give_back_keys(struct group_queue *queue, struct receipt *receipt, uint32_t *steps)
+{
+    uint64_t end = receipt->first + receipt->span;
+    struct open_range *range = open_ranges_find(&queue->open, receipt->from);
+    while (range != NULL && range->first < end) {
+        if (*steps == 0) {
+            return false;
+        }
+        (*steps)--;
+        bool has_failed = range->key != 0 && range->state != OPEN_LEASED;
+        const struct open_range *before = has_failed ? group_key_before(range) : NULL;
+        bool is_done = before != NULL && before->first >= receipt->first &&
+                       before->state != OPEN_LEASED; /* with that one */
+        if (has_failed && !is_done && !give_back_key(range, receipt->serial, steps)) {
+            return false; /* this key goes on from its beginning */
+        }
+        receipt->from = open_range_end(range);
+        range = open_ranges_find(&queue->open, receipt->from);
+    }
+    return true;
+}
+
+/* All that was given out with it and lies behind. False: likewise. */
+static bool give_back_rest(struct group_queue *queue, struct receipt *receipt, uint32_t *steps)
+{
+    uint64_t end = receipt->first + receipt->span;
+    receipt->from = receipt->from > end ? receipt->from : end;
+    struct open_range *range = open_ranges_find(&queue->open, receipt->from);
+    while (range != NULL && queue->in_state[OPEN_LEASED] > 0) {
+        if (*steps == 0) {
+            return false;
+        }
+        (*steps)--;
+        receipt->from = open_range_end(range);
+        if (range->state == OPEN_LEASED && range->serial == receipt->serial &&
+            !groups_give_back(range)) {
+            break;
+        }
+        range = open_ranges_find(&queue->open, receipt->from);
+    }
+    return true;
+}
+
+bool settle_give_back_behind(struct groups *groups, struct receipt *receipt, uint32_t *steps)
 {
     const struct group_place place = {receipt->group, receipt->topic, receipt->queue};
     struct group_queue *queue = groups_find(groups, &place);
     if (queue == NULL || queue->order == GROUP_ORDER_NONE ||
         receipt->generation != queue->generation) {
-        return;
+        return true;
     }
-    if (queue->order == GROUP_ORDER_KEY) {
-        give_back_keys(queue, receipt);
-    } else {
-        struct open_range *range = open_ranges_find(&queue->open, receipt->first + receipt->span);
-        while (range != NULL) {
-            uint64_t behind = open_range_end(range);
-            if (range->state == OPEN_LEASED && range->serial == receipt->serial &&
-                !groups_give_back(range)) {
-                break;
-            }
-            range = open_ranges_find(&queue->open, behind);
-        }
-    }
+    bool is_done = queue->order == GROUP_ORDER_KEY ? give_back_keys(queue, receipt, steps)
+                                                   : give_back_rest(queue, receipt, steps);
     groups_changed(queue);
+    return is_done;
 }

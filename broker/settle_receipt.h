@@ -11,13 +11,15 @@
 #include "broker/groups.h"
 #include "broker/settle.h"
 
-/* Settles what counts. OK: every offset did. ERROR_LEASE_LOST: one did not; ERROR_TRUNCATED: a cursor
+/* Settles what counts, a range a step of the `steps` that are left. False: there is more, for another call of
+ * this. Else receipt->error is OK: every offset did. ERROR_LEASE_LOST: one did not; ERROR_TRUNCATED: a cursor
  * beyond the queue's end; or why the log takes nothing. */
-enum error settle_receipt(struct groups *groups, const struct settling *settling,
-                          struct receipt *receipt);
+bool settle_receipt(struct groups *groups, const struct settling *settling, struct receipt *receipt,
+                    uint32_t *steps);
 
 /* In an ordered group, behind what a nack's receipt has failed: what was given out with it and is later, of
- * the same keys where keys are ordered, is given back. For when all of the call's receipts are settled. */
-void settle_give_back_behind(struct groups *groups, const struct receipt *receipt);
+ * the same keys where keys are ordered, is given back. For when all of the call's receipts are settled. False: as
+ * above. */
+bool settle_give_back_behind(struct groups *groups, struct receipt *receipt, uint32_t *steps);
 
 #endif
