@@ -47,6 +47,9 @@ struct groups *groups_create(struct shard *shard)
     list_init(&groups->queues);
     list_init(&groups->retired);
     groups->retired_timer.fired = groups_dismantle;
+    list_init(&groups->released);
+    groups->release_timer.fired = groups_release_more;
+    groups->release_left = GROUPS_RELEASED_A_TURN;
     list_init(&groups->dying);
     list_init(&groups->dying_later);
     list_init(&groups->dirty);
@@ -100,6 +103,7 @@ void groups_destroy(struct groups *groups)
     delivery_trace_deinit(&groups->trace);
     timer_stop(groups->shard->core->reactor, &groups->timer);
     timer_stop(groups->shard->core->reactor, &groups->retired_timer);
+    timer_stop(groups->shard->core->reactor, &groups->release_timer);
     reactor_hook_remove(groups->shard->core->reactor, &groups->flush_hook);
     free(groups);
 }
@@ -107,10 +111,12 @@ void groups_destroy(struct groups *groups)
 void groups_stop(struct groups *groups)
 {
     /* The log takes nothing from here on, and writes what it has. */
+    groups_release_rest(groups);
     (void)groups_flush(groups);
     groups->is_live = false;
     timer_stop(groups->shard->core->reactor, &groups->timer);
     timer_stop(groups->shard->core->reactor, &groups->retired_timer);
+    timer_stop(groups->shard->core->reactor, &groups->release_timer);
     LIST_FOREACH (link, &groups->queues) {
         queue_waiter_cancel(&CONTAINER_OF(link, struct group_queue, all)->waiter);
     }

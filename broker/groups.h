@@ -42,7 +42,10 @@
 
 enum {
     /* Settled ranges of one queue in one turn: more are appended at once. */
-    GROUPS_SETTLED_MAX = 1024
+    GROUPS_SETTLED_MAX = 1024,
+    /* Leases that are given back in one turn, of all sessions: a microsecond each, in an ordered group with an
+     * operation of 100 bytes, for which a log has room. */
+    GROUPS_RELEASED_A_TURN = 1024
 };
 
 struct catalogue;
@@ -102,6 +105,9 @@ struct groups {
     uint64_t lease_serial;
     struct delivery_trace trace;
     struct number_map sessions; /* struct session_leases */
+    struct list released;       /* struct open_range.link: LEASED, to be given back */
+    struct timer release_timer; /* in the next turn, while some may be or were */
+    uint32_t release_left;      /* of those that are given back in this turn */
     uint8_t flush_room[EVENT_PROGRESS_BYTES + (GROUPS_SETTLED_MAX + 1) * EVENT_PROGRESS_MORE_BYTES];
 };
 
@@ -229,11 +235,18 @@ bool groups_give_back(struct open_range *range);
 /* Notes that a LEASED range is a session's. */
 void groups_hold(struct groups *groups, uint64_t session, struct open_range *range);
 
-/* A session's leases of serials from `serial` to the last are given back, uncounted. */
+/* A session's leases of these serials are given back, uncounted: GROUPS_RELEASED_A_TURN, the others in the
+ * turns that come. They are no session's any more. */
 void groups_release(struct groups *groups, uint64_t session, uint64_t first_serial,
                     uint64_t last_serial);
 
-/* A session is gone: nothing is its any more. */
+/* What is still to be given back is, at once: for the end, when nobody is served any more. */
+void groups_release_rest(struct groups *groups);
+
+/* The timer's: the next turn has begun. */
+void groups_release_more(struct timer *timer);
+
+/* A session is gone: nothing is its any more. In constant time. */
 void groups_forget_session(struct groups *groups, uint64_t session);
 
 /* -------------------------------------------------------------------- trace */

@@ -569,20 +569,33 @@ static void write_now_and_then(uint64_t i)
     }
 }
 
+/* An offset is a session's. */
+static void lease_one(struct group_queue *queue, uint64_t offset, struct group_member *member)
+{
+    const struct event_lease lease = {.place = queue->place,
+                                      .range = {offset, 1},
+                                      .until_ms = UINT64_C(1700000060000),
+                                      .serial = offset + 1,
+                                      .key = key_of(queue, offset)};
+    ck_assert_int_eq(groups_lease(queue, &lease, member), OK);
+    groups_hold(world.shard.groups, 77, open_ranges_find(&queue->open, offset));
+}
+
+/* MANY offsets are, each a range. */
+static void lease_many(struct group_queue *queue, struct group_member *member)
+{
+    for (uint64_t i = 0; i < MANY; i++) {
+        lease_one(queue, i, member);
+        write_now_and_then(i);
+    }
+    world_run(&world.log, 1, NULL, NULL);
+}
+
 /* MANY ranges of one offset in every state: a session's, failed, dying, ready, in the order of keys blocked. */
 static struct group_queue *open_many(uint32_t group, struct group_member *member)
 {
     struct group_queue *queue = begin_queue(group);
-    for (uint64_t i = 0; i < MANY; i++) {
-        const struct event_lease lease = {.place = queue->place,
-                                          .range = {i, 1},
-                                          .until_ms = UINT64_C(1700000060000),
-                                          .serial = i + 1,
-                                          .key = key_of(queue, i)};
-        ck_assert_int_eq(groups_lease(queue, &lease, member), OK);
-        groups_hold(world.shard.groups, 77, open_ranges_find(&queue->open, i));
-        write_now_and_then(i);
-    }
+    lease_many(queue, member);
     for (uint64_t i = 0; i < MANY; i += 3) {
         const struct event_retry retry = {.place = queue->place,
                                           .range = {i, 1},
@@ -697,6 +710,88 @@ START_TEST(what_has_ended_counts_until_it_is_taken_apart_and_then_there_is_room)
 }
 END_TEST
 
+/* Sees how many leases are given back in one turn. */
+static void watch_leases(struct turn_hook *hook_of)
+{
+    struct watcher *watcher = CONTAINER_OF(hook_of, struct watcher, hook);
+    const struct list *first = world.shard.groups->queues.next;
+    uint64_t now = CONTAINER_OF(first, struct group_queue, all)->in_state[OPEN_LEASED];
+    uint64_t gone = watcher->last - now;
+    watcher->most = gone > watcher->most ? gone : watcher->most;
+    watcher->turns += gone > 0;
+    watcher->last = now;
+}
+
+START_TEST(what_a_session_held_is_given_back_some_in_each_turn)
+{
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        struct group_queue *queue = begin_queue(FIRST_GROUP + i);
+        struct groups *groups = world.shard.groups;
+        lease_many(queue, NULL);
+        struct watcher watcher = {.hook = {.run = watch_leases}};
+        reactor_hook_add(world.log.reactor, TURN_WRITE, &watcher.hook);
+        groups_release(groups, 77, 0, 0); /* nothing, of who goes without a wish */
+        ck_assert_uint_eq(queue->in_state[OPEN_LEASED], MANY);
+        groups_release(groups, 77, MANY - 1, MANY);
+        ck_assert_uint_eq(queue->in_state[OPEN_LEASED], MANY - 2); /* few are at once */
+        groups_release(groups, 77, 0, UINT64_MAX);
+        groups_forget_session(groups, 77);
+        watcher.last = queue->in_state[OPEN_LEASED];
+        ck_assert_uint_eq(watcher.last, MANY - GROUPS_RELEASED_A_TURN);
+        world_run(&world.log, LATER_MS, NULL, NULL);
+        reactor_hook_remove(world.log.reactor, &watcher.hook);
+        ck_assert_uint_eq(queue->in_state[OPEN_LEASED], 0);
+        ck_assert_uint_eq(queue->open.offsets, MANY);
+        ck_assert_uint_eq(open_ranges_first(&queue->open)->attempts, 0);
+        ck_assert_uint_le(watcher.most, GROUPS_RELEASED_A_TURN);
+        ck_assert_uint_ge(watcher.turns, MANY / GROUPS_RELEASED_A_TURN - 1);
+        check_replayed(queue);
+        end_log();
+    }
+}
+END_TEST
+
+START_TEST(what_is_to_be_given_back_may_be_settled_or_end_before)
+{
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        struct group_queue *queue = begin_queue(FIRST_GROUP + i);
+        struct groups *groups = world.shard.groups;
+        const struct group_place place = queue->place;
+        lease_many(queue, NULL);
+        groups_release(groups, 77, 0, UINT64_MAX);
+        groups_forget_session(groups, 77);
+        ck_assert_uint_eq(queue->in_state[OPEN_LEASED], MANY - GROUPS_RELEASED_A_TURN);
+        const struct offset_range last = {MANY - 1000, 1000};
+        ck_assert_int_eq(groups_settle(queue, &last), OK);
+        ck_assert_int_eq(groups_seek(groups, &place, 0), OK);
+        world_run(&world.log, LATER_MS, NULL, NULL);
+        ck_assert_uint_eq(groups->range_count, 0);
+        ck_assert(list_is_empty(&groups->released));
+        check_replayed(groups_find(groups, &place));
+        end_log();
+    }
+}
+END_TEST
+
+/* An end does not wait: who comes after it would wait for the leases to expire. */
+START_TEST(at_the_end_all_is_given_back_that_was_to_be)
+{
+    enum { SOME = 2 * GROUPS_RELEASED_A_TURN };
+    struct group_queue *queue = begin_queue(FIRST_GROUP + 1);
+    for (uint64_t i = 0; i < SOME; i++) {
+        lease_one(queue, i, NULL);
+    }
+    world_run(&world.log, 1, NULL, NULL);
+    groups_release(world.shard.groups, 77, 0, UINT64_MAX);
+    groups_forget_session(world.shard.groups, 77);
+    ck_assert_uint_gt(queue->in_state[OPEN_LEASED], 0);
+    groups_stop(world.shard.groups);
+    ck_assert_uint_eq(queue->in_state[OPEN_LEASED], 0);
+    ck_assert(list_is_empty(&world.shard.groups->released));
+    end_log();
+}
+END_TEST
+
 START_TEST(what_has_ended_is_neither_given_back_nor_expired_nor_in_the_way_of_the_end)
 {
     struct group_member *member = group_member_create(bytes_from_string("member"));
@@ -737,6 +832,9 @@ static Suite *groups_suite(void)
     tcase_add_test(tests, a_seek_takes_apart_what_was_open_some_in_each_turn);
     tcase_add_test(tests, a_group_or_a_topic_is_deleted_at_once_and_taken_apart_some_in_each_turn);
     tcase_add_test(tests, what_has_ended_counts_until_it_is_taken_apart_and_then_there_is_room);
+    tcase_add_test(tests, what_a_session_held_is_given_back_some_in_each_turn);
+    tcase_add_test(tests, what_is_to_be_given_back_may_be_settled_or_end_before);
+    tcase_add_test(tests, at_the_end_all_is_given_back_that_was_to_be);
     tcase_add_test(tests,
                    what_has_ended_is_neither_given_back_nor_expired_nor_in_the_way_of_the_end);
     tcase_set_timeout(tests, 120);
