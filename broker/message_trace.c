@@ -13,14 +13,20 @@
 #include "proto/base/contract.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     /* A name, a member or a reason, a state, three numbers, keys. */
     GROUP_BYTES = GROUP_ANY_NAME_BYTES_MAX + MEMBER_NAME_BYTES_MAX + REASON_BYTES_MAX + 96,
     /* A name, a member, an outcome, two numbers. */
     EVENT_BYTES = GROUP_ANY_NAME_BYTES_MAX + MEMBER_NAME_BYTES_MAX + 40,
-    HEAD_BYTES = 128
+    /* The other numbers, where to go on, their keys. */
+    HEAD_BYTES = GROUP_ANY_NAME_BYTES_MAX + 160
 };
+
+static_assert(TRACED_GROUPS_MAX * GROUP_BYTES + TRACED_EVENTS_MAX * EVENT_BYTES + HEAD_BYTES <
+                  FRAME_BYTES_MAX,
+              "an answer is a frame");
 
 struct message_trace {
     struct call *call;
@@ -31,6 +37,16 @@ struct message_trace {
     enum error error;
     uint64_t first;      /* of the queue */
     struct bytes answer; /* memory of its own */
+    size_t after_bytes;  /* groups behind this name are told of */
+    uint8_t after[GROUP_ANY_NAME_BYTES_MAX];
+};
+
+/* Which of the directory's groups are told of: those that read the topic, of [first, end). */
+struct page {
+    uint32_t first;
+    uint32_t end;
+    uint32_t count;
+    bool has_next; /* more read it */
 };
 
 /* ------------------------------------------------------------------- groups */
@@ -97,27 +113,39 @@ static bool reads(const struct group *group, const struct topic *topic)
     return !group->settings.broadcast && group_find_topic(group, topic->name) != NULL;
 }
 
-static uint32_t count_readers(const struct directory *directory, const struct topic *topic)
+static struct page find_page(const struct message_trace *trace, const struct directory *directory)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < directory->group_count; i++) {
-        count += reads(directory->groups[i], topic);
+    struct page page = {.first = directory_group_place_after(
+                            directory, bytes_make(trace->after, trace->after_bytes))};
+    for (uint32_t i = page.first; i < directory->group_count && !page.has_next; i++) {
+        if (!reads(directory->groups[i], trace->topic)) {
+            continue;
+        }
+        if (page.count == TRACED_GROUPS_MAX) {
+            page.has_next = true;
+        } else {
+            page.count++;
+            page.end = i + 1;
+        }
     }
-    return count;
+    return page;
 }
 
 static void write_groups(struct writer *writer, const struct message_trace *trace,
-                         const struct directory *directory, uint32_t count)
+                         const struct directory *directory, const struct page *page)
 {
     writer_put_string(writer, "groups");
-    writer_put_array(writer, count);
-    for (uint32_t i = 0; i < directory->group_count; i++) {
+    writer_put_array(writer, page->count);
+    for (uint32_t i = page->first; i < page->end; i++) {
         const struct group *group = directory->groups[i];
         const struct group_place place = {group->id, trace->topic->id, trace->place.queue};
         if (reads(group, trace->topic)) {
             write_group(writer, group, trace->topic, groups_find(trace->shard->groups, &place),
                         trace->place.offset);
         }
+    }
+    if (page->has_next) {
+        writer_put_key_str(writer, "next", directory->groups[page->end - 1]->name);
     }
 }
 
@@ -172,11 +200,12 @@ static uint32_t find_events(const struct message_trace *trace,
 
 /* -------------------------------------------------------------------- answer */
 
+/* Of a map that has `more` pairs behind it. */
 static void write_head(struct writer *writer, const struct message_trace *trace,
-                       const struct stored *stored, const struct core *at)
+                       const struct stored *stored, const struct core *at, uint32_t more)
 {
     bool is_removed = trace->place.offset < trace->first;
-    writer_put_map(writer, 4U + (stored->is_whole ? 3U : 0U) + is_removed);
+    writer_put_map(writer, 2U + (stored->is_whole ? 3U : 0U) + is_removed + more);
     if (stored->is_whole) {
         writer_put_key_uint(writer, "stored_at", stored->stored_ms);
         writer_put_key_uint(writer, "epoch", stored->epoch);
@@ -195,13 +224,13 @@ static void write_answer(struct message_trace *trace, struct core *at, const str
     const struct directory *directory = at->directory;
     const struct trace_event *events[TRACED_EVENTS_MAX];
     uint32_t event_count = find_events(trace, events);
-    uint32_t group_count = count_readers(directory, trace->topic);
-    size_t bytes = HEAD_BYTES + group_count * (size_t)GROUP_BYTES + event_count * EVENT_BYTES;
+    const struct page page = find_page(trace, directory);
+    size_t bytes = HEAD_BYTES + page.count * (size_t)GROUP_BYTES + event_count * EVENT_BYTES;
     uint8_t *room = malloc(bytes);
     ASSERT(room != NULL);
     struct writer writer = writer_over(room, bytes);
-    write_head(&writer, trace, stored, at);
-    write_groups(&writer, trace, directory, group_count);
+    write_head(&writer, trace, stored, at, 2U + page.has_next);
+    write_groups(&writer, trace, directory, &page);
     writer_put_string(&writer, "deliveries");
     writer_put_array(&writer, event_count);
     for (uint32_t i = event_count; i > 0; i--) {
@@ -286,6 +315,11 @@ void message_trace_run(struct call *call, const struct arguments *arguments)
     trace->shard = home->cores->shard[topic_shard(topic, (uint32_t)queue)];
     trace->place = (struct trace_place){topic->id, (uint16_t)queue,
                                         arguments_number(arguments, ARGUMENT_OFFSET)};
+    struct bytes after = arguments_bytes(arguments, ARGUMENT_AFTER);
+    trace->after_bytes = after.length;
+    if (after.length > 0) {
+        memcpy(trace->after, after.data, after.length);
+    }
     call->own = trace;
     call_drop_buffer(call);
     call_forward(call, home, trace->shard->core, look);

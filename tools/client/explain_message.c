@@ -288,7 +288,9 @@ static bool say_groups(const struct message *message)
         say_group(message, row);
     }
     if (count > GROUPS_NAMED) {
-        explained_say(message->explained, "There are %s more that read its topic.",
+        bool are_others = explained_bytes(message->answer, "next").length > 0;
+        explained_say(message->explained, "There are %s%s more that read its topic.",
+                      are_others ? "at least " : "",
                       explained_count(count - GROUPS_NAMED, "group").text);
     }
     return true;

@@ -348,6 +348,26 @@ START_TEST(what_was_set_back_was_given_out_before)
 }
 END_TEST
 
+START_TEST(groups_that_are_not_named_are_counted)
+{
+    for (int has_next = 0; has_next <= 1; has_next++) {
+        writer = writer_over(room, sizeof(room));
+        writer_put_map(&writer, has_next ? 2 : 1);
+        writer_put_string(&writer, "groups");
+        writer_put_array(&writer, 21);
+        for (int i = 0; i < 21; i++) {
+            put_group("g", "ready");
+        }
+        if (has_next) {
+            writer_put_key_string(&writer, "next", "g");
+        }
+        ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+        ck_assert(has(has_next ? "There are at least 5 groups more that read its topic."
+                               : "There are 5 groups more that read its topic."));
+    }
+}
+END_TEST
+
 START_TEST(what_was_removed_says_so)
 {
     writer = writer_over(room, sizeof(room));
@@ -381,6 +401,7 @@ static Suite *explain_suite(void)
     tcase_add_test(tests, a_lease_that_expired_is_told_in_every_state);
     tcase_add_test(tests, of_many_leases_that_expired_the_last_is_told);
     tcase_add_test(tests, what_was_set_back_was_given_out_before);
+    tcase_add_test(tests, groups_that_are_not_named_are_counted);
     tcase_add_test(tests, what_was_removed_says_so);
     suite_add_tcase(suite, tests);
     return suite;
