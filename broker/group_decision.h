@@ -56,6 +56,9 @@ NODISCARD enum error group_member_decide(const struct catalogue *catalogue,
                                          const struct catalogue_rules *rules, struct bytes name,
                                          struct group **group_out, struct refusal *refusal);
 
+/* Whether GROUP@MEMBER is of this broadcast group, and has its settings: nothing is to be decided on it. */
+bool group_member_is_current(const struct group *member, const struct group *broadcast);
+
 /* What group.delete asks for. */
 struct group_delete {
     struct bytes name;

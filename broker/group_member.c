@@ -60,6 +60,11 @@ static struct group_settings member_settings(const struct group *broadcast)
     return settings;
 }
 
+bool group_member_is_current(const struct group *member, const struct group *broadcast)
+{
+    return member->id > broadcast->id && member->version > broadcast->version;
+}
+
 enum error group_member_decide(const struct catalogue *catalogue,
                                const struct catalogue_rules *rules, struct bytes name,
                                struct group **group_out, struct refusal *refusal)
@@ -74,7 +79,7 @@ enum error group_member_decide(const struct catalogue *catalogue,
     if (old != NULL && old->id < broadcast->id) {
         return refuse_orphan(old, refusal);
     }
-    if (old != NULL && old->version > broadcast->version) {
+    if (old != NULL && group_member_is_current(old, broadcast)) {
         *group_out = group_ref(old);
         return OK;
     }

@@ -6,6 +6,7 @@
 #include "broker/core.h"
 #include "broker/delivery.h"
 #include "broker/directory.h"
+#include "broker/group_decision.h"
 #include "broker/groups.h"
 #include "broker/home.h"
 #include "broker/receive_answer.h"
@@ -76,6 +77,7 @@ static void refuse(struct call *call)
 }
 
 static void go(struct call *call);
+static bool make_member_again(struct call *call, struct core *at);
 
 void receive_home(struct call *call, struct core *at)
 {
@@ -88,6 +90,10 @@ void receive_home(struct call *call, struct core *at)
         receive->error = ERROR_GROUP_FULL;
     } else if (receive->error != ERROR_OVERLOADED) {
         receive->bound.what = NULL;
+    }
+    if (receive->error == ERROR_GROUP_NOT_FOUND && receive->is_member && !receive->has_waited &&
+        make_member_again(call, at)) {
+        return;
     }
     if (receive->error != OK) {
         refuse(call);
@@ -246,13 +252,32 @@ static void go(struct call *call)
     call_forward(call, home, call->receive.group_home, home_receive);
 }
 
+/* Its group is the member's from here. */
+static void become_member(struct call *call, struct core *at, struct group *member)
+{
+    struct receive_call *receive = &call->receive;
+    group_unref(receive->group);
+    receive->group = group_ref(member);
+    receive->group_id = member->id;
+    receive->group_home = home_core(at, member->id);
+    receive->is_member = true;
+    go(call);
+}
+
+/* The member's group as this core knows it, or NULL. */
+static struct group *find_member(const struct receive_call *receive, struct core *at)
+{
+    char text[GROUP_ANY_NAME_BYTES_MAX];
+    return directory_find_group(
+        at->directory,
+        name_of_member(receive->group->name,
+                       bytes_make(receive->member_name, receive->member_bytes), text));
+}
+
 static void member_is_there(struct call *call, struct core *at)
 {
     struct receive_call *receive = &call->receive;
-    char text[GROUP_ANY_NAME_BYTES_MAX];
-    struct bytes name = name_of_member(
-        receive->group->name, bytes_make(receive->member_name, receive->member_bytes), text);
-    struct group *member = directory_find_group(at->directory, name);
+    struct group *member = find_member(receive, at);
     if (receive->error == OK && member == NULL) {
         receive->error = ERROR_GROUP_NOT_FOUND;
     }
@@ -260,11 +285,7 @@ static void member_is_there(struct call *call, struct core *at)
         refuse(call);
         return;
     }
-    group_unref(receive->group);
-    receive->group = group_ref(member);
-    receive->group_id = member->id;
-    receive->group_home = home_core(at, member->id);
-    go(call);
+    become_member(call, at, member);
 }
 
 static void member_changed(struct change_waiter *waiter, const struct refusal *refusal)
@@ -288,12 +309,40 @@ static void make_member(struct call *call, struct core *at)
 /* What was to be settled first is. */
 static void settled(struct call *call, struct core *at)
 {
-    if (!call->receive.group->settings.broadcast) {
+    struct receive_call *receive = &call->receive;
+    if (!receive->group->settings.broadcast) {
         go(call);
         return;
     }
-    /* A member's group is asked for each time, and made or changed where it is not as it should be. */
+    struct group *member = find_member(receive, at);
+    if (member != NULL && group_member_is_current(member, receive->group)) {
+        become_member(call, at, member);
+    } else {
+        call_forward(call, at, at->cores->core[0], make_member);
+    }
+}
+
+/* The member's group was deleted while the call was on its way to it, for being idle perhaps: it is made anew if the
+ * broadcast group is there. False: it is not. */
+static bool make_member_again(struct call *call, struct core *at)
+{
+    struct receive_call *receive = &call->receive;
+    struct group *broadcast =
+        directory_find_group(at->directory, name_group_of(receive->group->name));
+    if (broadcast == NULL || !broadcast->settings.broadcast) {
+        return false;
+    }
+    group_unref(receive->group);
+    receive->group = group_ref(broadcast);
+    group_member_unref(receive->member);
+    receive->member = NULL;
+    receive->error = OK;
+    receive->is_placed = false;
+    receive->is_member = false;
+    receive->tried = 0;
+    receive->is_full = false;
     call_forward(call, at, at->cores->core[0], make_member);
+    return true;
 }
 
 void receive_run(struct call *call, const struct arguments *arguments)

@@ -72,6 +72,7 @@ struct receive_call {
     /* Home's, also while the call is away. */
     bool has_ack;
     bool is_placed; /* on its way to its group's home, which stays the same from here */
+    bool is_member; /* of a broadcast group, whose member's group is its own */
 
     /* The core of the group's home alone. */
     struct list waiting; /* home->waiting */
