@@ -70,20 +70,21 @@ static void answer_unref(struct kept_answer *answer)
 
 /* -------------------------------------------------------------------------- grants */
 
-/* The lease's time from now on: at most what a broker gives, and nothing where it is over already. */
-static uint64_t lease_left_ms(const struct ternmq_member *member, uint64_t until_ms,
-                              int64_t ahead_ms)
+/* The lease's time from now on: at most what was asked for, or what a broker gives; and nothing where it is over
+ * already. */
+static uint64_t lease_left_ms(const struct member_source *source, uint64_t until_ms)
 {
-    int64_t now_ms = (int64_t)reactor_wall_ms(member->client->reactor) + ahead_ms;
+    int64_t now_ms = (int64_t)reactor_now_ms(source->member->client->reactor) + source->ahead_ms;
     int64_t left_ms = (int64_t)until_ms - now_ms;
+    int64_t most_ms =
+        source->member->lease_ms != 0 ? source->member->lease_ms : GROUP_LEASE_MS_MOST;
     if (left_ms < 0) {
         return 0;
     }
-    return left_ms > GROUP_LEASE_MS_MOST ? (uint64_t)GROUP_LEASE_MS_MOST : (uint64_t)left_ms;
+    return left_ms > most_ms ? (uint64_t)most_ms : (uint64_t)left_ms;
 }
 
-static struct grant *grant_create(struct member_source *source, const struct receive_range *range,
-                                  int64_t ahead_ms)
+static struct grant *grant_create(struct member_source *source, const struct receive_range *range)
 {
     struct ternmq_member *member = source->member;
     struct grant *grant = calloc(1, sizeof(*grant));
@@ -96,8 +97,11 @@ static struct grant *grant_create(struct member_source *source, const struct rec
     grant->queue = range->queue;
     grant->attempt = range->attempt;
     grant->until_ms = range->until_ms;
-    grant->left_ms = lease_left_ms(member, range->until_ms, ahead_ms);
-    grant->lease_ns = (member->lease_ms != 0 ? member->lease_ms : grant->left_ms) * 1000000U;
+    grant->left_ms = lease_left_ms(source, range->until_ms);
+    if (grant->left_ms == 0) {
+        source->is_clock_known = false; /* or its answer lay here for long */
+    }
+    grant->lease_ns = grant->left_ms * 1000000U;
     grant_begin(grant, reactor_now_ns(member->client->reactor));
     grant->lease_bytes = (uint32_t)range->lease.length;
     if (range->lease.length > 0) {
@@ -206,8 +210,7 @@ static void take_range(struct grant *grant, const struct receive_range *range,
     held->behind = range->first + range->span - next;
 }
 
-bool held_grant(struct member_source *source, struct receive_answer *answer, struct buffer *buffer,
-                int64_t ahead_ms)
+bool held_grant(struct member_source *source, struct receive_answer *answer, struct buffer *buffer)
 {
     const uint8_t *begin = answer->records.data;
     struct bytes records = answer->records;
@@ -218,7 +221,7 @@ bool held_grant(struct member_source *source, struct receive_answer *answer, str
     struct receive_range range;
     bool taken = true;
     while (taken && receive_answer_next(answer, &range)) {
-        struct grant *grant = grant_create(source, &range, ahead_ms);
+        struct grant *grant = grant_create(source, &range);
         taken = grant != NULL;
         if (taken) {
             take_range(grant, &range, kept, records.data + (range.records.data - begin));

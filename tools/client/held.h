@@ -78,11 +78,11 @@ NODISCARD bool held_init(struct ternmq_member *member);
 void held_deinit(struct ternmq_member *member);
 
 /*
- * Takes what an answer granted in hand: for its messages there is credit. `ahead_ms` is how far the
- * broker's clock is ahead. False: no memory, and what was not taken comes again when its lease is over.
+ * Takes what an answer granted in hand: for its messages there is credit. Where a lease is over already the
+ * broker's clock is not known any more. False: no memory, and what was not taken comes again when its lease is over.
  */
 NODISCARD bool held_grant(struct member_source *source, struct receive_answer *answer,
-                          struct buffer *buffer, int64_t ahead_ms);
+                          struct buffer *buffer);
 
 /* The message that a receipt names and that was given, or NULL. */
 struct held *held_of_receipt(struct ternmq_member *member, uint64_t receipt);

@@ -281,6 +281,9 @@ static void extended(struct settle_batch *batch, struct settle_entry *entry, boo
         return;
     }
     if (entry->code == 0) {
+        if (member->lease_ms != 0) {
+            grant->lease_ns = (uint64_t)member->lease_ms * 1000000U;
+        }
         grant_begin(grant, batch->sent_ns);
         return;
     }

@@ -5,6 +5,7 @@
  */
 #include "test/lib/check_main.h"
 #include "test/unit/client/member_world.h"
+#include "tools/client/member_source.h"
 
 /* -------------------------------------------------------------------------- settling */
 
@@ -319,6 +320,28 @@ START_TEST(a_broker_s_clock_may_be_wrong_by_hours)
 }
 END_TEST
 
+START_TEST(a_broker_s_clock_may_be_set)
+{
+    group.lease_ms = 2000;
+    fill(&world.server, 1, 10);
+    open_member((struct ternmq_member_options){.credit = 10, .keep_leases = true});
+    run_until_acked(10);
+    world_pass(&world, 1000);
+    world.server.clock_ahead_ms = _i == 0 ? 7200000 : -7200000;
+    fill(&world.server, 1, 40);
+    run_until_acked(50); /* one answer may have been taken for old */
+    ck_assert_uint_le(group.expired, 10);
+    world_pass(&world,
+               CLOCK_MS + 2 * RECEIVE_WAIT_MS); /* a poll is answered, and the clock asked for */
+    group.expired = 0;
+    worker.keeps = true;
+    fill(&world.server, 1, 10);
+    run_until_received(60);
+    world_pass(&world, 20000);
+    ck_assert_uint_eq(group.expired, 0);
+}
+END_TEST
+
 START_TEST(a_lease_of_its_own_length_is_asked_for)
 {
     fill(&world.server, 1, 1);
@@ -363,6 +386,7 @@ static void add_credit_and_leases(Suite *suite)
     tcase_add_test(tests, leases_of_what_waits_to_be_given_are_kept);
     tcase_add_test(tests, what_waited_beyond_its_lease_is_not_given);
     tcase_add_loop_test(tests, a_broker_s_clock_may_be_wrong_by_hours, 0, 2);
+    tcase_add_loop_test(tests, a_broker_s_clock_may_be_set, 0, 2);
     tcase_add_test(tests, a_lease_of_its_own_length_is_asked_for);
     suite_add_tcase(suite, tests);
 }
