@@ -270,6 +270,7 @@ void held_settle(struct ternmq_member *member, struct held *held)
 {
     held_leave_state(member, held);
     held->state = HELD_SETTLING;
+    held->grant->verdicts++;
     member->settling++;
     /* Nobody looks at it any more. */
     answer_unref(held->answer);

@@ -41,6 +41,8 @@ struct grant {
     uint64_t due_ns;   /* when it is to be extended */
     bool extending;
     bool lost;
+    uint32_t verdicts;          /* taken on its messages */
+    uint32_t verdicts_extended; /* before its extension under way was sent */
     uint8_t lease[LEASE_BYTES_MAX];
     uint32_t lease_bytes;
     char topic[TOPIC_NAME_BYTES_MAX + 1];

@@ -287,6 +287,11 @@ static void extended(struct settle_batch *batch, struct settle_entry *entry, boo
         grant_begin(grant, batch->sent_ns);
         return;
     }
+    if (grant->verdicts != grant->verdicts_extended) {
+        /* One that went another way may have been there first: then that is all that was lost. */
+        grant->due_ns = now_ns;
+        return;
+    }
     grant->lost = true;
     /* What was not given yet is somebody else's now. */
     LIST_FOREACH (link, &grant->held) {

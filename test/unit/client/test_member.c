@@ -5,6 +5,7 @@
  */
 #include "test/lib/check_main.h"
 #include "test/unit/client/member_world.h"
+#include "tools/client/held.h"
 #include "tools/client/member_source.h"
 
 /* -------------------------------------------------------------------------- settling */
@@ -342,6 +343,39 @@ START_TEST(a_broker_s_clock_may_be_set)
 }
 END_TEST
 
+/* Whether an extension of what came first is under way. */
+static bool is_extending(void *context)
+{
+    const struct ternmq_member *member = context;
+    const struct list *link = list_first(&member->grants);
+    return link != NULL && CONTAINER_OF(link, struct grant, link)->extending;
+}
+
+START_TEST(a_verdict_that_overtakes_an_extension_costs_no_other_lease)
+{
+    world_init_options(&world, (uint64_t)_i + 1, 0,
+                       (struct ternmq_options){.nameservers = FAKE_ADDRESS});
+    group_begin();
+    group.lease_ms = 3000;
+    fill(&world.server, 1, 200);
+    worker.keeps = true;
+    open_member((struct ternmq_member_options){.credit = 10, .keep_leases = true});
+    run_until_received(10);
+    for (uint32_t i = 0; i < 5; i++) {
+        world_pass(&world, 100);
+        world_run(&world, is_extending, worker.member);
+        /* It rides on a poll, and so goes by another connection. */
+        ck_assert_int_eq(ternmq_settle(worker.member, &worker.receipts[i], 1, NULL, &error),
+                         TERNMQ_OK);
+        run_until_received(11 + i);
+    }
+    world_pass(&world, 10000);
+    ck_assert_uint_gt(group.rides, 0);
+    ck_assert_uint_eq(group.expired, 0);
+    teardown();
+}
+END_TEST
+
 START_TEST(a_lease_of_its_own_length_is_asked_for)
 {
     fill(&world.server, 1, 1);
@@ -389,6 +423,9 @@ static void add_credit_and_leases(Suite *suite)
     tcase_add_loop_test(tests, a_broker_s_clock_may_be_set, 0, 2);
     tcase_add_test(tests, a_lease_of_its_own_length_is_asked_for);
     suite_add_tcase(suite, tests);
+    TCase *seeds = tcase_create("leases, of several seeds");
+    tcase_add_loop_test(seeds, a_verdict_that_overtakes_an_extension_costs_no_other_lease, 0, 8);
+    suite_add_tcase(suite, seeds);
 }
 
 static Suite *member_suite(void)
