@@ -281,6 +281,16 @@ static struct settle_batch *take_riding(struct member_source *source)
     return batch;
 }
 
+/* The poll will not be answered: what rode on it is open again. */
+static void poll_fell(struct member_source *source)
+{
+    struct settle_batch *riding = take_riding(source);
+    give_up_asked(source);
+    if (riding != NULL) {
+        settle_fell(riding);
+    }
+}
+
 void member_source_cancel(struct member_source *source)
 {
     if (source->state != SOURCE_ASKING || source->is_cancelled) {
@@ -290,21 +300,15 @@ void member_source_cancel(struct member_source *source)
         source->is_cancelled = true; /* what it is answered counts */
         return;
     }
-    struct settle_batch *riding = take_riding(source);
-    give_up_asked(source);
-    if (riding != NULL) {
-        settle_fell(riding);
-    }
+    poll_fell(source);
+    settle_send(source);
 }
 
 static void poll_failed(struct member_source *source, const struct ternmq_error *error)
 {
-    struct settle_batch *riding = take_riding(source);
-    give_up_asked(source);
+    poll_fell(source); /* first: callbacks may ask elsewhere for what it might have brought */
     source_failed(source, error);
-    if (riding != NULL) {
-        settle_fell(riding);
-    }
+    settle_send(source); /* not with the next poll: that may be long in coming */
 }
 
 /* An empty answer before its time says that the broker cannot let the poll wait: not at once again. */

@@ -475,8 +475,6 @@ void settle_fell(struct settle_batch *batch)
     struct member_source *source = batch->source;
     source->member->riding -= places_of(batch);
     list_append(&source->open, &batch->link);
-    /* Not on the next poll: that may be long in coming. */
-    batch_send(batch);
 }
 
 static void drop_in(struct list *batches)
