@@ -316,6 +316,24 @@ START_TEST(the_credit_of_a_failed_poll_is_not_taken_before_what_rode_on_it)
 }
 END_TEST
 
+START_TEST(with_little_credit_no_broker_waits_until_another_has_nothing_more)
+{
+    static const uint32_t credits[] = {1, 2, 3, 10, 100};
+    uint32_t credit = credits[_i];
+    uint32_t some = 1000;
+    fill(&world.server, 4, 500);
+    fill(&other, 4, 500);
+    open_member((struct ternmq_member_options){.credit = credit, .topic = "t"});
+    world_run(&world, both_have_acked, &some);
+    ck_assert_uint_gt(group.acked, 250);
+    ck_assert_uint_gt(other_group.acked, 250);
+    some = 4000; /* in the end one has nothing more: that costs little */
+    uint64_t before_ms = world_now_ms(&world);
+    world_run(&world, both_have_acked, &some);
+    ck_assert_uint_lt(world_now_ms(&world) - before_ms, 6000);
+}
+END_TEST
+
 START_TEST(with_a_credit_of_one_idle_brokers_take_turns)
 {
     uint32_t all = 1;
@@ -396,6 +414,8 @@ static Suite *member_end_suite(void)
     tcase_add_checked_fixture(two, setup_two, teardown_two);
     tcase_add_loop_test(two, one_credit_is_over_all_brokers, 0, 10);
     tcase_add_test(two, the_credit_of_a_failed_poll_is_not_taken_before_what_rode_on_it);
+    tcase_add_loop_test(two, with_little_credit_no_broker_waits_until_another_has_nothing_more, 0,
+                        5);
     tcase_add_test(two, with_a_credit_of_one_idle_brokers_take_turns);
     tcase_add_test(two, a_broker_that_is_away_stops_no_other);
     tcase_add_test(two, a_broker_without_the_group_is_no_error_where_another_has_it);
