@@ -5,6 +5,10 @@
  *     FREE --held_grant()--> READY --held_give()--> GIVEN --held_settle()--> SETTLING --held_free()--> FREE
  *                              `-----------------------------------------------^
  *
+ * In an ordered group messages of one queue, or of one key, are given one after the other: the next one when a
+ * verdict on the one before was taken. Where that was no ack, what lies behind it is given back, as the broker
+ * does by itself.
+ *
  * A grant is what one range of an answer leased: it lives while something refers to it, a message
  * in hand or a verdict under way. The bytes of an answer live until its last message is settled.
  *
@@ -33,6 +37,7 @@ struct grant {
     uint32_t references;
     uint64_t number; /* grants are numbered as they come */
     uint32_t queue;
+    enum group_order order;
     uint32_t attempt;
     uint64_t until_ms; /* as the broker said, by its clock */
     uint64_t left_ms;  /* how long that was at its arrival */
@@ -60,7 +65,7 @@ enum {
 enum held_state { HELD_FREE, HELD_READY, HELD_GIVEN, HELD_SETTLING };
 
 struct held {
-    struct list link;   /* member->free, ->ready */
+    struct list link;   /* member->free, ->ready, ->working */
     struct list beside; /* grant->held */
     struct grant *grant;
     struct kept_answer *answer; /* NULL: a verdict was taken */
@@ -70,6 +75,7 @@ struct held {
     uint64_t before; /* offsets that a filter left out: before it, and behind the last of a range */
     uint64_t behind;
     uint64_t generation; /* of the place; receipts carry it */
+    uint32_t key_hash;   /* in an order of keys; 0: it has none */
     enum held_state state;
 };
 
@@ -89,6 +95,12 @@ NODISCARD bool held_grant(struct member_source *source, struct receive_answer *a
 /* The message that a receipt names and that was given, or NULL. */
 struct held *held_of_receipt(struct ternmq_member *member, uint64_t receipt);
 uint64_t held_receipt(const struct ternmq_member *member, const struct held *held);
+
+/* The first that may be given now, or NULL. */
+struct held *held_next(const struct ternmq_member *member);
+
+/* Whether the two must be worked on one after the other. */
+bool held_are_ordered(const struct held *one, const struct held *other);
 
 /* The state changes of the drawing, with their counts. */
 void held_give(struct ternmq_member *member, struct held *held);

@@ -27,17 +27,17 @@ static void drop_expired(struct ternmq_member *member)
     }
 }
 
-/* Whether what was given takes all the credit, so that nothing can come. */
+/* Whether what was given takes all the credit, with what must wait for it, so that nothing can come. */
 static bool is_exhausted(const struct ternmq_member *member)
 {
-    return member->given == member->held_count && member->given > 0 && member->asked == 0 &&
-           (member->given >= member->credit || member->held_bytes >= member->hold_bytes);
+    return member->settling == 0 && member->given > 0 && member->asked == 0 &&
+           (member->held_count >= member->credit || member->held_bytes >= member->hold_bytes);
 }
 
 static bool has_something(void *context)
 {
     const struct ternmq_member *member = context;
-    return !list_is_empty(&member->ready) || member->notice.code != TERNMQ_OK ||
+    return held_next(member) != NULL || member->notice.code != TERNMQ_OK ||
            member->last_word.code != TERNMQ_OK || is_exhausted(member);
 }
 
@@ -96,8 +96,8 @@ static int take_ready(struct ternmq_member *member, struct ternmq_received *rece
 {
     size_t count = 0;
     drop_expired(member);
-    while (count < max && !list_is_empty(&member->ready)) {
-        struct held *held = CONTAINER_OF(list_first(&member->ready), struct held, link);
+    struct held *held;
+    while (count < max && (held = held_next(member)) != NULL) {
         if (!describe(member, held, &received_out[count])) {
             if (count > 0) {
                 break;
