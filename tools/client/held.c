@@ -107,6 +107,9 @@ static struct grant *grant_create(struct member_source *source, enum group_order
     }
     grant->lease_ns = grant->left_ms * 1000000U;
     grant_begin(grant, reactor_now_ns(member->client->reactor));
+    if (grant_ends_ns(grant) < member->expiry_ns) {
+        member->expiry_ns = grant_ends_ns(grant);
+    }
     grant->lease_bytes = (uint32_t)range->lease.length;
     if (range->lease.length > 0) {
         memcpy(grant->lease, range->lease.data, range->lease.length);

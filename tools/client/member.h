@@ -87,6 +87,7 @@ struct ternmq_member {
     size_t held_bytes;
     struct list grants; /* those that lie under something in hand */
     uint64_t grant_number;
+    uint64_t expiry_ns; /* what is ready is leased until then at least */
 
     struct timer linger;      /* verdicts that wait are sent */
     struct timer lease_timer; /* leases are to be extended */

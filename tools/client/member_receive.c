@@ -15,11 +15,18 @@ static void drop_expired(struct ternmq_member *member)
 {
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
     bool dropped = false;
+    if (now_ns < member->expiry_ns) {
+        return; /* nearly always, for many may be ready */
+    }
+    member->expiry_ns = UINT64_MAX;
     LIST_FOREACH (link, &member->ready) {
         struct held *held = CONTAINER_OF(link, struct held, link);
-        if (grant_ends_ns(held->grant) <= now_ns) {
+        uint64_t ends_ns = grant_ends_ns(held->grant);
+        if (ends_ns <= now_ns) {
             held_free(member, held);
             dropped = true;
+        } else if (ends_ns < member->expiry_ns) {
+            member->expiry_ns = ends_ns;
         }
     }
     if (dropped) {
