@@ -5,6 +5,7 @@
 #include "broker/call.h"
 #include "broker/core.h"
 #include "broker/delivery.h"
+#include "broker/group.h"
 #include "broker/groups.h"
 #include "broker/session.h"
 #include "broker/shard.h"
@@ -129,14 +130,18 @@ static void write_range(struct call *call, const struct receive_range *range)
     call_answer_commit(call, writer_length(&writer));
 }
 
-/* [1, msgid, nil, {ranges: [ */
+/* [1, msgid, nil, {order*: .., ranges: [ */
 static void write_begin(struct call *call)
 {
-    enum { BYTES = ANSWER_BEGIN_BYTES_MAX + 32 };
+    enum { BYTES = ANSWER_BEGIN_BYTES_MAX + 48 };
     const struct receive_call *receive = &call->receive;
+    enum group_order order = receive->group->settings.order;
     struct writer writer = writer_over(call_answer_reserve(call, BYTES), BYTES);
     answer_begin(&writer, call->msgid);
-    writer_put_map(&writer, receive->has_ack ? 3 : 2);
+    writer_put_map(&writer, 2U + receive->has_ack + (order != GROUP_ORDER_NONE));
+    if (order != GROUP_ORDER_NONE) {
+        writer_put_key_str(&writer, "order", choice_text(GROUP_ORDER_CHOICES, order));
+    }
     writer_put_string(&writer, "ranges");
     writer_put_array(&writer, receive->ranges == NULL ? 0 : receive->ranges->count);
     ASSERT(!writer.overflowed);

@@ -27,6 +27,13 @@ static bool is_held(const struct judging *judging, const struct open_range *rang
     return range->state == OPEN_LEASED && range->serial == judging->receipt->serial;
 }
 
+/* Whether nothing before it, of its key, is open, and nothing of the key is somebody's. */
+static bool is_first_of_key(const struct open_range *range, uint64_t first)
+{
+    return range->key == 0 ||
+           (range->state != OPEN_BLOCKED && range->first == first && group_key_is_first(range));
+}
+
 /* Whether what is open from `first` on counts; NULL: it was never given out in this life. */
 static bool counts(const struct judging *judging, const struct open_range *range, uint64_t first)
 {
@@ -42,7 +49,7 @@ static bool counts(const struct judging *judging, const struct open_range *range
     bool is_of_keys =
         judging->queue->order == GROUP_ORDER_KEY && range != NULL && range->is_looked_at;
     return judging->queue->order == GROUP_ORDER_NONE ||
-           (is_of_keys ? range->state != OPEN_BLOCKED
+           (is_of_keys ? is_first_of_key(range, first)
                        : first == group_queue_first_open(judging->queue));
 }
 

@@ -263,12 +263,127 @@ static void run_push(void)
     CHECK(ternmq_member_close(member, PATIENCE_MS, &error) == TERNMQ_OK);
 }
 
+/* -------------------------------------------------------------------------- order */
+
+enum { ORDERED = 300, LANES = 6 };
+
+/* A lane is a queue, or a key: its messages are worked on one after the other. */
+static bool lanes_are_keys;
+static _Atomic uint32_t lane_running[LANES];
+static _Atomic uint64_t lane_next[LANES];
+static _Atomic uint32_t lane_parallel;
+static _Atomic uint32_t lane_disorder;
+static _Atomic uint32_t ordered;
+
+static struct ternmq_settlement on_ordered(void *context, const struct ternmq_received *received)
+{
+    const struct ternmq_delivery *message = &received->message;
+    char digits[16] = {0};
+    (void)context;
+    memcpy(digits, message->body.data, message->body.length);
+    uint64_t number = strtoull(digits, NULL, 10);
+    uint64_t lane = lanes_are_keys ? number % LANES : message->queue;
+    uint64_t place = lanes_are_keys ? number / LANES : message->offset;
+    lane_parallel += lane_running[lane]++ > 0;
+    lane_disorder += place != lane_next[lane];
+    pass(1);
+    lane_running[lane]--;
+    if (place % 10 == 3 && received->attempt == 1) {
+        return (struct ternmq_settlement){.verdict = TERNMQ_RETRY};
+    }
+    lane_next[lane] = place + 1;
+    ordered++;
+    return (struct ternmq_settlement){.verdict = TERNMQ_ACK};
+}
+
+static void make_ordered(const char *name, enum ternmq_order order)
+{
+    const struct ternmq_topic_options topic = {
+        .name = name,
+        .queues = 2,
+        .route = order == TERNMQ_ORDER_KEY ? TERNMQ_ROUTE_KEY : TERNMQ_ROUTE_ANY,
+    };
+    const struct ternmq_group_topic reads = {.name = name};
+    const uint32_t backoff_ms = 20;
+    const struct ternmq_group_options group = {.name = name,
+                                               .topics = &reads,
+                                               .topic_count = 1,
+                                               .from = TERNMQ_FROM_FIRST,
+                                               .order = order,
+                                               .backoff_ms = &backoff_ms,
+                                               .backoff_count = 1};
+    CHECK(ternmq_topic_put(client, &topic, NULL, NULL, &error) == TERNMQ_OK);
+    CHECK(ternmq_group_put(client, &group, &error) == TERNMQ_OK);
+}
+
+static void produce_keyed(const char *topic)
+{
+    struct ternmq_producer *producer = ternmq_producer_open(
+        client, &(struct ternmq_producer_options){.topic = topic, .choose = TERNMQ_CHOOSE_BY_KEY},
+        &error);
+    CHECK(producer != NULL);
+    for (uint32_t i = 0; i < ORDERED; i++) {
+        char text[16];
+        char name[16];
+        int length = snprintf(text, sizeof(text), "%u", i);
+        snprintf(name, sizeof(name), "k%u", i % LANES);
+        struct ternmq_bytes key = ternmq_text(name);
+        struct ternmq_message message = {
+            .body = ternmq_bytes(text, (size_t)length), .keys = &key, .key_count = 1};
+        CHECK(ternmq_produce(producer, &message, 1, NULL, &error) == TERNMQ_OK);
+    }
+    ternmq_producer_close(producer);
+}
+
+/* Eight workers, and many messages in hand; every tenth of a lane fails at first. */
+static void push_in_order(const char *name)
+{
+    for (uint32_t i = 0; i < LANES; i++) {
+        lane_next[i] = 0;
+    }
+    ordered = 0;
+    struct ternmq_push_consumer *consumer =
+        ternmq_push_consumer_open(&(struct ternmq_options){.nameservers = nameservers},
+                                  &(struct ternmq_push_options){.member.group = name,
+                                                                .member.topic = name,
+                                                                .member.credit = 40,
+                                                                .workers = 8,
+                                                                .message = on_ordered},
+                                  &error);
+    CHECK(consumer != NULL);
+    uint64_t began_ms = now_ms();
+    while (ordered < ORDERED) {
+        CHECK(now_ms() - began_ms < 30000);
+        pass(10);
+    }
+    uint64_t lost;
+    ternmq_push_consumer_counts(consumer, NULL, NULL, &lost);
+    CHECK(ternmq_push_consumer_close(consumer, PATIENCE_MS, &error) == TERNMQ_OK);
+    CHECK(lane_parallel == 0);
+    CHECK(lane_disorder == 0);
+    CHECK(ordered == ORDERED && lost == 0);
+}
+
+static void run_order(void)
+{
+    make_ordered("by_queue", TERNMQ_ORDER_QUEUE);
+    produce("by_queue", ORDERED);
+    push_in_order("by_queue");
+    lanes_are_keys = true;
+    make_ordered("by_key", TERNMQ_ORDER_KEY);
+    produce_keyed("by_key");
+    push_in_order("by_key");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } scenarios[] = {{"blocking", run_blocking}, {"missing", run_missing}, {"push", run_push}};
+    } scenarios[] = {{"blocking", run_blocking},
+                     {"missing", run_missing},
+                     {"push", run_push},
+                     {"order", run_order}};
     if (argc != 3) {
         return 2;
     }

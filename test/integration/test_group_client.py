@@ -38,6 +38,10 @@ class Library(unittest.TestCase):
     def test_a_missing_group_is_an_error(self):
         self.end(self.start("missing"))
 
+    def test_30_34_a_push_consumer_keeps_the_order_of_queues_and_of_keys(self):
+        """Nothing of one is worked on by two threads at once, and nothing behind what has failed."""
+        self.end(self.start("order"))
+
     def test_kills_of_the_broker_lose_no_message_of_a_push_consumer(self):
         program = self.start("push")
         for line in program.stdout:
@@ -145,6 +149,18 @@ class CommandLine(unittest.TestCase):
         )
         self.consume("--count", "2", "--ack", "exec", "test $TERNMQ_ATTEMPT -eq 3")
         self.assertIn(f"2 messages from {self.topic} for group g-{self.topic}, 4 attempts failed\n", self.said)
+
+    def test_34_a_command_that_fails_keeps_back_what_lies_behind_it(self):
+        group = "g-" + self.topic
+        self.ternmq(
+            *("group", "create", group, "--topic", self.topic, "--order", "queue"),
+            *("--from", "first", "--backoff", "500ms"),
+        )
+        self.produce("m0", "m1", "m2", "m3", "m4", "--queue", "0")
+        said, once = self.folder / "said", self.folder / "once"
+        script = f"read m; echo $m >> {said}; [ $m != m1 ] || [ -e {once} ] || {{ touch {once}; exit 1; }}"
+        self.consume("--credit", "5", "--idle", "1500ms", "--ack", "exec", script)
+        self.assertEqual(said.read_text().split(), ["m0", "m1", "m1", "m2", "m3", "m4"])
 
     def test_a_lease_is_kept_while_a_command_runs(self):
         self.produce("a")

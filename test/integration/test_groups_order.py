@@ -68,6 +68,13 @@ class Order(group_case.GroupCase):
             dict(came), {key: [f"{key}/{n}".encode() for n in range(30)] for key in keys}
         )
 
+    def test_30_an_answer_says_which_order_it_is_of(self):
+        """So a member can keep it who has several messages in hand."""
+        topic = self.make_topic(route="key")
+        for order in ("none", "queue", "key"):
+            group = self.put_group(f"-{order}", topics=topic, order=order)
+            self.assertEqual(self.member(group).receive().order, None if order == "none" else order)
+
     def test_30_keys_do_not_wait_for_each_other(self):
         """What is out of one key keeps that key alone."""
         self.make_keyed(["a", "b", "c"], 4)

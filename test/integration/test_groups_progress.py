@@ -231,6 +231,19 @@ class Progress(group_case.GroupCase):
             came = [(d.offset, d.attempt) for d in member.drain()]
             self.assertEqual(came, [(2, 2), (3, 1)], order)
 
+    def test_41_a_late_success_behind_what_has_failed_does_not_count_in_an_ordered_group(self):
+        """Both have failed and wait: the second is not done before the first."""
+        topic = self.make_topic("-keyed", route="key")
+        self.produce([[None, ["k"], None, b"%d" % n] for n in range(3)], topic, queue=None)
+        for order in ("queue", "key"):
+            group = self.put_group(f"-{order}", topics=topic, order=order, backoff=[300])
+            member = self.member(group)
+            held = member.receive(max=2)
+            self.assertEqual(member.nack(held), [])
+            self.assertEqual(member.ack(held[1:]), [[0, LEASE_LOST]])
+            came = [(d.offset, d.attempt) for d in member.receive_within(5)]
+            self.assertEqual(came[:2], [(0, 2), (1, 2)], order)
+
     def test_41_who_extends_keeps_his_message(self):
         """The consumer's own renewal instead of one timeout for all."""
         self.make_topic()

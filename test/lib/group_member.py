@@ -55,6 +55,7 @@ class Answer(list):
         super().__init__()
         self.parts = [Part(fields) for fields in result["ranges"]]
         self.failed = result.get("acked")
+        self.order = result.get("order")
         records = iter(result["messages"])
         for part in self.parts:
             before = part.first - 1

@@ -258,9 +258,24 @@ class Group:
             return None if is_leased or this.soft else False
         if self.is_soft(place, offset, this):
             return None
-        # Where order wants something else done first, or something is under way, a late ack may be refused.
+        if not is_leased and self.is_behind_another(place, offset):
+            return False  # what comes late counts only where order wants nothing else done first
+        # Where that is in doubt, or something is under way, a late ack may be refused.
         is_free = offset == min(queue.open) and all(t is this or t.state != LEASED for t in queue.open.values())
         return True if self.settings["order"] == "none" or is_free else None
+
+    def is_behind_another(self, place, offset):
+        """Whether something that order wants done before this one is certainly not done."""
+        if self.settings["order"] == "none":
+            return False
+        key = self.key_of(place, offset)
+        return any(
+            other < offset
+            and self.key_of(place, other) == key
+            and not self.is_soft(place, other, this)
+            and (this.state in (FRESH, WAITING) or (this.state == LEASED and not self.may_be_over(this)))
+            for other, this in self.queues[place].open.items()
+        )
 
     def is_certain(self, receipt, margin_ms):
         """Whether all of a receipt is held until the same moment, or nothing of it ends soon."""

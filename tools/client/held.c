@@ -5,9 +5,11 @@
 #include "tools/client/held.h"
 
 #include "net/buffer.h"
+#include "proto/base/crc32c.h"
 #include "proto/record.h"
 #include "tools/client/client.h"
 #include "tools/client/consumer.h"
+#include "tools/client/delivery.h"
 #include "tools/client/member_source.h"
 
 #include <stdlib.h>
@@ -70,20 +72,22 @@ static void answer_unref(struct kept_answer *answer)
 
 /* -------------------------------------------------------------------------- grants */
 
-/* The lease's time from now on: at most what a broker gives, and nothing where it is over already. */
-static uint64_t lease_left_ms(const struct ternmq_member *member, uint64_t until_ms,
-                              int64_t ahead_ms)
+/* The lease's time from now on: at most what was asked for, or what a broker gives; and nothing where it is over
+ * already. */
+static uint64_t lease_left_ms(const struct member_source *source, uint64_t until_ms)
 {
-    int64_t now_ms = (int64_t)reactor_wall_ms(member->client->reactor) + ahead_ms;
+    int64_t now_ms = (int64_t)reactor_now_ms(source->member->client->reactor) + source->ahead_ms;
     int64_t left_ms = (int64_t)until_ms - now_ms;
+    int64_t most_ms =
+        source->member->lease_ms != 0 ? source->member->lease_ms : GROUP_LEASE_MS_MOST;
     if (left_ms < 0) {
         return 0;
     }
-    return left_ms > GROUP_LEASE_MS_MOST ? (uint64_t)GROUP_LEASE_MS_MOST : (uint64_t)left_ms;
+    return left_ms > most_ms ? (uint64_t)most_ms : (uint64_t)left_ms;
 }
 
-static struct grant *grant_create(struct member_source *source, const struct receive_range *range,
-                                  int64_t ahead_ms)
+static struct grant *grant_create(struct member_source *source, enum group_order order,
+                                  const struct receive_range *range)
 {
     struct ternmq_member *member = source->member;
     struct grant *grant = calloc(1, sizeof(*grant));
@@ -94,11 +98,18 @@ static struct grant *grant_create(struct member_source *source, const struct rec
     grant->references = 1;
     grant->number = member->grant_number++;
     grant->queue = range->queue;
+    grant->order = order;
     grant->attempt = range->attempt;
     grant->until_ms = range->until_ms;
-    grant->left_ms = lease_left_ms(member, range->until_ms, ahead_ms);
-    grant->lease_ns = (member->lease_ms != 0 ? member->lease_ms : grant->left_ms) * 1000000U;
+    grant->left_ms = lease_left_ms(source, range->until_ms);
+    if (grant->left_ms == 0) {
+        source->is_clock_known = false; /* or its answer lay here for long */
+    }
+    grant->lease_ns = grant->left_ms * 1000000U;
     grant_begin(grant, reactor_now_ns(member->client->reactor));
+    if (grant_ends_ns(grant) < member->expiry_ns) {
+        member->expiry_ns = grant_ends_ns(grant);
+    }
     grant->lease_bytes = (uint32_t)range->lease.length;
     if (range->lease.length > 0) {
         memcpy(grant->lease, range->lease.data, range->lease.length);
@@ -144,6 +155,9 @@ bool held_init(struct ternmq_member *member)
     list_init(&member->free);
     list_init(&member->ready);
     list_init(&member->grants);
+    for (uint32_t i = 0; i < WORKING_LISTS; i++) {
+        list_init(&member->working[i]);
+    }
     member->held_max = 2 * member->credit;
     member->held = calloc(member->held_max, sizeof(*member->held));
     if (member->held == NULL) {
@@ -186,6 +200,17 @@ static struct held *held_take(struct ternmq_member *member, struct grant *grant,
     return held;
 }
 
+/* As the broker has it in its index. What cannot be read is told when it is its turn. */
+static uint32_t key_hash_of(const struct held *held)
+{
+    const struct delivery_place place = {held->grant->topic, held->grant->queue, held->offset};
+    struct ternmq_delivery delivery;
+    struct ternmq_bytes key;
+    bool has_key = delivery_read(bytes_make(held->record, held->record_bytes), &place, &delivery) &&
+                   ternmq_delivery_key(&delivery, 0, &key);
+    return has_key ? crc32c(key.data, key.length) : 0;
+}
+
 /* Takes the messages of one range, whose records lie in `answer`. */
 static void take_range(struct grant *grant, const struct receive_range *range,
                        struct kept_answer *answer, const uint8_t *at)
@@ -200,14 +225,14 @@ static void take_range(struct grant *grant, const struct receive_range *range,
         held->offset = record_offset(at);
         held->before = held->offset - next;
         held->behind = 0;
+        held->key_hash = grant->order == GROUP_ORDER_KEY ? key_hash_of(held) : 0;
         next = held->offset + 1;
         at += held->record_bytes;
     }
     held->behind = range->first + range->span - next;
 }
 
-bool held_grant(struct member_source *source, struct receive_answer *answer, struct buffer *buffer,
-                int64_t ahead_ms)
+bool held_grant(struct member_source *source, struct receive_answer *answer, struct buffer *buffer)
 {
     const uint8_t *begin = answer->records.data;
     struct bytes records = answer->records;
@@ -218,7 +243,7 @@ bool held_grant(struct member_source *source, struct receive_answer *answer, str
     struct receive_range range;
     bool taken = true;
     while (taken && receive_answer_next(answer, &range)) {
-        struct grant *grant = grant_create(source, &range, ahead_ms);
+        struct grant *grant = grant_create(source, answer->order, &range);
         taken = grant != NULL;
         if (taken) {
             take_range(grant, &range, kept, records.data + (range.records.data - begin));
@@ -247,10 +272,51 @@ struct held *held_of_receipt(struct ternmq_member *member, uint64_t receipt)
     return is_it ? held : NULL;
 }
 
+bool held_are_ordered(const struct held *one, const struct held *other)
+{
+    const struct grant *a = one->grant;
+    const struct grant *b = other->grant;
+    return a->order != GROUP_ORDER_NONE && a->source == b->source && a->queue == b->queue &&
+           one->key_hash == other->key_hash && strcmp(a->topic, b->topic) == 0;
+}
+
+/* Those that are given and might have to be done before. */
+static struct list *working_list(const struct ternmq_member *member, const struct held *held)
+{
+    uint32_t number = held->grant->queue ^ held->key_hash;
+    return (struct list *)(uintptr_t)&member->working[number % WORKING_LISTS];
+}
+
+static bool is_kept_back(const struct ternmq_member *member, const struct held *held)
+{
+    if (held->grant->order != GROUP_ORDER_NONE) {
+        LIST_FOREACH (link, working_list(member, held)) {
+            if (held_are_ordered(held, CONTAINER_OF(link, struct held, link))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+struct held *held_next(const struct ternmq_member *member)
+{
+    LIST_FOREACH (link, &member->ready) {
+        struct held *held = CONTAINER_OF(link, struct held, link);
+        if (!is_kept_back(member, held)) {
+            return held;
+        }
+    }
+    return NULL;
+}
+
 void held_give(struct ternmq_member *member, struct held *held)
 {
     ASSERT(held->state == HELD_READY);
     list_remove(&held->link);
+    if (held->grant->order != GROUP_ORDER_NONE) {
+        list_append(working_list(member, held), &held->link);
+    }
     held->state = HELD_GIVEN;
     member->given++;
 }
@@ -267,6 +333,7 @@ void held_settle(struct ternmq_member *member, struct held *held)
 {
     held_leave_state(member, held);
     held->state = HELD_SETTLING;
+    held->grant->verdicts++;
     member->settling++;
     /* Nobody looks at it any more. */
     answer_unref(held->answer);

@@ -5,6 +5,10 @@
  *     FREE --held_grant()--> READY --held_give()--> GIVEN --held_settle()--> SETTLING --held_free()--> FREE
  *                              `-----------------------------------------------^
  *
+ * In an ordered group messages of one queue, or of one key, are given one after the other: the next one when a
+ * verdict on the one before was taken. Where that was no ack, what lies behind it is given back, as the broker
+ * does by itself.
+ *
  * A grant is what one range of an answer leased: it lives while something refers to it, a message
  * in hand or a verdict under way. The bytes of an answer live until its last message is settled.
  *
@@ -33,6 +37,7 @@ struct grant {
     uint32_t references;
     uint64_t number; /* grants are numbered as they come */
     uint32_t queue;
+    enum group_order order;
     uint32_t attempt;
     uint64_t until_ms; /* as the broker said, by its clock */
     uint64_t left_ms;  /* how long that was at its arrival */
@@ -41,6 +46,8 @@ struct grant {
     uint64_t due_ns;   /* when it is to be extended */
     bool extending;
     bool lost;
+    uint32_t verdicts;          /* taken on its messages */
+    uint32_t verdicts_extended; /* before its extension under way was sent */
     uint8_t lease[LEASE_BYTES_MAX];
     uint32_t lease_bytes;
     char topic[TOPIC_NAME_BYTES_MAX + 1];
@@ -58,7 +65,7 @@ enum {
 enum held_state { HELD_FREE, HELD_READY, HELD_GIVEN, HELD_SETTLING };
 
 struct held {
-    struct list link;   /* member->free, ->ready */
+    struct list link;   /* member->free, ->ready, ->working */
     struct list beside; /* grant->held */
     struct grant *grant;
     struct kept_answer *answer; /* NULL: a verdict was taken */
@@ -68,6 +75,7 @@ struct held {
     uint64_t before; /* offsets that a filter left out: before it, and behind the last of a range */
     uint64_t behind;
     uint64_t generation; /* of the place; receipts carry it */
+    uint32_t key_hash;   /* in an order of keys; 0: it has none */
     enum held_state state;
 };
 
@@ -78,15 +86,21 @@ NODISCARD bool held_init(struct ternmq_member *member);
 void held_deinit(struct ternmq_member *member);
 
 /*
- * Takes what an answer granted in hand: for its messages there is credit. `ahead_ms` is how far the
- * broker's clock is ahead. False: no memory, and what was not taken comes again when its lease is over.
+ * Takes what an answer granted in hand: for its messages there is credit. Where a lease is over already the
+ * broker's clock is not known any more. False: no memory, and what was not taken comes again when its lease is over.
  */
 NODISCARD bool held_grant(struct member_source *source, struct receive_answer *answer,
-                          struct buffer *buffer, int64_t ahead_ms);
+                          struct buffer *buffer);
 
 /* The message that a receipt names and that was given, or NULL. */
 struct held *held_of_receipt(struct ternmq_member *member, uint64_t receipt);
 uint64_t held_receipt(const struct ternmq_member *member, const struct held *held);
+
+/* The first that may be given now, or NULL. */
+struct held *held_next(const struct ternmq_member *member);
+
+/* Whether the two must be worked on one after the other. */
+bool held_are_ordered(const struct held *one, const struct held *other);
 
 /* The state changes of the drawing, with their counts. */
 void held_give(struct ternmq_member *member, struct held *held);

@@ -54,6 +54,7 @@ static void extend_grant(struct ternmq_member *member, struct grant *grant)
             break; /* no memory: tried again when the timer is set anew */
         }
         grant->extending = true;
+        grant->verdicts_extended = grant->verdicts;
     }
 }
 

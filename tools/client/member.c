@@ -97,6 +97,28 @@ static void cancel_a_large_poll(struct ternmq_member *member)
     }
 }
 
+/* Whether another one that could be asked had more than it was asked for. */
+static bool another_has_more(const struct ternmq_member *member, const struct member_source *source)
+{
+    LIST_FOREACH (link, &member->sources) {
+        const struct member_source *other = CONTAINER_OF(link, struct member_source, link);
+        if (other != source && other->was_full && member_source_may_ask(other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How long a poll may wait, if `available` messages may be asked for at `left` sources. */
+static uint32_t wait_of(const struct ternmq_member *member, const struct member_source *source,
+                        uint32_t available, uint32_t left)
+{
+    if (available >= left) {
+        return RECEIVE_WAIT_MS;
+    }
+    return another_has_more(member, source) ? 0 : RECEIVE_WAIT_MS_SHARED;
+}
+
 /* One source of those that are idle, of which `left` have not had their turn. False: no credit. */
 static bool ask_source(struct ternmq_member *member, struct member_source *source, uint32_t left)
 {
@@ -111,8 +133,7 @@ static bool ask_source(struct ternmq_member *member, struct member_source *sourc
     /* What rides must find its place again if the poll is lost: the poll asks for as much at least. */
     uint32_t share = available / left;
     share = share < rides ? rides : share;
-    member_source_ask(source, share == 0 ? 1 : share,
-                      available < left ? RECEIVE_WAIT_MS_SHARED : RECEIVE_WAIT_MS);
+    member_source_ask(source, share == 0 ? 1 : share, wait_of(member, source, available, left));
     return true;
 }
 
@@ -128,8 +149,9 @@ void member_ask(struct ternmq_member *member)
         if (!member_source_may_ask(source)) {
             continue;
         }
-        if (source->is_clock_known && !ask_source(member, source, left--)) {
-            starved = true; /* and so the first the next time */
+        /* Where one got nothing, acks ride no further: their credit is for who waits. */
+        if (source->is_clock_known && (starved || !ask_source(member, source, left--))) {
+            starved = true; /* and so before the others the next time */
             continue;
         }
         if (!source->is_clock_known) {
@@ -141,6 +163,9 @@ void member_ask(struct ternmq_member *member)
     }
     if (starved) {
         cancel_a_large_poll(member);
+        if (member->settling == member->held_count) {
+            settle_send_all(member); /* nothing else is worked on that could go with them */
+        }
     }
 }
 

@@ -42,6 +42,8 @@ enum {
     SETTLE_COUNT_MAX = 1000,
     SETTLE_LINGER_MS_DEFAULT = 5,
     SETTLE_LINGER_MS_MAX = 1000,
+    /* Callbacks that run at once are at most 256. */
+    WORKING_LISTS = 64,
     /* The brokers of a topic may become more: looked for so often. */
     SOURCES_MS = 10000
 };
@@ -75,7 +77,8 @@ struct ternmq_member {
     struct held *held; /* every place */
     uint32_t held_max;
     struct list free;
-    struct list ready; /* in the order in which they came */
+    struct list ready;                  /* in the order in which they came */
+    struct list working[WORKING_LISTS]; /* those given in ordered groups, by queue and key */
     uint32_t held_count;
     uint32_t given;
     uint32_t settling;
@@ -84,6 +87,7 @@ struct ternmq_member {
     size_t held_bytes;
     struct list grants; /* those that lie under something in hand */
     uint64_t grant_number;
+    uint64_t expiry_ns; /* what is ready is leased until then at least */
 
     struct timer linger;      /* verdicts that wait are sent */
     struct timer lease_timer; /* leases are to be extended */

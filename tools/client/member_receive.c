@@ -15,11 +15,18 @@ static void drop_expired(struct ternmq_member *member)
 {
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
     bool dropped = false;
+    if (now_ns < member->expiry_ns) {
+        return; /* nearly always, for many may be ready */
+    }
+    member->expiry_ns = UINT64_MAX;
     LIST_FOREACH (link, &member->ready) {
         struct held *held = CONTAINER_OF(link, struct held, link);
-        if (grant_ends_ns(held->grant) <= now_ns) {
+        uint64_t ends_ns = grant_ends_ns(held->grant);
+        if (ends_ns <= now_ns) {
             held_free(member, held);
             dropped = true;
+        } else if (ends_ns < member->expiry_ns) {
+            member->expiry_ns = ends_ns;
         }
     }
     if (dropped) {
@@ -27,17 +34,17 @@ static void drop_expired(struct ternmq_member *member)
     }
 }
 
-/* Whether what was given takes all the credit, so that nothing can come. */
+/* Whether what was given takes all the credit, with what must wait for it, so that nothing can come. */
 static bool is_exhausted(const struct ternmq_member *member)
 {
-    return member->given == member->held_count && member->given > 0 && member->asked == 0 &&
-           (member->given >= member->credit || member->held_bytes >= member->hold_bytes);
+    return member->settling == 0 && member->given > 0 && member->asked == 0 &&
+           (member->held_count >= member->credit || member->held_bytes >= member->hold_bytes);
 }
 
 static bool has_something(void *context)
 {
     const struct ternmq_member *member = context;
-    return !list_is_empty(&member->ready) || member->notice.code != TERNMQ_OK ||
+    return held_next(member) != NULL || member->notice.code != TERNMQ_OK ||
            member->last_word.code != TERNMQ_OK || is_exhausted(member);
 }
 
@@ -96,8 +103,8 @@ static int take_ready(struct ternmq_member *member, struct ternmq_received *rece
 {
     size_t count = 0;
     drop_expired(member);
-    while (count < max && !list_is_empty(&member->ready)) {
-        struct held *held = CONTAINER_OF(list_first(&member->ready), struct held, link);
+    struct held *held;
+    while (count < max && (held = held_next(member)) != NULL) {
         if (!describe(member, held, &received_out[count])) {
             if (count > 0) {
                 break;

@@ -140,14 +140,16 @@ static void hello_ended(struct client_call *call, const struct client_call_end *
         source_failed(source, end->error);
         return;
     }
+    struct reactor *reactor = source->member->client->reactor;
     uint64_t now_ms;
-    source->ahead_ms = 0;
-    if (answer_find_uint(end->result, "now", &now_ms)) {
-        /* It was read some time on the way there and back: at its beginning, so that no lease is
-         * taken for longer than it is. */
-        source->ahead_ms = (int64_t)(now_ms + end->round_trip_ns / 1000000U + 1) -
-                           (int64_t)reactor_wall_ms(source->member->client->reactor);
+    if (!answer_find_uint(end->result, "now", &now_ms)) {
+        now_ms = reactor_wall_ms(reactor); /* it says none: taken for ours */
     }
+    /* It was read some time on the way there and back: at its beginning, so that no lease is taken for
+     * longer than it is. */
+    source->ahead_ms =
+        (int64_t)(now_ms + end->round_trip_ns / 1000000U + 1) - (int64_t)reactor_now_ms(reactor);
+    source->clock_ns = reactor_now_ns(reactor);
     source->is_clock_known = true;
     source->state = SOURCE_IDLE;
     member_ask(source->member);
@@ -255,6 +257,15 @@ void member_source_ask(struct member_source *source, uint32_t most, uint32_t wai
     client_call_start(&source->call);
 }
 
+/* The broker's clock may have been set since it was asked for. */
+static void forget_old_clock(struct member_source *source)
+{
+    uint64_t age_ns = reactor_now_ns(source->member->client->reactor) - source->clock_ns;
+    if (age_ns >= (uint64_t)CLOCK_MS * 1000000U) {
+        source->is_clock_known = false;
+    }
+}
+
 /* The poll is over: what it might have brought may be asked for elsewhere. */
 static void give_up_asked(struct member_source *source)
 {
@@ -270,6 +281,16 @@ static struct settle_batch *take_riding(struct member_source *source)
     return batch;
 }
 
+/* The poll will not be answered: what rode on it is open again. */
+static void poll_fell(struct member_source *source)
+{
+    struct settle_batch *riding = take_riding(source);
+    give_up_asked(source);
+    if (riding != NULL) {
+        settle_fell(riding);
+    }
+}
+
 void member_source_cancel(struct member_source *source)
 {
     if (source->state != SOURCE_ASKING || source->is_cancelled) {
@@ -279,21 +300,15 @@ void member_source_cancel(struct member_source *source)
         source->is_cancelled = true; /* what it is answered counts */
         return;
     }
-    struct settle_batch *riding = take_riding(source);
-    give_up_asked(source);
-    if (riding != NULL) {
-        settle_fell(riding);
-    }
+    poll_fell(source);
+    settle_send(source);
 }
 
 static void poll_failed(struct member_source *source, const struct ternmq_error *error)
 {
-    struct settle_batch *riding = take_riding(source);
-    give_up_asked(source);
+    poll_fell(source); /* first: callbacks may ask elsewhere for what it might have brought */
     source_failed(source, error);
-    if (riding != NULL) {
-        settle_fell(riding);
-    }
+    settle_send(source); /* not with the next poll: that may be long in coming */
 }
 
 /* An empty answer before its time says that the broker cannot let the poll wait: not at once again. */
@@ -320,7 +335,8 @@ static void source_answered(struct member_source *source, struct receive_answer 
     source->failing_ns = 0;
     source->lacks_group = false;
     give_up_asked(source);
-    bool kept = answer->range_count == 0 || held_grant(source, answer, buffer, source->ahead_ms);
+    bool kept = answer->range_count == 0 || held_grant(source, answer, buffer);
+    forget_old_clock(source);
     struct ternmq_error error;
     if (!kept) {
         fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for messages");

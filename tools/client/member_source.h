@@ -9,7 +9,9 @@
  *          `--------- PAUSED <------------------+--------------------'
  *                                               `--- will never be answered ---> STOPPED
  *
- * The broker's clock is asked for once (`hello`), because leases end by it; after a failure anew.
+ * Leases end by the broker's clock, which is asked for (`hello`) and kept as a distance from our monotonic
+ * one, so that ours may be set. Theirs may be, too: it is asked for anew after CLOCK_MS, after a failure, and
+ * when a lease seems to be over at its arrival.
  *
  * Memory:  a source lives as long as its member; there are as many as brokers were seen.
  * Threads: the reactor's.
@@ -34,7 +36,9 @@ enum {
     /* Where the credit does not suffice for a poll at each broker they take turns. */
     RECEIVE_WAIT_MS_SHARED = 500,
     /* A broker that has no such group, where others do, is asked again so often. */
-    RECEIVE_PAUSE_MS_ABSENT = 10000
+    RECEIVE_PAUSE_MS_ABSENT = 10000,
+    /* What is known of a broker's clock is believed so long: two polls that wait. */
+    CLOCK_MS = 60000
 };
 
 enum source_state { SOURCE_IDLE, SOURCE_GREETING, SOURCE_ASKING, SOURCE_PAUSED, SOURCE_STOPPED };
@@ -52,8 +56,9 @@ struct member_source {
     uint32_t tries;
     uint64_t failing_ns; /* since when; 0: it works */
     bool is_clock_known;
-    int64_t ahead_ms; /* how far the broker's clock is ahead of ours */
-    uint32_t asked;   /* what the poll under way may bring */
+    int64_t ahead_ms;  /* how far the broker's clock is ahead of reactor_now_ms() */
+    uint64_t clock_ns; /* when that was learned */
+    uint32_t asked;    /* what the poll under way may bring */
     uint32_t wait_ms;
     uint64_t asked_ns;
     bool was_full; /* the last poll brought all that it asked for: there may be more */

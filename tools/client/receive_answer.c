@@ -74,6 +74,16 @@ bool receive_answer_next(struct receive_answer *answer, struct receive_range *ra
     return true;
 }
 
+/* An order that is not known is the strictest that is. */
+static enum group_order take_order(struct cursor *value)
+{
+    struct bytes order;
+    if (!cursor_take_text(value, &order) || bytes_equal(order, BYTES_OF("none"))) {
+        return GROUP_ORDER_NONE;
+    }
+    return bytes_equal(order, BYTES_OF("key")) ? GROUP_ORDER_KEY : GROUP_ORDER_QUEUE;
+}
+
 static bool read_map(struct bytes result, struct receive_answer *answer)
 {
     struct cursor cursor = cursor_over(result);
@@ -97,6 +107,8 @@ static bool read_map(struct bytes result, struct receive_answer *answer)
         if (bytes_equal(key, BYTES_OF("ranges"))) {
             has_ranges = cursor_take_array(&value, &answer->range_count);
             answer->ranges = value;
+        } else if (bytes_equal(key, BYTES_OF("order"))) {
+            answer->order = take_order(&value);
         } else if (bytes_equal(key, BYTES_OF("acked"))) {
             if (!cursor_take_array(&value, &answer->acked_count)) {
                 return false;

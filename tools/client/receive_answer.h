@@ -2,7 +2,7 @@
 /*
  * receive_answer.h - what a broker answers to `receive`, read as bytes of a stranger.
  *
- *     {ranges: [[topic, queue, first, span, messages, attempt, lease, until, reason]..],
+ *     {order: queue|key, ranges: [[topic, queue, first, span, messages, attempt, lease, until, reason]..],
  *      acked: [[index, code]..], messages: [record..]}
  *
  * The records of a range follow those of the range before; each has an offset of its own within it.
@@ -16,6 +16,7 @@
 #include "proto/base/bytes.h"
 #include "proto/base/contract.h"
 #include "proto/cursor.h"
+#include "proto/group_settings.h"
 #include "proto/limits.h"
 
 #include <stdbool.h>
@@ -27,6 +28,7 @@ enum {
 };
 
 struct receive_answer {
+    enum group_order order;
     struct cursor ranges; /* before the range that comes next */
     uint32_t range_count; /* left */
     struct cursor acked;  /* before the first pair */

@@ -44,8 +44,9 @@ struct settle_terms settle_terms_of(const struct ternmq_settlement *settlement)
 static bool terms_are_equal(const struct settle_terms *a, const struct settle_terms *b)
 {
     return a->kind == b->kind && a->has_delay == b->has_delay && a->uncounted == b->uncounted &&
-           a->dead == b->dead && a->delay_ms == b->delay_ms && a->lease_ms == b->lease_ms &&
-           a->reason_bytes == b->reason_bytes && memcmp(a->reason, b->reason, a->reason_bytes) == 0;
+           a->dead == b->dead && a->is_unheard == b->is_unheard && a->delay_ms == b->delay_ms &&
+           a->lease_ms == b->lease_ms && a->reason_bytes == b->reason_bytes &&
+           memcmp(a->reason, b->reason, a->reason_bytes) == 0;
 }
 
 /* -------------------------------------------------------------------------- batches */
@@ -134,8 +135,8 @@ bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
 
 static void batch_send(struct settle_batch *batch);
 
-bool settle_add(struct ternmq_member *member, struct held *held, const struct settle_terms *terms,
-                struct settle_wait *wait)
+static bool add_message(struct ternmq_member *member, struct held *held,
+                        const struct settle_terms *terms, struct settle_wait *wait)
 {
     struct grant *grant = held->grant;
     struct settle_batch *batch = batch_with_room(grant->source, terms);
@@ -161,6 +162,39 @@ bool settle_add(struct ternmq_member *member, struct held *held, const struct se
         batch_send(batch);
     }
     return true;
+}
+
+static bool has_same_lease(const struct grant *a, const struct grant *b)
+{
+    return a->lease_bytes == b->lease_bytes && memcmp(a->lease, b->lease, a->lease_bytes) == 0;
+}
+
+/* Gives back what was not given yet and must be done after a message that was not: the broker does so by itself
+ * where it hears of it, and then there is nothing more to give back. */
+static void give_back_behind(struct ternmq_member *member, const struct held *failed)
+{
+    const struct settle_terms release = {
+        .kind = SETTLE_NACK, .uncounted = true, .is_unheard = true};
+    if (failed->grant->order == GROUP_ORDER_NONE) {
+        return;
+    }
+    LIST_FOREACH (link, &member->ready) {
+        struct held *held = CONTAINER_OF(link, struct held, link);
+        bool is_behind = held->offset > failed->offset && held_are_ordered(failed, held) &&
+                         has_same_lease(failed->grant, held->grant);
+        if (is_behind && !add_message(member, held, &release, NULL)) {
+            held_free(member, held);
+        }
+    }
+}
+
+bool settle_add(struct ternmq_member *member, struct held *held, const struct settle_terms *terms,
+                struct settle_wait *wait)
+{
+    if (terms->kind == SETTLE_NACK) {
+        give_back_behind(member, held);
+    }
+    return add_message(member, held, terms, wait);
 }
 
 bool settle_extend(const struct held *held, uint32_t lease_ms, struct settle_wait *wait)
@@ -281,7 +315,15 @@ static void extended(struct settle_batch *batch, struct settle_entry *entry, boo
         return;
     }
     if (entry->code == 0) {
+        if (member->lease_ms != 0) {
+            grant->lease_ns = (uint64_t)member->lease_ms * 1000000U;
+        }
         grant_begin(grant, batch->sent_ns);
+        return;
+    }
+    if (grant->verdicts != grant->verdicts_extended) {
+        /* One that went another way may have been there first: then that is all that was lost. */
+        grant->due_ns = now_ns;
         return;
     }
     grant->lost = true;
@@ -307,16 +349,18 @@ static void batch_end(struct settle_batch *batch, const struct ternmq_error *why
         if (is_lost) {
             error = fault_of(entry, METHODS[batch->terms.kind], why);
         }
-        bool was_held = entry->held != NULL;
         if (batch->terms.kind == SETTLE_EXTEND) {
             extended(batch, entry, why != NULL);
-        } else if (was_held) {
+        } else if (entry->held != NULL) {
+            if (is_lost && !batch->terms.is_unheard) {
+                give_back_behind(member, entry->held);
+            }
             held_free(member, entry->held);
         }
         if (entry->wait != NULL) {
             entry->wait->pending--;
         }
-        if (is_lost) {
+        if (is_lost && !batch->terms.is_unheard) {
             tell_lost(member, entry, &error);
         }
     }
@@ -467,8 +511,6 @@ void settle_fell(struct settle_batch *batch)
     struct member_source *source = batch->source;
     source->member->riding -= places_of(batch);
     list_append(&source->open, &batch->link);
-    /* Not on the next poll: that may be long in coming. */
-    batch_send(batch);
 }
 
 static void drop_in(struct list *batches)

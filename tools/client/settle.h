@@ -34,9 +34,10 @@ enum settle_kind { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND };
 /* What a call says of all its receipts. */
 struct settle_terms {
     enum settle_kind kind;
-    bool has_delay; /* nack */
-    bool uncounted; /* nack */
-    bool dead;      /* nack */
+    bool has_delay;  /* nack */
+    bool uncounted;  /* nack */
+    bool dead;       /* nack */
+    bool is_unheard; /* nobody is told when it was not taken */
     uint32_t delay_ms;
     uint32_t lease_ms; /* extend; 0: as the group says */
     uint32_t reason_bytes;
@@ -81,7 +82,8 @@ struct settle_terms settle_terms_of(const struct ternmq_settlement *settlement);
 
 /*
  * Takes a verdict on a message that is ready or given; `wait` (may be NULL) is counted up. Sends the batch
- * where that made it full. False: no memory, nothing changed.
+ * where that made it full. Where it is no ack in an ordered group, gives back what waits behind the message.
+ * False: no memory, nothing changed.
  */
 NODISCARD bool settle_add(struct ternmq_member *member, struct held *held,
                           const struct settle_terms *terms, struct settle_wait *wait);

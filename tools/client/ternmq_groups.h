@@ -40,6 +40,10 @@ extern "C" {
  *                     |-------RELEASE--------------------------------> comes again, not counted
  *                     `-------(the lease ends)-----------------------> comes again, attempt + 1
  *
+ * In an ordered group messages of one queue, or of one key, are given one after the other: the next one when a
+ * verdict on the one before was taken, and none behind one whose verdict is no ack before that comes again. So
+ * many in hand, many workers and many brokers do not break the order, as long as leases last.
+ *
  * Delivery is at least once. After a lost connection, a lost lease or the end of a member messages may
  * come twice; none is lost.
  */
@@ -91,7 +95,8 @@ struct ternmq_member_options {
     bool durable;
 
     /* Verdicts that nobody waits for travel together: up to `settle_count` of them (default 100, at most
-     * 1,000), and none waits longer than `settle_linger_ms` (default 5, at most 1,000). */
+     * 1,000; those side by side in a queue are one), and none waits longer than `settle_linger_ms` (default 5,
+     * at most 1,000). */
     uint32_t settle_count;
     uint32_t settle_linger_ms;
 
@@ -127,7 +132,8 @@ TERNMQ_API int ternmq_member_close(struct ternmq_member *member, int64_t wait_ms
  * Blocks for at most `wait_ms` (0: not at all, -1: as long as it takes) until there is a message, and
  * gives 1 to `max`, which are in hand from then on. Messages of a range come in order.
  *
- * TERNMQ_OK; TERNMQ_NOTHING within the time, or with all the credit in hand; TERNMQ_INTERRUPTED;
+ * TERNMQ_OK; TERNMQ_NOTHING within the time, or where all the credit is in hand and what was not given yet
+ * must wait for what was; TERNMQ_INTERRUPTED;
  * TERNMQ_GROUP_NOT_FOUND, TERNMQ_TOPIC_NOT_FOUND, TERNMQ_UNREACHABLE or another retryable code when it
  * has been so for the client's timeout_ms or unreachable_ms (the first two at once): call again to try
  * on; others that are not retryable: nothing will come from that broker; TERNMQ_CORRUPT: a message was

@@ -5,6 +5,10 @@
  */
 #include "test/lib/check_main.h"
 #include "test/unit/client/member_world.h"
+#include "tools/client/held.h"
+#include "tools/client/member_source.h"
+
+#include <time.h>
 
 /* -------------------------------------------------------------------------- settling */
 
@@ -214,6 +218,30 @@ START_TEST(the_credit_is_never_exceeded_by_who_works)
 }
 END_TEST
 
+static bool has_all_ahead(void *context)
+{
+    size_t ahead;
+    ternmq_member_in_hand(worker.member, &ahead, NULL, NULL);
+    return ahead == *(const uint32_t *)context;
+}
+
+START_TEST(a_message_costs_the_same_however_many_are_ahead)
+{
+    uint32_t credit = 20000;
+    fill(&world.server, 1, credit);
+    open_member((struct ternmq_member_options){.credit = credit, .hold_bytes = 64 << 20});
+    world_run(&world, has_all_ahead, &credit);
+    clock_t began = clock();
+    for (uint32_t i = 0; i < credit; i++) {
+        struct ternmq_received received;
+        size_t count;
+        ck_assert_int_eq(ternmq_receive(worker.member, 0, &received, 1, &count, &error), TERNMQ_OK);
+    }
+    /* 12 us each; looking at all of them took 70. */
+    ck_assert_int_lt(clock() - began, CLOCKS_PER_SEC / 4);
+}
+END_TEST
+
 START_TEST(who_holds_many_bytes_is_not_sent_more)
 {
     fill(&world.server, 1, 1000);
@@ -319,6 +347,61 @@ START_TEST(a_broker_s_clock_may_be_wrong_by_hours)
 }
 END_TEST
 
+START_TEST(a_broker_s_clock_may_be_set)
+{
+    group.lease_ms = 2000;
+    fill(&world.server, 1, 10);
+    open_member((struct ternmq_member_options){.credit = 10, .keep_leases = true});
+    run_until_acked(10);
+    world_pass(&world, 1000);
+    world.server.clock_ahead_ms = _i == 0 ? 7200000 : -7200000;
+    fill(&world.server, 1, 40);
+    run_until_acked(50); /* one answer may have been taken for old */
+    ck_assert_uint_le(group.expired, 10);
+    world_pass(&world,
+               CLOCK_MS + 2 * RECEIVE_WAIT_MS); /* a poll is answered, and the clock asked for */
+    group.expired = 0;
+    worker.keeps = true;
+    fill(&world.server, 1, 10);
+    run_until_received(60);
+    world_pass(&world, 20000);
+    ck_assert_uint_eq(group.expired, 0);
+}
+END_TEST
+
+/* Whether an extension of what came first is under way. */
+static bool is_extending(void *context)
+{
+    const struct ternmq_member *member = context;
+    const struct list *link = list_first(&member->grants);
+    return link != NULL && CONTAINER_OF(link, struct grant, link)->extending;
+}
+
+START_TEST(a_verdict_that_overtakes_an_extension_costs_no_other_lease)
+{
+    world_init_options(&world, (uint64_t)_i + 1, 0,
+                       (struct ternmq_options){.nameservers = FAKE_ADDRESS});
+    group_begin();
+    group.lease_ms = 3000;
+    fill(&world.server, 1, 200);
+    worker.keeps = true;
+    open_member((struct ternmq_member_options){.credit = 10, .keep_leases = true});
+    run_until_received(10);
+    for (uint32_t i = 0; i < 5; i++) {
+        world_pass(&world, 100);
+        world_run(&world, is_extending, worker.member);
+        /* It rides on a poll, and so goes by another connection. */
+        ck_assert_int_eq(ternmq_settle(worker.member, &worker.receipts[i], 1, NULL, &error),
+                         TERNMQ_OK);
+        run_until_received(11 + i);
+    }
+    world_pass(&world, 10000);
+    ck_assert_uint_gt(group.rides, 0);
+    ck_assert_uint_eq(group.expired, 0);
+    teardown();
+}
+END_TEST
+
 START_TEST(a_lease_of_its_own_length_is_asked_for)
 {
     fill(&world.server, 1, 1);
@@ -356,6 +439,7 @@ static void add_credit_and_leases(Suite *suite)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, the_credit_is_never_exceeded_by_who_keeps_all);
     tcase_add_loop_test(tests, the_credit_is_never_exceeded_by_who_works, 0, 12);
+    tcase_add_test(tests, a_message_costs_the_same_however_many_are_ahead);
     tcase_add_test(tests, who_holds_many_bytes_is_not_sent_more);
     tcase_add_test(tests, an_answer_of_more_than_was_asked_for_is_refused);
     tcase_add_test(tests, leases_of_what_was_given_are_kept_by_wish);
@@ -363,8 +447,12 @@ static void add_credit_and_leases(Suite *suite)
     tcase_add_test(tests, leases_of_what_waits_to_be_given_are_kept);
     tcase_add_test(tests, what_waited_beyond_its_lease_is_not_given);
     tcase_add_loop_test(tests, a_broker_s_clock_may_be_wrong_by_hours, 0, 2);
+    tcase_add_loop_test(tests, a_broker_s_clock_may_be_set, 0, 2);
     tcase_add_test(tests, a_lease_of_its_own_length_is_asked_for);
     suite_add_tcase(suite, tests);
+    TCase *seeds = tcase_create("leases, of several seeds");
+    tcase_add_loop_test(seeds, a_verdict_that_overtakes_an_extension_costs_no_other_lease, 0, 8);
+    suite_add_tcase(suite, seeds);
 }
 
 static Suite *member_suite(void)

@@ -5,6 +5,8 @@
  */
 #include "test/lib/check_main.h"
 #include "test/unit/client/member_world.h"
+#include "tools/client/client.h"
+#include "tools/client/member_source.h"
 
 static bool is_home(void *context)
 {
@@ -263,6 +265,75 @@ START_TEST(one_credit_is_over_all_brokers)
 }
 END_TEST
 
+static void on_ready(void *context)
+{
+    (void)context;
+    work_on();
+}
+
+static struct member_source *source_at(const char *broker)
+{
+    LIST_FOREACH (link, &worker.member->sources) {
+        struct member_source *source = CONTAINER_OF(link, struct member_source, link);
+        if (strcmp(source->broker, broker) == 0) {
+            return source;
+        }
+    }
+    return NULL;
+}
+
+/* Acks ride on a poll at one broker, and all the credit is there. */
+static bool rides_while_the_other_is_idle(void *context)
+{
+    const struct member_source *one = source_at("fake");
+    const struct member_source *idle = source_at("other");
+    (void)both_have_acked(context);
+    return one != NULL && one->riding != NULL && idle != NULL && idle->state == SOURCE_IDLE;
+}
+
+static bool have_acked_within_the_credit(void *context)
+{
+    const struct ternmq_member *member = worker.member;
+    ck_assert_uint_le(member->held_count - member->riding + member->asked, member->credit);
+    return both_have_acked(context);
+}
+
+START_TEST(the_credit_of_a_failed_poll_is_not_taken_before_what_rode_on_it)
+{
+    uint32_t all = 2000;
+    most_leased = 0;
+    fill(&world.server, 4, 400);
+    fill(&other, 4, 100);
+    world.server.refuse_method = other.refuse_method = "receive";
+    world.server.refuse_with = ERROR_GROUP_NOT_FOUND; /* which is told at once */
+    other.refuse_with = ERROR_TOO_MANY_WAITING;
+    other.refuse_times = 1;
+    open_member((struct ternmq_member_options){.credit = 2, .topic = "t", .ready = on_ready});
+    world_run(&world, rides_while_the_other_is_idle, &all);
+    world.server.refuse_times = 1;
+    world_run(&world, have_acked_within_the_credit, &all);
+    ck_assert_uint_eq(world.server.refused, 1);
+}
+END_TEST
+
+START_TEST(with_little_credit_no_broker_waits_until_another_has_nothing_more)
+{
+    static const uint32_t credits[] = {1, 2, 3, 10, 100};
+    uint32_t credit = credits[_i];
+    uint32_t some = 1000;
+    fill(&world.server, 4, 500);
+    fill(&other, 4, 500);
+    open_member((struct ternmq_member_options){.credit = credit, .topic = "t"});
+    world_run(&world, both_have_acked, &some);
+    ck_assert_uint_gt(group.acked, 250);
+    ck_assert_uint_gt(other_group.acked, 250);
+    some = 4000; /* in the end one has nothing more: that costs little */
+    uint64_t before_ms = world_now_ms(&world);
+    world_run(&world, both_have_acked, &some);
+    ck_assert_uint_lt(world_now_ms(&world) - before_ms, 6000);
+}
+END_TEST
+
 START_TEST(with_a_credit_of_one_idle_brokers_take_turns)
 {
     uint32_t all = 1;
@@ -342,6 +413,9 @@ static Suite *member_end_suite(void)
     TCase *two = tcase_create("two brokers");
     tcase_add_checked_fixture(two, setup_two, teardown_two);
     tcase_add_loop_test(two, one_credit_is_over_all_brokers, 0, 10);
+    tcase_add_test(two, the_credit_of_a_failed_poll_is_not_taken_before_what_rode_on_it);
+    tcase_add_loop_test(two, with_little_credit_no_broker_waits_until_another_has_nothing_more, 0,
+                        5);
     tcase_add_test(two, with_a_credit_of_one_idle_brokers_take_turns);
     tcase_add_test(two, a_broker_that_is_away_stops_no_other);
     tcase_add_test(two, a_broker_without_the_group_is_no_error_where_another_has_it);
