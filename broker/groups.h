@@ -64,7 +64,7 @@ struct shard_group {
     struct list woken;          /* core->woken_groups */
     struct list dying_later;    /* struct open_range.link: there is no topic for dead letters yet */
     struct list in_dying_later; /* groups->dying_later */
-    bool told;                  /* its home has been told that something is ready */
+    bool told; /* its home has been told that something is ready, and has sent nobody since */
 
     /* Since the start of the process. */
     uint64_t delivered;

@@ -197,7 +197,8 @@ static void note_left(struct call *call, struct shard_group *here, enum take_res
     struct receive_call *receive = &call->receive;
     receive->leaves_some = !list_is_empty(&here->ready);
     receive->was_put_off = result == TAKE_LATER;
-    here->told = receive->leaves_some;
+    /* Who did not want what is left waits on: of what becomes ready beside it the home must hear. */
+    here->told = false;
     receive->is_full_here = groups_find_full(here, &receive->bound);
     receive->is_full |= receive->is_full_here;
 }

@@ -244,6 +244,26 @@ START_TEST(calls_for_different_topics_wait_beside_each_other)
 }
 END_TEST
 
+START_TEST(what_nobody_waits_for_hides_nothing_from_who_waits)
+{
+    struct client_simulated *client = begin_two_topics(_i);
+    fill_queue(other(_i), "t", 0, 1);
+    for (int i = 0; i < 3; i++) {
+        uint32_t of_u = poll_group(client, "g", "u", LONG_MS);
+        run_ms(&world, 50);
+        fill_queue(other(_i), "t", 0, 1);
+        fill_queue(other(_i), "u", 0, 1);
+        struct answer answer;
+        ck_assert(client_simulated_take(client, SOON_MS, &answer));
+        ck_assert_uint_eq(answer.msgid, of_u);
+        ck_assert_str_eq(only_range(&answer).topic, "u");
+    }
+    struct answer answer = receive(client, "g");
+    ck_assert_uint_eq(only_range(&answer).messages, 4);
+    end();
+}
+END_TEST
+
 START_TEST(a_topic_that_is_none_of_the_group_s_is_refused)
 {
     struct client_simulated *client = begin(_i);
@@ -370,6 +390,7 @@ static Suite *receive_suite(void)
     tcase_add_loop_test(tests, a_call_for_one_topic_leaves_the_other_to_others, 0, 2);
     tcase_add_loop_test(tests, a_topic_that_nobody_waits_for_is_there_for_who_comes, 0, 2);
     tcase_add_loop_test(tests, calls_for_different_topics_wait_beside_each_other, 0, 2);
+    tcase_add_loop_test(tests, what_nobody_waits_for_hides_nothing_from_who_waits, 0, 2);
     tcase_add_loop_test(tests, a_topic_that_is_none_of_the_group_s_is_refused, 0, 2);
     tcase_add_loop_test(tests, a_topic_that_comes_back_to_the_group_is_read_on, 0, 2);
     tcase_add_loop_test(tests, new_queues_of_a_topic_wake_who_waits, 0, 2);
