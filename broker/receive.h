@@ -55,6 +55,7 @@ struct receive_range {
     struct bytes topic; /* in receive->group's block */
     uint64_t first;
     uint64_t span;
+    uint32_t topic_id;
     uint32_t generation;
     uint32_t messages;
     uint16_t queue;

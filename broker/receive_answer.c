@@ -119,7 +119,9 @@ static void write_range(struct call *call, const struct receive_range *range)
     writer_put_uint(&writer, range->span);
     writer_put_uint(&writer, range->messages);
     writer_put_uint(&writer, range->attempt);
-    lease_write(&writer, receive->group_id, range->generation, receive->serial);
+    const struct lease_said said = {receive->group_id, range->generation, receive->serial,
+                                    range->topic_id};
+    lease_write(&writer, &said);
     writer_put_uint(&writer, receive->until_ms);
     if (range->reason == NULL) {
         writer_put_nil(&writer);

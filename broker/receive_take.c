@@ -180,7 +180,7 @@ static bool joins(const struct receive_range *last, const struct receive_range *
 {
     return last->first + last->span == range->first && last->queue == range->queue &&
            last->attempt == range->attempt && last->generation == range->generation &&
-           last->reason == range->reason && last->topic.data == range->topic.data;
+           last->reason == range->reason && last->topic_id == range->topic_id;
 }
 
 static void add_range(const struct take *take, const struct receive_range *range)
@@ -228,6 +228,7 @@ void take_add(const struct take *take, uint64_t first, uint64_t end,
         .topic = take->topic,
         .first = first,
         .span = end - first,
+        .topic_id = take->queue->place.topic,
         .generation = take->queue->generation,
         .messages = receive->reader.runs->messages,
         .queue = take->queue->place.queue,

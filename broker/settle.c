@@ -16,12 +16,13 @@
 
 /* ------------------------------------------------------------------ receipts */
 
-void lease_write(struct writer *writer, uint32_t group, uint32_t generation, uint64_t serial)
+void lease_write(struct writer *writer, const struct lease_said *said)
 {
     uint8_t lease[LEASE_BYTES];
-    store_u32(lease, group);
-    store_u32(lease + 4, generation);
-    store_u64(lease + 8, serial);
+    store_u32(lease, said->group);
+    store_u32(lease + 4, said->generation);
+    store_u64(lease + 8, said->serial);
+    store_u32(lease + 16, said->topic);
     writer_put_bin(writer, bytes_make(lease, sizeof(lease)));
 }
 
@@ -38,6 +39,7 @@ static bool take_lease(struct cursor *cursor, struct receipt *receipt)
     receipt->group = load_u32(lease.data);
     receipt->generation = load_u32(lease.data + 4);
     receipt->serial = load_u64(lease.data + 8);
+    receipt->topic = load_u32(lease.data + 16);
     return true;
 }
 
@@ -82,7 +84,8 @@ static bool take_receipt(struct core *home, const struct group *group, struct cu
         receipt->error = ERROR_WRONG_BROKER;
         return true;
     }
-    if (!is_of_group(home->directory, group, receipt->group)) {
+    bool is_of_topic = !receipt->has_lease || receipt->topic == topic->id;
+    if (!is_of_topic || !is_of_group(home->directory, group, receipt->group)) {
         receipt->error = ERROR_LEASE_LOST;
         return true;
     }

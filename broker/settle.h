@@ -17,7 +17,7 @@
  *
  * An offset counts if
  *
- *     it is not settled, its queue is of the same generation as the receipt, and
+ *     it is not settled, its topic and generation are those of the receipt, and
  *     ack           nobody else holds it: a lease that is over is as good as long as it was not given to
  *                   another, before or after a restart
  *     nack, extend  it is held by this very lease
@@ -52,7 +52,16 @@ enum {
     SETTLE_RECEIPTS_INLINE = 2, /* of most calls */
     /* Receipts and the ranges that they cover, at a microsecond or less each. */
     SETTLE_STEPS_A_TURN = 4096,
-    LEASE_BYTES = 16 /* group id, generation, serial: what a receipt's lease says */
+    LEASE_BYTES = 20 /* what a receipt's lease says: struct lease_said */
+};
+
+/* What a lease says. A topic that was made again has the same offsets in the same generation: its id tells
+ * them apart. */
+struct lease_said {
+    uint32_t group;
+    uint32_t generation;
+    uint64_t serial;
+    uint32_t topic;
 };
 
 struct receipt {
@@ -132,6 +141,6 @@ void settle_go_on(struct core *core);
 void settle_release(struct call *call);
 
 /* Writes the lease of a receipt. */
-void lease_write(struct writer *writer, uint32_t group, uint32_t generation, uint64_t serial);
+void lease_write(struct writer *writer, const struct lease_said *said);
 
 #endif

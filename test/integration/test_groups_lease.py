@@ -29,7 +29,7 @@ class Ack(group_case.GroupCase):
         answer = member.receive() + member.receive()
         self.assertEqual(len(answer), 80)
         good = [d.receipt for d in answer[:79]]
-        other_lease = [*answer[79].receipt[:4], b"\0" * 16]
+        other_lease = [*answer[79].receipt[:4], bytes(len(answer[79].lease))]
         batch = [
             *good[:40],
             good[0],  # twice

@@ -9,7 +9,7 @@
 #include "proto/error.h"
 #include "test/unit/broker/broker_world.h"
 
-enum { LEASE_BYTES_OF_RECEIPT = 16, TEXT_MAX = 128, LARGE = 60, LARGE_BYTES = 50000 };
+enum { LEASE_BYTES_OF_RECEIPT = 20, TEXT_MAX = 128, LARGE = 60, LARGE_BYTES = 50000 };
 
 /* One range of an answer, copied: answers go with the next one. */
 struct given {
