@@ -54,13 +54,14 @@ static bool fits_append(const struct commit_log *log, const struct append *appen
     return log->open->records < SEGMENT_RECORDS_MAX && fits_open(log, bytes + kept);
 }
 
-/* Whether what does not fit the open segment may wait for the next: it is there, or it is being made and
- * what waits for it is bounded. */
+/* Whether what does not fit the open segment may wait for the next: it is there, or it is being made, for
+ * the first time, and what waits for it is bounded. */
 static enum error may_wait(const struct commit_log *log, uint64_t bytes)
 {
     uint64_t pending = log->pending_bytes + log->operations.content_bytes + bytes;
     bool is_bounded = pending <= PENDING_BYTES_MAX || log->pending_bytes == 0;
-    return log->next.state != NEXT_FAILED && is_bounded ? OK : ERROR_DISK_FULL;
+    bool may_come = log->next.state != NEXT_FAILED && !log->next.is_tried_again;
+    return may_come && is_bounded ? OK : ERROR_DISK_FULL;
 }
 
 static enum error wait_for_next(struct commit_log *log, uint64_t bytes)

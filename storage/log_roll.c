@@ -37,7 +37,7 @@ bool log_fits(const struct commit_log *log, uint64_t bytes)
 void log_keep(struct commit_log *log)
 {
     uint64_t pending = log->pending_bytes + log->operations.content_bytes + RECORD_CONTENT_PLACE;
-    bool is_needed = log->next.state != NEXT_READY && !log_fits(log, pending);
+    bool is_needed = log->next.state != NEXT_READY && !log_fits(log, pending + log_kept_part(log));
     log->kept_bytes = is_needed ? log_kept_part(log) : 0;
 }
 
@@ -111,6 +111,7 @@ static void next_done(struct disk_job *job)
     struct commit_log *log = CONTAINER_OF(next, struct commit_log, next);
     static struct log_limit limit;
     log->jobs--;
+    next->is_tried_again = next->error != 0;
     if (next->error == 0) {
         next->state = NEXT_READY;
         log->segments_alive++;

@@ -104,6 +104,7 @@ struct next_segment {
     enum next_state state;
     struct segment *segment; /* READY */
     uint64_t bytes;          /* what is made, or was */
+    bool is_tried_again;     /* it could not be made the last time: nothing is to wait for it */
     int error;
     struct disk_job job;
     struct timer retry;

@@ -214,10 +214,11 @@ static void show_message(struct commit_log *log, const struct record_fields *fie
 }
 
 /* Own records need no entry of the index, which is what bounds the number of records. */
-static inline bool fits_message(const struct commit_log *log, uint32_t bytes)
+static inline bool fits_message(const struct commit_log *log, const struct append *append,
+                                uint32_t bytes)
 {
-    return log_fits(log, (uint64_t)bytes + log->kept_bytes) &&
-           log->open->records < SEGMENT_RECORDS_MAX;
+    uint64_t kept = append->relocates ? 0 : log->kept_bytes;
+    return log_fits(log, bytes + kept) && log->open->records < SEGMENT_RECORDS_MAX;
 }
 
 static inline bool put_message(struct commit_log *log, struct queue *queue,
@@ -225,7 +226,7 @@ static inline bool put_message(struct commit_log *log, struct queue *queue,
 {
     const struct append_message *message = &append->messages[number];
     uint32_t size = head_bytes + message->length;
-    if (__builtin_expect(!fits_message(log, size), 0) && !log_roll(log, size)) {
+    if (__builtin_expect(!fits_message(log, append, size), 0) && !log_roll(log, size)) {
         return false;
     }
     bool is_copied = message->length < COPY_BYTES_MAX;

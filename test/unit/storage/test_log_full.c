@@ -206,6 +206,50 @@ START_TEST(messages_that_wait_for_room_leave_it_to_operations)
 }
 END_TEST
 
+/* All of them would fit, and while the next one is being made nobody is refused. */
+START_TEST(messages_that_fit_leave_what_is_kept_until_there_is_a_next_one)
+{
+    struct operation operation;
+    while ((produce_count + 1) * (LENGTH + RECORD_HEAD_BYTES) <
+           WORLD_SEGMENT_BYTES - KEPT_BYTES / 2) {
+        ck_assert_int_eq(append(false), OK);
+    }
+    world_run(&world, LATER_MS, NULL, NULL);
+    ck_assert_uint_le(position(), WORLD_SEGMENT_BYTES - KEPT_BYTES + MARKS_BYTES);
+    ck_assert_int_eq(operate(&operation, 1), OK);
+    world_run(&world, TURN_MS, NULL, NULL);
+    ck_assert_uint_eq(operation.told, 1);
+    is_full = false;
+    world_run(&world, 5 * LATER_MS, NULL, NULL);
+    ck_assert_uint_eq(produces[produce_count - 1]->told, 1);
+}
+END_TEST
+
+/* It is tried again to make the next one, every second: nothing is accepted meanwhile to wait for it. */
+START_TEST(who_comes_while_it_is_tried_again_is_refused_like_the_others)
+{
+    fill();
+    uint64_t until_ns = simulation_now_ns(world.simulation) + 20 * LATER_MS * UINT64_C(1000000);
+    uint64_t begin = position();
+    while (simulation_now_ns(world.simulation) < until_ns) {
+        ck_assert_int_eq(append_sized(LEAST, false), ERROR_DISK_FULL);
+        ck_assert(simulation_step(world.simulation));
+    }
+    (void)operate_until_full();
+    ck_assert_uint_ge(position() - begin,
+                      KEPT_BYTES - 2 * (RECORD_CONTENT_PLACE + OPERATION_BYTES));
+    until_ns = simulation_now_ns(world.simulation) + 20 * LATER_MS * UINT64_C(1000000);
+    while (simulation_now_ns(world.simulation) < until_ns) {
+        struct operation operation;
+        ck_assert_int_eq(operate(&operation, 1), ERROR_DISK_FULL);
+        ck_assert(simulation_step(world.simulation));
+    }
+    is_full = false;
+    world_run(&world, 5 * LATER_MS, NULL, NULL);
+    ck_assert_int_eq(append(false), OK);
+}
+END_TEST
+
 START_TEST(what_makes_room_may_have_what_is_kept)
 {
     fill();
@@ -260,6 +304,8 @@ static Suite *log_full_suite(void)
     tcase_add_test(full, a_full_disk_refuses_messages_before_operations);
     tcase_add_test(full, a_start_with_a_full_disk_finds_room_for_its_epoch);
     tcase_add_test(full, messages_that_wait_for_room_leave_it_to_operations);
+    tcase_add_test(full, messages_that_fit_leave_what_is_kept_until_there_is_a_next_one);
+    tcase_add_test(full, who_comes_while_it_is_tried_again_is_refused_like_the_others);
     tcase_add_test(full, what_makes_room_may_have_what_is_kept);
     tcase_add_test(full, all_room_is_used_once_there_is_a_next_segment);
     tcase_add_test(full, a_log_that_closes_accepts_no_operation);
