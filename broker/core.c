@@ -33,11 +33,14 @@ uint32_t span_class_messages(uint32_t span_class)
 static void woken_hook_run(struct turn_hook *hook)
 {
     struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
-    groups_tell_homes(
-        core); /* first: what an ack has freed is there for the receive that it came with */
-    settle_written(core);
-    queue_tours_written(core);
+    /* What the logs have written is known here: all that follows may append. */
+    struct list settled;
+    list_init(&settled);
+    settle_take_written(core, &settled);
     receive_written(core);
+    groups_tell_homes(core); /* what an ack has freed is there for the receive that it came with */
+    settle_let_go(core, &settled);
+    queue_tours_written(core);
     pull_serve_woken(core);
     receive_serve_woken(core);
     settle_go_on(core);
@@ -48,8 +51,8 @@ static bool woken_hook_pending(struct turn_hook *hook)
 {
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
     return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
-           !list_is_empty(&core->written) || !list_is_empty(&core->settling) ||
-           !list_is_empty(&core->toured) || !list_is_empty(&core->leased) ||
+           settle_is_written(core) || !list_is_empty(&core->settling) ||
+           !list_is_empty(&core->toured) || receive_is_written(core) ||
            !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
 }
 

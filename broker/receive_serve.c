@@ -266,6 +266,21 @@ void receive_serve_woken(struct core *core)
     }
 }
 
+static bool is_written(const struct call *call)
+{
+    return commit_log_has_written(call->receive.shard->log);
+}
+
+bool receive_is_written(const struct core *core)
+{
+    LIST_FOREACH (link, &core->leased) {
+        if (is_written(CONTAINER_OF(link, struct call, receive.woken))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void receive_written(struct core *core)
 {
     struct list leased;
@@ -273,6 +288,11 @@ void receive_written(struct core *core)
     list_move_all(&leased, &core->leased);
     struct list *link;
     while ((link = list_take_first(&leased)) != NULL) {
-        call_return(CONTAINER_OF(link, struct call, receive.woken), core, receive_home);
+        struct call *call = CONTAINER_OF(link, struct call, receive.woken);
+        if (is_written(call)) {
+            call_return(call, core, receive_home);
+        } else {
+            list_append(&core->leased, link);
+        }
     }
 }

@@ -321,13 +321,37 @@ void settle_go_on(struct core *core)
     }
 }
 
-void settle_written(struct core *core)
+/* Refused, it is said so: what of it could be appended is tried again. */
+static bool is_written(const struct settling *settling)
 {
-    struct list written;
-    list_init(&written);
-    list_move_all(&written, &core->written);
+    const struct shard *shard = settling->shard;
+    return shard->groups->flush_refused || commit_log_has_written(shard->log);
+}
+
+bool settle_is_written(const struct core *core)
+{
+    LIST_FOREACH (link, &core->written) {
+        if (is_written(CONTAINER_OF(link, struct settling, written))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void settle_take_written(struct core *core, struct list *settled_out)
+{
+    LIST_FOREACH (link, &core->written) {
+        if (is_written(CONTAINER_OF(link, struct settling, written))) {
+            list_remove(link);
+            list_append(settled_out, link);
+        }
+    }
+}
+
+void settle_let_go(struct core *core, struct list *settled)
+{
     struct list *link;
-    while ((link = list_take_first(&written)) != NULL) {
+    while ((link = list_take_first(settled)) != NULL) {
         struct settling *settling = CONTAINER_OF(link, struct settling, written);
         if (settling->shard->groups->flush_refused) {
             refuse_here(settling);

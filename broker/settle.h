@@ -131,8 +131,11 @@ enum { FAILED_BYTES = 8 }; /* of one in it, at the most */
 /* Gives back what was read. */
 void settling_release(struct settling *settling);
 
-/* For the core, when its logs have written: lets calls go on. */
-void settle_written(struct core *core);
+/* For the core, when its logs have written: takes out calls of which the log has everything, before anything
+ * else is appended, and lets them go on. What waits for a segment stays. */
+bool settle_is_written(const struct core *core);
+void settle_take_written(struct core *core, struct list *settled_out);
+void settle_let_go(struct core *core, struct list *settled);
 
 /* For the core, at the end of a turn: another one's steps begin, with those calls that had more to do. */
 void settle_go_on(struct core *core);

@@ -217,6 +217,13 @@ enum error commit_log_may_operate(const struct commit_log *log, uint32_t bytes);
 enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
                               struct log_operation *operation);
 
+/*
+ * Whether every operation that was accepted is written, so that a process that is killed now forgets none. Not
+ * so between being accepted and the turn's write, while they wait for the next segment, and never again
+ * where the log is fenced. For who answers then without waiting for the disk.
+ */
+bool commit_log_has_written(const struct commit_log *log);
+
 /* --------------------------------------------------------------- reading */
 
 /* Adjacent records of one segment, of one queue, ready to be sent as they lie. */

@@ -145,6 +145,11 @@ enum error commit_log_may_operate(const struct commit_log *log, uint32_t bytes)
     return fits_operation(log, bytes) ? OK : may_wait(log, bytes);
 }
 
+bool commit_log_has_written(const struct commit_log *log)
+{
+    return !log->fenced && log->operations.count == 0;
+}
+
 enum error commit_log_operate(struct commit_log *log, struct bytes bytes,
                               struct log_operation *operation)
 {

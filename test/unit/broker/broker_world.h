@@ -228,15 +228,16 @@ static inline uint64_t core_counter(struct client_simulated *client, const char 
     return sum;
 }
 
-static inline struct world world_open(void)
+/* What a network of such delays lies between. */
+static inline struct world world_open_at(uint64_t delay_ns_least, uint64_t delay_ns_most)
 {
     struct world world = {.simulation = NULL};
     request_msgid = 0;
     log_set_level(LOG_LEVEL_ERROR);
     const struct simulation_options options = {.seed = 7,
                                                .wall_ms = UINT64_C(1700000000000),
-                                               .delay_ns_least = 10000,
-                                               .delay_ns_most = 200000,
+                                               .delay_ns_least = delay_ns_least,
+                                               .delay_ns_most = delay_ns_most,
                                                .window_bytes = 256 * 1024};
     world.simulation = simulation_create(&options);
     world.image = disk_image_create(false);
@@ -249,6 +250,11 @@ static inline struct world world_open(void)
     disk_is_full = false;
     world.disk = disk_simulated_open(world.image, &disk_options);
     return world;
+}
+
+static inline struct world world_open(void)
+{
+    return world_open_at(10000, 200000);
 }
 
 /* One shard, so that with two cores one of them has none. Of its log about `retain_bytes` are kept,
