@@ -137,8 +137,7 @@ void receive_serve_again(struct queue_reader *reader, struct core *at);
 void receive_home(struct call *call, struct core *at);
 
 /* For the core, when its logs have written: whether anything can, and it goes home, that waited for its leases
- * to be in the log; what waits for a segment stays. What had
- * no time is served again. */
+ * to be in the log; what waits for a segment stays. What had no time is served again. */
 bool receive_is_written(const struct core *core);
 void receive_written(struct core *core);
 void receive_serve_woken(struct core *core);

@@ -15,15 +15,12 @@
 #include "proto/base/contract.h"
 #include "storage/index.h"
 
-/* Messages that are looked at and leased at once. */
-enum { KEYS_MAX_AT_ONCE = 1024 };
-
 /* Offsets in a row whose keys are free. */
 struct free_keys {
     uint64_t first;
     uint32_t count;
     uint32_t most; /* to be collected */
-    uint32_t keys[KEYS_MAX_AT_ONCE];
+    uint32_t keys[TAKE_KEYS_MAX];
 };
 
 /* Reads and leases one open range whose turn has come. */
@@ -57,13 +54,12 @@ static enum take_result take_range(struct take *take, struct open_range *range)
 static enum take_result take_ready(struct take *take, struct open_range *range)
 {
     uint32_t key = range->key;
-    enum take_result result;
-    do {
+    uint64_t serial = take->call->receive.serial;
+    enum take_result result = TAKE_SOME;
+    for (uint32_t i = 0; i < TAKE_KEYS_MAX && range != NULL; i++) {
         result = take_range(take, range);
-        range = result == TAKE_SOME
-                    ? group_queue_next_of_key(take->queue, key, take->call->receive.serial)
-                    : NULL;
-    } while (range != NULL);
+        range = result == TAKE_SOME ? group_queue_next_of_key(take->queue, key, serial) : NULL;
+    }
     return result;
 }
 
@@ -126,7 +122,7 @@ static enum take_result lease_keys(struct take *take, const struct free_keys *fr
 static uint32_t most_keys(const struct take *take)
 {
     uint32_t left = take->call->receive.reader.messages_max;
-    return take->filter == NULL && left < KEYS_MAX_AT_ONCE ? left : KEYS_MAX_AT_ONCE;
+    return take->filter == NULL && left < TAKE_KEYS_MAX ? left : TAKE_KEYS_MAX;
 }
 
 static enum take_result take_new(struct take *take)
@@ -148,7 +144,7 @@ static enum take_result take_new(struct take *take)
     struct index_span span = {.count = 0};
     bool may_wait = queue_reader_may_wait(&receive->reader);
     ASSERT(queue != NULL);
-    enum error error = commit_log_entries(log, queue, unknown.first, KEYS_MAX_AT_ONCE,
+    enum error error = commit_log_entries(log, queue, unknown.first, TAKE_KEYS_MAX,
                                           may_wait ? NULL : &cold, &span);
     if (error == OK && span.count == 0 && cold.segment != NULL) {
         if (receive->ranges != NULL) {

@@ -113,11 +113,17 @@ static enum take_result take_queue(struct call *call, struct core *at, struct gr
         .filter = read->filter,
         .visible = queue_state(log_queue).visible,
     };
-    enum take_result result;
-    do {
-        result = queue->order == GROUP_ORDER_KEY ? take_keyed(&take) : take_next(&take);
-    } while (result == TAKE_SOME);
-    return result;
+    enum take_result result = TAKE_SOME;
+    if (queue->order != GROUP_ORDER_KEY) {
+        while (result == TAKE_SOME) {
+            result = take_next(&take);
+        }
+        return result;
+    }
+    for (uint32_t i = 0; i < TAKE_KEYS_TIMES_MAX && result == TAKE_SOME; i++) {
+        result = take_keyed(&take);
+    }
+    return result != TAKE_SOME ? result : receive->ranges != NULL ? TAKE_ENOUGH : TAKE_LATER;
 }
 
 /* The first queue that may have something for the call, or NULL. */

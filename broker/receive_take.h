@@ -12,11 +12,18 @@
 
 struct filter;
 
+enum {
+    /* Messages that are looked at and leased at once, in the order of keys. */
+    TAKE_KEYS_MAX = 1024,
+    /* How often in one turn of one queue: at a microsecond a message about 4 ms. */
+    TAKE_KEYS_TIMES_MAX = 4
+};
+
 enum take_result {
     TAKE_NOTHING, /* there is nothing to give out any more */
     TAKE_SOME,    /* something was taken, or passed: there may be more */
     TAKE_ENOUGH,  /* the answer is full */
-    TAKE_LATER,   /* its filter has had its share of the turn */
+    TAKE_LATER,   /* it has had its share of the turn */
     TAKE_COLD,    /* the reader waits for the disk; nothing of this queue was taken */
     TAKE_FAILED,  /* call->receive.error says why */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_settle.c - ack, nack, extend, cursors and orders: which receipts count, and what becomes of messages. */
 #include "broker/limits.h"
+#include "broker/receive_take.h"
 #include "broker/settle.h"
 #include "test/lib/check_main.h"
 #include "test/unit/broker/group_world.h"
@@ -573,6 +574,62 @@ START_TEST(a_key_is_one_member_s_at_a_time_and_the_others_go_on)
 }
 END_TEST
 
+/* Messages of a key each, or all of one. */
+static void produce_many(struct client_simulated *client, uint32_t count, const char *key)
+{
+    struct writer request = ask_produce("t", 0, count);
+    for (uint32_t i = 0; i < count; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof(text), "%u", i);
+        writer_put_array(&request, 4);
+        writer_put_nil(&request);
+        writer_put_array(&request, 1);
+        writer_put_string(&request, key == NULL ? text : key);
+        writer_put_nil(&request);
+        writer_put_bin(&request, bytes_from_string("b"));
+    }
+    struct answer answer = call(client, &request);
+    ck_answered(answer);
+}
+
+/* What a turn looks at is bounded, and whoever asked for more asks again. */
+START_TEST(many_keys_are_given_out_in_several_answers)
+{
+    enum { COUNT = 5000, TURN = TAKE_KEYS_MAX * TAKE_KEYS_TIMES_MAX };
+    struct client_simulated *client = begin_ordered(_i, "key");
+    produce_many(client, COUNT, NULL);
+    for (uint64_t first = 0; first < COUNT;) {
+        struct writer request = ask_receive("g", 1);
+        writer_put_key_uint(&request, "max_bytes", PULL_BYTES_MAX);
+        struct answer answer = call(client, &request);
+        ck_answered(answer);
+        struct given given = only_range(&answer);
+        ck_assert_uint_eq(given.first, first);
+        ck_assert_uint_eq(given.span, COUNT - first < TURN ? COUNT - first : TURN);
+        ck_assert_int_eq(ack(client, "g", &given), OK);
+        first += given.span;
+    }
+    end();
+}
+END_TEST
+
+START_TEST(behind_many_messages_of_a_key_that_is_held_others_are_found)
+{
+    enum { COUNT = 5000 };
+    struct client_simulated *client = begin_ordered(_i, "key");
+    produce_many(client, COUNT, "a");
+    struct given held = receive_one(client, "g");
+    ck_nothing(client, "g");
+    produce_many(client, 1, "b");
+    struct given given = give(client);
+    ck_assert_uint_eq(given.first, COUNT);
+    ck_assert_int_eq(ack(client, "g", &held), OK);
+    given = receive_one(client, "g");
+    ck_assert_uint_eq(given.first, 1);
+    end();
+}
+END_TEST
+
 START_TEST(a_key_that_failed_is_not_given_out_beside_what_is_held_of_it)
 {
     struct client_simulated *client = begin_ordered(_i, "key");
@@ -674,6 +731,8 @@ static Suite *settle_suite(void)
     tcase_add_test(tests, messages_in_order_leave_when_the_log_has_their_leases);
     tcase_add_test(tests, who_fails_is_answered_when_the_log_has_it);
     tcase_add_loop_test(tests, a_key_is_one_member_s_at_a_time_and_the_others_go_on, 0, 2);
+    tcase_add_loop_test(tests, many_keys_are_given_out_in_several_answers, 0, 2);
+    tcase_add_loop_test(tests, behind_many_messages_of_a_key_that_is_held_others_are_found, 0, 2);
     tcase_add_loop_test(tests, a_key_that_failed_is_not_given_out_beside_what_is_held_of_it, 0, 2);
     tcase_add_loop_test(tests, a_message_without_a_key_keeps_its_attempts_in_an_order_of_keys, 0,
                         2);
