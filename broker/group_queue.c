@@ -256,6 +256,7 @@ struct group_queue *group_queue_create(struct groups *groups, const struct group
     list_init(&queue->of_group);
     list_init(&queue->dirty);
     list_init(&queue->in_ready);
+    list_init(&queue->in_crowded);
     list_init(&queue->in_retention);
     list_init(&queue->waiter.link);
     list_init(&queue->ready);
@@ -290,6 +291,7 @@ void group_queue_detach(struct group_queue *queue)
     list_remove(&queue->of_group);
     list_remove(&queue->dirty);
     list_remove(&queue->in_ready);
+    list_remove(&queue->in_crowded);
     list_remove(&queue->in_retention);
     queue_waiter_cancel(&queue->waiter);
     queue->settled_count = 0;

@@ -57,6 +57,7 @@ struct group_queue {
     struct list of_group;       /* group->queues */
     struct list dirty;          /* groups->dirty: something of this turn is not in the log yet */
     struct list in_ready;       /* group->ready: there may be something to give out */
+    struct list in_crowded;     /* groups->crowded: the ranges of all groups keep something back */
     struct list in_retention;   /* group_retention.c's: a segment that has some of it is to go */
     struct queue_waiter waiter; /* while there is not */
 

@@ -23,6 +23,7 @@ static void flush_hook_run(struct turn_hook *hook)
     struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
     if (groups->is_live) {
         groups->flush_refused = !groups_flush(groups);
+        groups_uncrowd(groups);
     }
 }
 
@@ -30,7 +31,8 @@ static void flush_hook_run(struct turn_hook *hook)
 static bool flush_hook_pending(struct turn_hook *hook)
 {
     const struct groups *groups = CONTAINER_OF(hook, struct groups, flush_hook);
-    return groups->is_live && !list_is_empty(&groups->dirty) && !groups->flush_refused;
+    bool has_settled = !list_is_empty(&groups->dirty) && !groups->flush_refused;
+    return groups->is_live && (has_settled || groups_may_uncrowd(groups));
 }
 
 struct groups *groups_create(struct shard *shard)
@@ -53,6 +55,7 @@ struct groups *groups_create(struct shard *shard)
     list_init(&groups->dying);
     list_init(&groups->dying_later);
     list_init(&groups->dirty);
+    list_init(&groups->crowded);
     heap_init(&groups->moments);
     groups->timer.fired = groups_due;
     groups->flush_hook = (struct turn_hook){.run = flush_hook_run, .pending = flush_hook_pending};

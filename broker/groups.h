@@ -94,6 +94,7 @@ struct groups {
     struct timer retired_timer; /* in the next turn, while there are any */
     uint64_t queue_serial;
     uint64_t range_count; /* open ranges of all */
+    struct list crowded;  /* struct group_queue.in_crowded: looked at again when there are fewer */
     struct heap moments;  /* struct open_range.moment, ms since 1970 */
     struct timer timer;   /* at the first of them, which is */
     uint64_t timer_ms;
@@ -202,6 +203,10 @@ void groups_changed(struct group_queue *queue);
 
 /* The same of a queue of which nothing could be taken: it is watched only. */
 void groups_watch(struct group_queue *queue);
+
+/* Whether there is room again for ranges of queues that had something for want of it alone; looks at them. */
+bool groups_may_uncrowd(const struct groups *groups);
+void groups_uncrowd(struct groups *groups);
 
 /* Whether a queue of the group here keeps something back for a bound, and which. */
 bool groups_find_full(const struct shard_group *group, struct group_bound *bound_out);

@@ -56,6 +56,24 @@ static void note_full(struct group_queue *queue, uint64_t visible)
         queue->is_full = is_full;
         queue->group->full += is_full ? 1 : UINT32_MAX;
     }
+    /* Of its own bounds it hears itself; what others have open may go without a word to it. */
+    list_remove(&queue->in_crowded);
+    if (is_full && queue->groups->range_count >= GROUP_RANGES_MAX) {
+        list_append(&queue->groups->crowded, &queue->in_crowded);
+    }
+}
+
+bool groups_may_uncrowd(const struct groups *groups)
+{
+    return !list_is_empty(&groups->crowded) && groups->range_count < GROUP_RANGES_MAX;
+}
+
+void groups_uncrowd(struct groups *groups)
+{
+    while (groups_may_uncrowd(groups)) {
+        struct list *link = list_take_first(&groups->crowded);
+        groups_changed(CONTAINER_OF(link, struct group_queue, in_crowded));
+    }
 }
 
 bool groups_find_full(const struct shard_group *group, struct group_bound *bound_out)

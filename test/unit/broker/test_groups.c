@@ -9,6 +9,7 @@
  * compared with what was live: by hash, and offset by offset.
  */
 #include "broker/catalogue.h"
+#include "broker/limits.h"
 #include "test/lib/check_main.h"
 #include "test/lib/log_snapshots.h"
 #include "test/unit/broker/groups_log_world.h"
@@ -333,6 +334,29 @@ START_TEST(what_is_leased_behind_much_that_the_turn_settled_is_replayed)
 }
 END_TEST
 
+/* A queue that is kept back by what others have open does not hear when they settle that. */
+START_TEST(a_queue_that_others_crowd_out_is_there_when_they_have_settled)
+{
+    struct group_queue *queue = begin_queue(FIRST_GROUP);
+    struct groups *groups = world.shard.groups;
+    groups->range_count = GROUP_RANGES_MAX; /* as if others had them */
+    enum error error;
+    produces[produce_count++] = world_produce(&world.log, 0, 1, 11, 0, false, &error);
+    ck_assert_int_eq(error, OK);
+    world_run(&world.log, LATER_MS, NULL, NULL);
+    struct group_bound bound;
+    ck_assert(list_is_empty(&queue->in_ready));
+    ck_assert(groups_find_full(queue->group, &bound));
+    ck_assert_uint_eq(bound.limit, GROUP_RANGES_MAX);
+    groups->range_count--;
+    world_run(&world.log, LATER_MS, NULL, NULL);
+    ck_assert(!list_is_empty(&queue->in_ready));
+    ck_assert(!groups_find_full(queue->group, &bound));
+    groups->range_count = 0;
+    end_log();
+}
+END_TEST
+
 START_TEST(a_lease_expires_and_counts_an_attempt)
 {
     struct group_queue *queue = begin_queue(FIRST_GROUP);
@@ -384,6 +408,7 @@ static Suite *groups_suite(void)
     tcase_add_test(tests, what_a_turn_settles_is_one_operation_of_merged_ranges);
     tcase_add_test(tests, more_ranges_than_an_operation_has_room_for_are_settled_all_the_same);
     tcase_add_test(tests, what_is_leased_behind_much_that_the_turn_settled_is_replayed);
+    tcase_add_test(tests, a_queue_that_others_crowd_out_is_there_when_they_have_settled);
     tcase_add_test(tests, a_lease_expires_and_counts_an_attempt);
     tcase_add_test(tests, what_was_never_delivered_is_given_back_without_an_attempt);
     tcase_set_timeout(tests, 120);
