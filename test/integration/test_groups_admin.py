@@ -345,6 +345,15 @@ class CommandLine(GroupCase):
         self.ternmq("group", "delete", "cli-delete", "--yes", status=FAILED)
         self.assertIn("GROUP_NOT_FOUND", self.said)
 
+    def test_a_member_of_a_broadcast_can_be_deleted(self):
+        self.ternmq("group", "create", "cli-all", "--topic", "orders", "--broadcast")
+        name = "cli-all@" + "m" * 120
+        self.client.call("receive", group="cli-all", member="m" * 120)
+        self.assertIn(name, [row["name"] for row in self.rows("cli-all")])
+        self.ternmq("group", "delete", name, "--yes")
+        self.assertEqual([row["name"] for row in self.rows("cli-all")], ["cli-all"])
+        self.ternmq("group", "delete", "cli-all", "--yes")
+
     def test_wrong_usage_says_what_would_be_right(self):
         create = ("group", "create", "cli-wrong")
         for arguments, hint in (

@@ -98,7 +98,7 @@ static bool page_has(struct bytes page, const char *name)
 static int broker_has(struct ternmq *client, const char *broker, const char *name, bool *has_out,
                       struct ternmq_error *error_out)
 {
-    uint8_t room[GROUP_NAME_BYTES_MAX + 32];
+    uint8_t room[GROUP_ANY_NAME_BYTES_MAX + 32];
     struct writer writer = writer_over(room, sizeof(room));
     writer_put_map(&writer, 2);
     writer_put_key_string(&writer, "prefix", name);
@@ -333,17 +333,18 @@ TERNMQ_API int ternmq_group_delete(struct ternmq *client, const char *name,
     if (client_must_not_block(client, error_out)) {
         return TERNMQ_USAGE;
     }
-    int code = check_name(name, error_out);
-    if (code != TERNMQ_OK) {
-        return code;
+    /* Those that brokers make can be deleted, too: GROUP@MEMBER, %DLQ%GROUP. */
+    if (name == NULL || !name_is_any_group(bytes_from_string(name))) {
+        return fault_set(error_out, TERNMQ_BAD_ARGUMENT, TERNMQ_STORED_NO,
+                         "'%s' is no name of a group", name == NULL ? "" : name);
     }
     struct places places = {.count = 0};
     const struct ternmq_group_options options = {.name = name};
-    code = find_places(client, &options, &places, error_out);
+    int code = find_places(client, &options, &places, error_out);
     if (code == TERNMQ_OK && places.count == 0) {
         code = fail_not_found(name, error_out);
     }
-    uint8_t room[GROUP_NAME_BYTES_MAX + 16];
+    uint8_t room[GROUP_ANY_NAME_BYTES_MAX + 16];
     struct writer writer = writer_over(room, sizeof(room));
     writer_put_map(&writer, 1);
     writer_put_key_string(&writer, "name", name);

@@ -700,8 +700,9 @@ struct ternmq_group_options {
 TERNMQ_API int ternmq_group_put(struct ternmq *client, const struct ternmq_group_options *options,
                                 struct ternmq_error *error_out);
 
-/* Deletes a group, and where it stands, on every broker that can be reached. Blocks.
- * GROUP_NOT_FOUND where none has it. */
+/* Deletes a group, and where it stands, on every broker that holds a lease: one that is away keeps it, and
+ * brings it back. Also GROUP@MEMBER, a member of a broadcast, and %DLQ%GROUP. Blocks. GROUP_NOT_FOUND where
+ * none has it. */
 TERNMQ_API int ternmq_group_delete(struct ternmq *client, const char *name,
                                    struct ternmq_error *error_out);
 
