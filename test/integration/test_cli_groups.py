@@ -108,6 +108,22 @@ class Away(unittest.TestCase):
             self.assertIn("broker broker-b is away", self.said)
 
 
+    def test_what_is_changed_without_a_broker_that_is_away_is_not_called_done(self):
+        self.make_on_two()
+        self.cluster.others["broker-b"].kill()
+        self.wait_for_brokers(1)
+        for words, shown in ((("set", "g", "--attempts", "3"), "group g set\n"),
+                             (("delete", "g", "--yes"), "group g deleted\n")):
+            self.assertEqual(self.ternmq("group", *words, status=FAILED), shown)
+            self.assertIn("broker broker-b is away", self.said)
+        self.cluster.start_other("broker-b")
+        self.wait_for_brokers(2)
+        rows = [json.loads(line) for line in self.ternmq("group", "list", "--json").splitlines()]
+        self.assertEqual([(row["broker"], row["settings"]["attempts"]) for row in rows], [("broker-b", 17)])
+        self.ternmq("group", "delete", "g", "--yes")
+        self.assertEqual(self.ternmq("group", "list", "--json"), "")
+
+
 class DeadLetterTopics(GroupCommandCase):
     """Topics of dead letters are read and shown like others, and not produced to."""
 

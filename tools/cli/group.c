@@ -206,7 +206,10 @@ static int run_set(struct invocation *invocation)
         return status;
     }
     status = put(invocation, &wish);
-    return status == EXIT_DONE ? change_say_done(invocation, "group", name, "set") : status;
+    if (status == EXIT_DONE) {
+        status = change_say_done(invocation, "group", name, "set");
+    }
+    return group_reach_status(&holders.reach, status);
 }
 
 const struct command GROUP_SET_COMMAND = {
@@ -221,7 +224,8 @@ const struct command GROUP_SET_COMMAND = {
         "\n"
         "What is not given stays as it is. Where the group stands does not change, so that --from is\n"
         "of queues that it has not begun; what is leased goes on as it began. --order and --broadcast\n"
-        "are chosen when a group is made.\n",
+        "are chosen when a group is made. A broker that is away is not told: that is said, the exit\n"
+        "status is 1, and it is to be done again when the broker is back.\n",
     .rows = GROUP_ROWS,
     .row_count = GROUP_SET_ROWS,
     .words_least = 1,
@@ -235,15 +239,22 @@ static int run_delete(struct invocation *invocation)
 {
     const char *name = invocation->words[0];
     int status = change_confirm_delete(invocation, "group", name, "and where it stands");
-    struct ternmq *client = status == EXIT_DONE ? invocation_client(invocation, &status) : NULL;
-    if (client == NULL) {
+    if (status != EXIT_DONE) {
+        return status;
+    }
+    /* Also for whom it is not deleted: a broker that is away brings it back. */
+    struct group_holders holders;
+    status = group_holders_find(invocation, name, &holders);
+    group_holders_free(&holders);
+    if (status != EXIT_DONE) {
         return status;
     }
     struct ternmq_error error;
-    if (ternmq_group_delete(client, name, &error) != TERNMQ_OK) {
+    if (ternmq_group_delete(invocation->client, name, &error) != TERNMQ_OK) {
         return invocation_fail_with(invocation, &error, "group %s", name);
     }
-    return change_say_done(invocation, "group", name, "deleted");
+    status = change_say_done(invocation, "group", name, "deleted");
+    return group_reach_status(&holders.reach, status);
 }
 
 const struct command GROUP_DELETE_COMMAND = {
@@ -251,10 +262,13 @@ const struct command GROUP_DELETE_COMMAND = {
     .name = "delete",
     .arguments = "NAME [--yes]",
     .summary = "Delete a consumer group and where it stands",
-    .help = "  ternmq group delete billing                     asks first\n"
-            "  ternmq group delete billing --yes               for scripts\n\n"
-            "A group that is made again under this name begins anew. Dead letters stay: the topic\n"
-            "%DLQ%NAME on its broker has them.\n",
+    .help =
+        "  ternmq group delete billing                     asks first\n"
+        "  ternmq group delete billing --yes               for scripts\n"
+        "  ternmq group delete caches@host-7 --yes         a member of a broadcast that is gone\n\n"
+        "A group that is made again under this name begins anew. Dead letters stay: the topic\n"
+        "%DLQ%NAME on its broker has them. A broker that is away keeps the group: that is said,\n"
+        "the exit status is 1, and it is to be done again when the broker is back.\n",
     .rows = DELETE_ROWS,
     .row_count = 1,
     .words_least = 1,
