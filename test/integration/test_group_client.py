@@ -150,6 +150,23 @@ class CommandLine(unittest.TestCase):
         self.consume("--count", "2", "--ack", "exec", "test $TERNMQ_ATTEMPT -eq 3")
         self.assertIn(f"2 messages from {self.topic} for group g-{self.topic}, 4 attempts failed\n", self.said)
 
+    def test_a_group_that_is_deleted_ends_its_members_and_is_not_made_again(self):
+        group = "g-" + self.topic
+        self.ternmq("group", "create", group, "--topic", self.topic, "--from", "first", "--attempts", "3")
+        self.produce("a")
+        process = subprocess.Popen(
+            self.command("consume", self.topic, "--group", group),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), b"a\n")
+        self.ternmq("group", "delete", group, "--yes")
+        shown, said = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, shown), (1, b""), said)
+        self.assertIn(f"group {group} was deleted", said.decode())
+        self.assertEqual(self.ternmq("group", "list", "--prefix", group, "--json"), [])
+
     def test_34_a_command_that_fails_keeps_back_what_lies_behind_it(self):
         group = "g-" + self.topic
         self.ternmq(

@@ -383,11 +383,12 @@ const struct command CONSUME_COMMAND = {
         "\n"
         "The members of a group share its messages, and the broker keeps where they are: each message\n"
         "goes to one of them, until it is acked. A group that is not there is made, from the first\n"
-        "message on, with --filter. It goes on until --count, --idle or Ctrl-C, and gives back what it\n"
-        "has not done. A command has TERNMQ_TOPIC, TERNMQ_QUEUE, TERNMQ_OFFSET, TERNMQ_ATTEMPT,\n"
-        "TERNMQ_TAG, TERNMQ_KEY (the first) and TERNMQ_PROPERTY_name in its environment; one word is for\n"
-        "the shell, more are a program and its arguments (behind -- where they begin with -). If it\n"
-        "ends with another status than 0, the message comes again later, with that as the reason.\n"
+        "message on, with --filter. It goes on until --count, --idle or Ctrl-C, or until the group is\n"
+        "deleted, and gives back what it has not done.\n"
+        "A command has TERNMQ_TOPIC, TERNMQ_QUEUE, TERNMQ_OFFSET, TERNMQ_ATTEMPT, TERNMQ_TAG, TERNMQ_KEY\n"
+        "(the first) and TERNMQ_PROPERTY_name in its environment; one word is for the shell, more are a\n"
+        "program and its arguments (behind -- where they begin with -). If it ends with another status\n"
+        "than 0, the message comes again later, with that as the reason.\n"
         "Ctrl-C ends it with all that it has begun, and gives the message back.\n",
     .rows = CONSUME_ROWS,
     .row_count = sizeof(CONSUME_ROWS) / sizeof(CONSUME_ROWS[0]),

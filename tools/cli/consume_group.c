@@ -161,6 +161,7 @@ static bool go_on_after(struct membership *membership, int code, const struct te
         return true;
     case TERNMQ_GROUP_NOT_FOUND: /* a broker has come that has the topic, or the group was deleted */
         membership->need.from_given = false;
+        membership->need.was_there = true;
         membership->status = group_presence_ensure(invocation, &membership->need);
         return membership->status == EXIT_DONE;
     default:

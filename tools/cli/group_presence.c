@@ -23,6 +23,7 @@ struct presence {
     bool has_other_filter;
     char filter[FILTER_BYTES_MAX + 1]; /* that the topic has */
     struct group_holders holders;
+    struct group_reach reach; /* who is away gets the group when it is back */
 };
 
 /* ------------------------------------------------------------------ looking */
@@ -175,8 +176,13 @@ static int spread_group(struct invocation *invocation, const struct presence *pr
 static int judge(struct invocation *invocation, const struct presence *presence)
 {
     const struct group_need *need = presence->need;
-    if (presence->settings == NULL) {
+    if (presence->settings == NULL && !need->was_there) {
         return make_group(invocation, need);
+    }
+    if (presence->settings == NULL) {
+        return presence->reach.away > 0
+                   ? EXIT_DONE /* it may be there still */
+                   : invocation_fail(invocation, EXIT_FAILED, "group %s was deleted", need->group);
     }
     if (!presence->reads_topic) {
         return invocation_fail(invocation, EXIT_FAILED,
@@ -214,8 +220,7 @@ int group_presence_ensure(struct invocation *invocation, const struct group_need
     if (invocation_client(invocation, &status) == NULL) {
         return status;
     }
-    struct group_reach reach; /* who is away gets the group when it is back */
-    status = group_each(invocation, need->group, note_group, &presence, &reach);
+    status = group_each(invocation, need->group, note_group, &presence, &presence.reach);
     if (status == EXIT_DONE) {
         status = judge(invocation, &presence);
     }

@@ -18,6 +18,8 @@ struct group_need {
     uint64_t from_ms; /* with TERNMQ_FROM_TIME */
     bool from_given;  /* by the user: a group that is there already does not do that */
     bool
+        was_there; /* a moment ago: where nobody has it any more it was deleted, and is not made again */
+    bool
         has_member; /* the user named the member: one of a broadcast has to have a name of its own */
 };
 
