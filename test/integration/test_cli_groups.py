@@ -108,6 +108,18 @@ class Away(unittest.TestCase):
             self.assertIn("broker broker-b is away", self.said)
 
 
+    def test_a_broker_that_lacks_the_group_is_named_until_it_has_it(self):
+        self.make_on_two()
+        client = wire.Client(self.cluster.others["broker-b"].address)
+        self.addCleanup(client.close)
+        client.call("group.delete", name="g")
+        for words in (("group", "show"), ("explain", "group")):
+            self.ternmq(*words, "g")
+            self.assertIn("broker broker-b has queues of the topics, and no group g", self.said)
+        self.ternmq("group", "create", "g", "--topic", "t")
+        self.ternmq("group", "show", "g")
+        self.assertEqual(self.said, "")
+
     def test_what_is_changed_without_a_broker_that_is_away_is_not_called_done(self):
         self.make_on_two()
         self.cluster.others["broker-b"].kill()

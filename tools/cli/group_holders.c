@@ -96,8 +96,15 @@ static bool note_holder(void *context, const char *broker, struct bytes row)
            group_holders_add(search->holders, bytes_from_string(broker));
 }
 
-/* Adds the brokers of a topic that hold no lease. False: no memory. */
-static bool note_away(struct invocation *invocation, const char *topic, struct group_holders *away)
+/* Brokers that have queues of the group's, and not the group as far as is known. */
+struct strangers {
+    struct group_holders away;    /* they hold no lease */
+    struct group_holders lacking; /* they were asked, and do not have it */
+};
+
+/* Adds those of a topic. False: no memory. */
+static bool note_strangers(struct invocation *invocation, const struct group_holders *holders,
+                           const char *topic, struct strangers *strangers)
 {
     struct ternmq_route route;
     struct ternmq_error error;
@@ -107,32 +114,46 @@ static bool note_away(struct invocation *invocation, const char *topic, struct g
     }
     for (uint32_t i = 0; i < route.span_count; i++) {
         const struct ternmq_route_span *span = &route.spans[i];
-        if (span->address[0] == '\0' && !group_holders_has(away, span->broker) &&
-            !group_holders_add(away, bytes_from_string(span->broker))) {
+        bool is_away = span->address[0] == '\0';
+        struct group_holders *kind = is_away ? &strangers->away : &strangers->lacking;
+        if ((is_away || !group_holders_has(holders, span->broker)) &&
+            !group_holders_has(kind, span->broker) &&
+            !group_holders_add(kind, bytes_from_string(span->broker))) {
             return false;
         }
     }
     return true;
 }
 
-/* Brokers that the nameserver does not list any more: they were not asked, and have queues of the group's. */
-static int look_for_away(struct invocation *invocation, const struct search *search)
+/* Brokers that the nameserver does not list any more were not asked. Of those that were, who did not answer was
+ * said already, and may have it. */
+static int look_for_strangers(struct invocation *invocation, const struct search *search)
 {
-    struct group_holders away = {.count = 0};
+    struct group_holders *holders = search->holders;
+    struct strangers strangers = {.away.count = 0};
+    /* A member of a broadcast comes to a broker when it receives there. */
+    bool is_made = name_is_group(bytes_from_string(holders->group));
     bool has_memory = true;
     if (invocation_common(invocation, OPTION_BROKER)->given) {
         return EXIT_DONE;
     }
     for (uint32_t i = 0; i < search->topic_count && has_memory; i++) {
-        has_memory = note_away(invocation, search->topics[i], &away);
+        has_memory = note_strangers(invocation, holders, search->topics[i], &strangers);
     }
-    for (size_t i = 0; i < away.count; i++) {
+    for (size_t i = 0; i < strangers.away.count; i++) {
         invocation_say(invocation, "broker %s is away: what group %s has there is not known",
-                       away.brokers[i], search->holders->group);
+                       strangers.away.brokers[i], holders->group);
     }
-    search->holders->reach.brokers += away.count;
-    search->holders->reach.away += away.count;
-    group_holders_free(&away);
+    for (size_t i = 0; is_made && i < strangers.lacking.count && holders->reach.away == 0; i++) {
+        invocation_say(invocation,
+                       "broker %s has queues of the topics, and no group %s, which gets nothing of "
+                       "them: 'ternmq group create' as before makes it there",
+                       strangers.lacking.brokers[i], holders->group);
+    }
+    holders->reach.brokers += strangers.away.count;
+    holders->reach.away += strangers.away.count;
+    group_holders_free(&strangers.away);
+    group_holders_free(&strangers.lacking);
     return has_memory ? EXIT_DONE : invocation_fail(invocation, EXIT_FAILED, "no memory");
 }
 
@@ -162,7 +183,7 @@ int group_holders_find(struct invocation *invocation, const char *group,
         status = group_reach_check(invocation, reach, what);
     }
     if (status == EXIT_DONE) {
-        status = holders_out->count > 0 ? look_for_away(invocation, &search)
+        status = holders_out->count > 0 ? look_for_strangers(invocation, &search)
                                         : fail_missing(invocation, holders_out);
     }
     return status;

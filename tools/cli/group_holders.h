@@ -38,7 +38,7 @@ struct group_holders {
 };
 
 /* Finds them; none, or nobody to ask, is an error that was said. A broker that has lost its lease, and queues of the
- * group's topics, is said to be away. The exit status; the rest to be freed in any case. */
+ * group's topics, is said to be away, and one that has such queues and not the group to lack it. The exit status; the rest to be freed in any case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
 
