@@ -345,6 +345,11 @@ class CommandLine(GroupCase):
         self.ternmq("group", "delete", "cli-delete", "--yes", status=FAILED)
         self.assertIn("GROUP_NOT_FOUND", self.said)
 
+    def test_a_topic_is_read_once(self):
+        create = ("group", "create", "cli-once", "--topic", "orders=paid")
+        self.ternmq(*create, "--topic", "orders", status=USAGE)
+        self.assertIn("--topic 'orders': has to be the only one of its topic", self.said)
+
     def test_a_member_of_a_broadcast_can_be_deleted(self):
         self.ternmq("group", "create", "cli-all", "--topic", "orders", "--broadcast")
         name = "cli-all@" + "m" * 120

@@ -78,6 +78,12 @@ static bool read_topic(struct invocation *invocation, const char *text, struct g
     if (options->topic_count == GROUP_TOPICS_MAX) {
         return refuse(invocation, status_out, "topic", text, "one of at most 64");
     }
+    for (size_t i = 0; i < options->topic_count; i++) {
+        if (bytes_equal(bytes_make(text, length), bytes_from_string(wish->topics[i].name))) {
+            return refuse(invocation, status_out, "topic", text,
+                          "the only one of its topic; a filter may want several tags");
+        }
+    }
     char *name = wish->names[options->topic_count];
     memcpy(name, text, length);
     name[length] = '\0';
