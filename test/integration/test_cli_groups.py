@@ -108,6 +108,14 @@ class Away(unittest.TestCase):
             self.assertIn("broker broker-b is away", self.said)
 
 
+    def test_a_queue_that_there_is_not_is_said_so(self):
+        self.ternmq("topic", "create", "t", "--queues", "2")
+        self.ternmq("group", "create", "g", "--topic", "t")
+        seek = ("group", "seek", "g", "--topic", "t", "--to", "0", "--queue")
+        self.ternmq(*seek, "1")
+        self.ternmq(*seek, "2", status=USAGE)
+        self.assertIn("topic t has queues 0 to 1, not 2", self.said)
+
     def test_a_broker_that_lacks_the_group_is_named_until_it_has_it(self):
         self.make_on_two()
         client = wire.Client(self.cluster.others["broker-b"].address)

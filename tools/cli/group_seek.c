@@ -216,7 +216,7 @@ static int keep_owner_of_queue(struct invocation *invocation, struct group_holde
     uint64_t queue = invocation_option(invocation, SEEK_QUEUE)->number;
     struct ternmq_route route;
     struct ternmq_error error;
-    if (holders->reach.brokers == 1 || topic[0] == '%') {
+    if (invocation_common(invocation, OPTION_BROKER)->given || topic[0] == '%') {
         return EXIT_DONE;
     }
     if (ternmq_route(invocation->client, topic, &route, &error) != TERNMQ_OK) {
