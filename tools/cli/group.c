@@ -171,6 +171,7 @@ const struct command GROUP_CREATE_COMMAND = {
         "The members of a group share its messages: who asks gets, and has a message until it is\n"
         "acknowledged, given back, or the lease is over. Then it is tried again, after a backoff, and\n"
         "after the last attempt it is a dead letter.\n"
+        "An order of keys is for topics of 'ternmq topic create --route key'.\n"
         "A filter is tags ('paid || sent') or SQL on properties; 'ternmq filter test' tries one.\n"
         "A group that is there already as asked is no error; one with other settings is.\n",
     .rows = GROUP_ROWS,

@@ -254,9 +254,11 @@ const struct command GROUP_SHOW_COMMAND = {
         "  ternmq group show billing\n"
         "  ternmq group show billing --json | jq '.queues[] | .lag'\n"
         "\n"
-        "CURSOR is the first message that is not done or to be tried again, LAG what is not done up to\n"
-        "END, OLDEST when the first of that was stored. LEASED is with members now, RETRYING waits for\n"
-        "its next attempt, DEAD are dead letters, SKIPPED went with the retention before it was read.\n",
+        "CURSOR is the first message that is neither done nor failed, LAG what is not done up to END,\n"
+        "OLDEST when the first of that was stored. LEASED is with members now, RETRYING waits for its\n"
+        "next attempt, DEAD waits to become a dead letter, SKIPPED went before it was given to anybody.\n"
+        "Above them dead is how many dead letters are open, and delivered to expired count from the\n"
+        "broker's start: a restart sets them to 0.\n",
     .words_least = 1,
     .words_most = 1,
     .run = run_show,
