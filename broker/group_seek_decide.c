@@ -56,24 +56,21 @@ static uint64_t count_undone(const struct seek_place *place, uint64_t first, uin
     return count + (queue == NULL ? 0 : open_ranges_count(&queue->open, first, end));
 }
 
-static enum error refuse(struct refusal *refusal, enum error error, enum refusal_detail detail,
-                         uint64_t bound)
-{
-    refusal_set(refusal, error, "%s", error_text(error));
-    refusal_add(refusal, detail, bound);
-    return error;
-}
-
 enum error seek_decide(const struct seek_place *place, uint64_t offset, bool is_exact,
                        struct seek_row *row_out, struct refusal *refusal)
 {
     uint64_t first = place->state.first;
     uint64_t end = place->state.visible;
     if (offset > end && is_exact) {
-        return refuse(refusal, ERROR_TRUNCATED, REFUSAL_RESUME, end);
+        refusal_set(refusal, ERROR_TRUNCATED, "the queue ends at %llu", (unsigned long long)end);
+        refusal_add(refusal, REFUSAL_RESUME, end);
+        return ERROR_TRUNCATED;
     }
     if (offset < first && is_exact) {
-        return refuse(refusal, ERROR_OFFSET_TOO_SMALL, REFUSAL_FIRST, first);
+        refusal_set(refusal, ERROR_OFFSET_TOO_SMALL, "the first that is kept is %llu",
+                    (unsigned long long)first);
+        refusal_add(refusal, REFUSAL_FIRST, first);
+        return ERROR_OFFSET_TOO_SMALL;
     }
     offset = offset < first ? first : offset;
     uint64_t behind = end > offset ? end - offset : 0;

@@ -116,6 +116,13 @@ class Away(unittest.TestCase):
         self.ternmq(*seek, "2", status=USAGE)
         self.assertIn("topic t has queues 0 to 1, not 2", self.said)
 
+    def test_a_place_beyond_the_end_is_said_with_the_end(self):
+        self.ternmq("topic", "create", "t", "--queues", "1")
+        self.ternmq("group", "create", "g", "--topic", "t")
+        self.ternmq("produce", "t", "one", "two")
+        self.ternmq("group", "seek", "g", "--topic", "t", "--queue", "0", "--to", "3", status=FAILED)
+        self.assertIn("the queue ends at 2 (TRUNCATED)", self.said)
+
     def test_a_broker_that_lacks_the_group_is_named_until_it_has_it(self):
         self.make_on_two()
         client = wire.Client(self.cluster.others["broker-b"].address)
