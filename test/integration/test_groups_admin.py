@@ -2,6 +2,8 @@
 """test_groups_admin.py - consumer groups as entities: made, changed, listed, deleted, and there after a kill."""
 
 import json
+import os
+import pty
 import subprocess
 import unittest
 
@@ -358,6 +360,22 @@ class CommandLine(GroupCase):
         self.ternmq("group", "delete", name, "--yes")
         self.assertEqual([row["name"] for row in self.rows("cli-all")], ["cli-all"])
         self.ternmq("group", "delete", "cli-all", "--yes")
+
+    def test_the_longest_name_can_be_typed(self):
+        group, member = "g" * 120, "m" * 120
+        self.ternmq("group", "create", group, "--topic", "orders", "--broadcast")
+        self.client.call("receive", group=group, member=member)
+        terminal, its_end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        os.write(terminal, f"{group}@{member}\n".encode())
+        command = [cluster.program_path("ternmq"), "-b", self.cluster.broker_address]
+        done = subprocess.run(
+            [*command, "group", "delete", f"{group}@{member}"], stdin=its_end, capture_output=True, timeout=60, check=False
+        )
+        os.close(its_end)
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual([row["name"] for row in self.rows(group)], [group])
+        self.ternmq("group", "delete", group, "--yes")
 
     def test_wrong_usage_says_what_would_be_right(self):
         create = ("group", "create", "cli-wrong")

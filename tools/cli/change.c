@@ -18,7 +18,7 @@ const struct setting DELETE_ROWS[1] = {
 /* Whether whoever sits there types the name. */
 static bool is_confirmed(const char *noun, const char *name, const char *all_that)
 {
-    char line[TOPIC_NAME_BYTES_MAX + 2];
+    char line[GROUP_ANY_NAME_BYTES_MAX + 2]; /* the longest name of all */
     (void)fprintf(stderr, "This deletes %s %s %s. Type its name to go on: ", noun, name, all_that);
     if (fgets(line, sizeof(line), stdin) == NULL) {
         return false;
