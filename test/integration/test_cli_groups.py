@@ -247,6 +247,7 @@ class Signalled(GroupCommandCase):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,  # its process group is what a terminal would signal
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
         )
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)

@@ -52,8 +52,9 @@ PIPE_BYTES = 1 << 18
 QUIET_MS = 10000.0
 STUCK_MS = 30000.0
 SHARE_MOST = 2.0
-# Below so many full answers a member chance alone makes such a difference.
-SHARE_ANSWERS_LEAST = 50
+# Below so many full answers a member chance alone makes such a difference, or a second in which others had the
+# processors: who does not run does not ask.
+SHARE_ANSWERS_LEAST = 200
 
 
 class Child:
