@@ -200,6 +200,48 @@ struct open_range *group_queue_split(struct group_queue *queue, struct open_rang
     return second;
 }
 
+/* Whether a range goes on where the one before ends, and is alike: not in the order of keys, where each offset is one. */
+static bool goes_on(const struct open_range *range, const struct open_range *next)
+{
+    bool is_nobodys = range->state == OPEN_READY || range->state == OPEN_WAITING;
+    return is_nobodys && range->queue->order != GROUP_ORDER_KEY &&
+           open_range_end(range) == next->first && range->count <= UINT32_MAX - next->count &&
+           range->state == next->state && range->attempts == next->attempts &&
+           range->due_ms == next->due_ms &&
+           bytes_equal(reason_text(range->reason), reason_text(next->reason));
+}
+
+static void absorb(struct group_queue *queue, struct open_range *range, struct open_range *next)
+{
+    uint32_t count = range->count + next->count;
+    range_remove(queue, next);
+    range_resize(queue, range, range->first, count);
+}
+
+/* Makes a range and its neighbors one where they are alike; gives that. */
+static struct open_range *join(struct group_queue *queue, struct open_range *range)
+{
+    struct open_range *next = open_ranges_next(&queue->open, range);
+    if (next != NULL && goes_on(range, next)) {
+        absorb(queue, range, next);
+    }
+    struct open_range *before =
+        range->first == 0 ? NULL : open_ranges_find(&queue->open, range->first - 1);
+    if (before != NULL && goes_on(before, range)) {
+        absorb(queue, before, range);
+        range = before;
+    }
+    return range;
+}
+
+/* It is nobody's any more, or its due has come. */
+static struct open_range *open_again(struct group_queue *queue, struct open_range *range)
+{
+    leave_state(queue, range);
+    enter_open(queue, range);
+    return join(queue, range);
+}
+
 /* Takes offsets out of what is open. */
 static void cut(struct group_queue *queue, uint64_t first, uint64_t end)
 {
@@ -361,18 +403,19 @@ void group_queue_retry(struct group_queue *queue, const struct event_retry *retr
 {
     const struct offset_range *told = &retry->range;
     begin_to(queue, told->first);
-    struct open_range *before = open_ranges_find(&queue->open, told->first);
-    struct reason *reason = reason_make(retry->reason, before == NULL ? NULL : before->reason);
-    if (before != NULL && before->first == told->first && before->count == told->count &&
-        before->key == retry->key) {
-        retry_in_place(queue, before, retry, reason);
+    struct open_range *range = open_ranges_find(&queue->open, told->first);
+    struct reason *reason = reason_make(retry->reason, range == NULL ? NULL : range->reason);
+    if (range != NULL && range->first == told->first && range->count == told->count &&
+        range->key == retry->key) {
+        retry_in_place(queue, range, retry, reason);
     } else {
         ASSERT(told->count <= UINT32_MAX);
         cut(queue, told->first, end_of(told));
-        struct open_range *range = range_add(queue, told->first, (uint32_t)told->count, retry->key);
+        range = range_add(queue, told->first, (uint32_t)told->count, retry->key);
         fail_range(queue, range, retry, reason);
         reach(queue, end_of(told));
     }
+    (void)join(queue, range);
     group_queue_note_logged(queue, told);
 }
 
@@ -435,28 +478,22 @@ void group_queue_lease(struct group_queue *queue, const struct event_lease *leas
 void group_queue_give_back(struct group_queue *queue, struct open_range *range)
 {
     ASSERT(range->state == OPEN_LEASED);
-    leave_state(queue, range);
-    enter_open(queue, range);
-    free_key(queue, range);
+    free_key(queue, open_again(queue, range));
 }
 
 void group_queue_due(struct group_queue *queue, struct open_range *range)
 {
     ASSERT(range->state == OPEN_WAITING);
-    leave_state(queue, range);
-    enter_open(queue, range);
+    (void)open_again(queue, range);
 }
 
 void group_queue_replayed(struct group_queue *queue)
 {
     struct open_range *range = open_ranges_first(&queue->open);
     for (; range != NULL; range = open_ranges_next(&queue->open, range)) {
-        if (range->state == OPEN_WAITING && range->due_ms == 0) {
-            group_queue_due(queue, range);
-        } else if (range->state == OPEN_READY) {
-            /* What a replay has opened late may lie before what a snapshot has. */
-            leave_state(queue, range);
-            enter_state(queue, range, OPEN_READY);
+        /* What a replay has opened late may lie before what a snapshot has. */
+        if (range->state == OPEN_READY || (range->state == OPEN_WAITING && range->due_ms == 0)) {
+            range = open_again(queue, range);
         }
     }
 }
@@ -512,6 +549,18 @@ bool group_queue_is_full(const struct group_queue *queue, struct group_bound *bo
         }
     }
     return false;
+}
+
+bool group_queue_has_room(const struct group_queue *queue, const struct offset_range *offsets,
+                          bool are_settled)
+{
+    const struct open_range *range = open_ranges_find(&queue->open, offsets->first);
+    bool is_open = range != NULL && range->first <= offsets->first;
+    bool has_before = (is_open ? range->first : queue->next) < offsets->first;
+    bool has_behind = is_open && open_range_end(range) > end_of(offsets);
+    uint64_t pieces = (uint64_t)has_before + has_behind + !are_settled;
+    uint64_t more = pieces > is_open ? pieces - is_open : 0;
+    return more == 0 || queue->groups->range_count + more <= GROUP_RANGES_MAX;
 }
 
 bool group_queue_has_work(const struct group_queue *queue, uint64_t visible)

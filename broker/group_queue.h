@@ -11,7 +11,8 @@
  *     live only   leases of unordered groups: a restart takes them, and what they had is given out again
  *     operations  progress, retry, lease, seek (proto/events_groups.h), applied by the functions below
  *     bound       GROUP_OPEN_MAX open offsets, GROUP_RETRIES_MAX of them failed: then nothing new is given
- *                 out; GROUP_BLOCKED_MAX behind keys
+ *                 out; GROUP_BLOCKED_MAX behind keys; GROUP_RANGES_MAX ranges of all groups of the shard: then
+ *                 none is cut into more either (group_queue_has_room())
  *     snapshot    rows cursor, then retry and lease for every open range below `logged`
  *
  * Nothing here appends, asks for the time or for chance: a function takes the state and what happened. What
@@ -123,7 +124,8 @@ void group_queue_note_logged(struct group_queue *queue, const struct offset_rang
 
 /* ----------------------------------------------------------- what is live */
 
-/* A LEASED range is open again as it was before. */
+/* A LEASED range is open again as it was before. As what becomes due it is one with its neighbors then where they
+ * are alike, but in the order of keys. */
 void group_queue_give_back(struct group_queue *queue, struct open_range *range);
 
 /* The log was replayed: what is open and was never tried is READY, all of it in the order of offsets. */
@@ -173,6 +175,11 @@ struct group_bound {
     uint64_t usage;
 };
 bool group_queue_is_full(const struct group_queue *queue, struct group_bound *bound_out);
+
+/* Whether the ranges of all groups leave room to make these offsets, of one range or of none, a range of their own;
+ * or to settle them and leave what is beside them. */
+bool group_queue_has_room(const struct group_queue *queue, const struct offset_range *offsets,
+                          bool are_settled);
 
 /* Whether something may be given out, in a queue of which this much is visible. */
 bool group_queue_has_work(const struct group_queue *queue, uint64_t visible);

@@ -201,8 +201,9 @@ enum error groups_say_again(struct group_queue *queue, uint64_t offset,
  * queue is watched. Sets the timer. */
 void groups_changed(struct group_queue *queue);
 
-/* The same of a queue of which nothing could be taken: it is watched only. */
-void groups_watch(struct group_queue *queue);
+/* The same of a queue of which nothing could be taken, perhaps since a bound has kept it back: it is watched
+ * only. */
+void groups_watch(struct group_queue *queue, bool is_kept_back);
 
 /* Whether there is room again for ranges of queues that had something for want of it alone; looks at them. */
 bool groups_may_uncrowd(const struct groups *groups);

@@ -46,12 +46,17 @@ static void watch(struct group_queue *queue, struct queue *log_queue)
     }
 }
 
-/* Notes whether a bound keeps back what is there. */
-static void note_full(struct group_queue *queue, uint64_t visible)
+/* Whether a bound keeps back what was never given out, and there is nothing else. */
+static bool keeps_new_back(const struct group_queue *queue, uint64_t visible)
 {
     struct group_bound bound;
-    bool is_full = queue->next < visible && list_is_empty(&queue->ready) &&
-                   list_is_empty(&queue->unknown) && group_queue_is_full(queue, &bound);
+    return queue->next < visible && list_is_empty(&queue->ready) &&
+           list_is_empty(&queue->unknown) && group_queue_is_full(queue, &bound);
+}
+
+/* Notes whether a bound keeps back what is there. */
+static void note_full(struct group_queue *queue, bool is_full)
+{
     if (is_full != queue->is_full) {
         queue->is_full = is_full;
         queue->group->full += is_full ? 1 : UINT32_MAX;
@@ -103,7 +108,7 @@ void groups_changed(struct group_queue *queue)
         return; /* its topic is being deleted */
     }
     uint64_t visible = queue_state(log_queue).visible;
-    note_full(queue, visible);
+    note_full(queue, keeps_new_back(queue, visible));
     if (group_queue_has_work(queue, visible)) {
         queue_waiter_cancel(&queue->waiter);
         if (list_is_empty(&queue->in_ready)) {
@@ -116,12 +121,12 @@ void groups_changed(struct group_queue *queue)
     watch(queue, log_queue);
 }
 
-void groups_watch(struct group_queue *queue)
+void groups_watch(struct group_queue *queue, bool is_kept_back)
 {
     struct commit_log *log = queue->groups->shard->log;
     struct queue *log_queue = commit_log_queue_find(log, queue->place.topic, queue->place.queue);
     if (log_queue != NULL) {
-        note_full(queue, queue_state(log_queue).visible);
+        note_full(queue, is_kept_back || keeps_new_back(queue, queue_state(log_queue).visible));
         watch(queue, log_queue);
     }
 }

@@ -63,7 +63,8 @@
 #define GROUP_RETRIES_MAX 65536
 #define GROUP_BLOCKED_MAX 65536
 
-/* Open ranges of all groups of a shard: about 130 bytes each, so 260 MiB at the most. */
+/* Open ranges of all groups of a shard: about 130 bytes each, so 260 MiB at the most. Retention alone may cut two more
+ * a queue of a group, until its dead letters are written: it must not wait for who settles nothing. */
 #define GROUP_RANGES_MAX (2U << 20)
 
 /* How long the oldest segment waits for dead letters of what groups have open in it when none can be written

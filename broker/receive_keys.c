@@ -125,14 +125,28 @@ static uint32_t most_keys(const struct take *take)
     return take->filter == NULL && left < TAKE_KEYS_MAX ? left : TAKE_KEYS_MAX;
 }
 
+/* How many of them may become ranges of their own; the last of an open range takes its place. */
+static uint64_t room_for_keys(const struct group_queue *queue, const struct offset_range *unknown)
+{
+    const struct offset_range one = {unknown->first, 1};
+    uint64_t ranges = queue->groups->range_count;
+    uint64_t room = ranges < GROUP_RANGES_MAX ? GROUP_RANGES_MAX - ranges
+                                              : group_queue_has_room(queue, &one, false);
+    return room < unknown->count ? room : unknown->count;
+}
+
 static enum take_result take_new(struct take *take)
 {
     struct receive_call *receive = &take->call->receive;
     const struct group_place *place = &take->queue->place;
     struct attempt_like like;
     struct offset_range unknown = find_unknown(take, &like);
-    if (unknown.count == 0 || take->queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
+    if (unknown.count == 0) {
         return TAKE_NOTHING;
+    }
+    uint64_t room = room_for_keys(take->queue, &unknown);
+    if (room == 0 || take->queue->in_state[OPEN_BLOCKED] >= GROUP_BLOCKED_MAX) {
+        return TAKE_FULL;
     }
     if (take_is_enough(take)) {
         return TAKE_ENOUGH;
@@ -156,7 +170,7 @@ static enum take_result take_new(struct take *take)
     struct free_keys free_keys;
     free_keys.most = most_keys(take);
     if (error == OK && span.count > 0) {
-        collect(take, &span, unknown.first, unknown.count, &free_keys);
+        collect(take, &span, unknown.first, room, &free_keys);
         if (free_keys.count == 0) {
             return free_keys.first > unknown.first ? TAKE_SOME : TAKE_NOTHING;
         }

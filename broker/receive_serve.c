@@ -139,7 +139,7 @@ static struct group_queue *next_ready(const struct receive_call *receive,
     return NULL;
 }
 
-/* Looks at queues in turn until the answer is full or there is no more. */
+/* Looks at queues in turn until the answer is full or no more may be given out. */
 static enum take_result take_queues(struct call *call, struct core *at, struct shard_group *here)
 {
     struct receive_call *receive = &call->receive;
@@ -147,9 +147,9 @@ static enum take_result take_queues(struct call *call, struct core *at, struct s
     while ((queue = next_ready(receive, here)) != NULL) {
         list_remove(&queue->in_ready);
         enum take_result result = take_queue(call, at, queue);
-        if (result == TAKE_NOTHING) {
+        if (result == TAKE_NOTHING || result == TAKE_FULL) {
             list_remove(&queue->in_ready);
-            groups_watch(queue);
+            groups_watch(queue, result == TAKE_FULL);
             continue;
         }
         /* Behind the others, for the next one to look at; a queue that waits keeps its place. */

@@ -67,28 +67,6 @@ static enum take_result pass_removed(const struct take *take, uint64_t first, ui
     return take->call->receive.error == OK ? TAKE_SOME : TAKE_FAILED;
 }
 
-/* One message cannot be read: an attempt at it has failed, so that it does not hold up all others. */
-static enum take_result pass_unreadable(const struct take *take, uint64_t first, uint64_t offset)
-{
-    struct receive_call *receive = &take->call->receive;
-    struct group_queue *queue = take->queue;
-    const struct open_range *range = open_ranges_find(&queue->open, offset);
-    bool is_open = range != NULL && range->first <= offset;
-    uint16_t attempts = attempts_after(is_open ? range->attempts : 0);
-    uint64_t now_ms = reactor_wall_ms(take->at->reactor);
-    uint64_t backoff_ms = group_settings_backoff_ms(&receive->group->settings, attempts + 1U);
-    const struct event_retry retry = {
-        .place = queue->place,
-        .range = {offset, 1},
-        .attempt = attempts,
-        .due_ms = groups_due_ms(receive->group, attempts, now_ms + backoff_ms, now_ms),
-        .reason = BYTES_OF(UNREADABLE_REASON),
-        .key = take->keys == NULL ? 0 : take->keys[offset - first],
-    };
-    receive->error = groups_retry(queue, &retry);
-    return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
-}
-
 static enum take_result pass_unwanted(const struct take *take, uint64_t first)
 {
     struct queue_reader *reader = &take->call->receive.reader;
@@ -102,6 +80,35 @@ static enum take_result pass_unwanted(const struct take *take, uint64_t first)
         return TAKE_SOME;
     }
     return reader->put_off ? TAKE_LATER : TAKE_NOTHING;
+}
+
+/* One message cannot be read: an attempt at it has failed, so that it does not hold up all others. */
+static enum take_result pass_unreadable(const struct take *take, uint64_t first)
+{
+    struct receive_call *receive = &take->call->receive;
+    struct group_queue *queue = take->queue;
+    if (receive->reader.from > first) {
+        return pass_unwanted(take, first); /* what lies before it goes first */
+    }
+    const struct offset_range one = {first, 1};
+    if (!group_queue_has_room(queue, &one, false)) {
+        return TAKE_FULL;
+    }
+    const struct open_range *range = open_ranges_find(&queue->open, first);
+    bool is_open = range != NULL && range->first <= first;
+    uint16_t attempts = attempts_after(is_open ? range->attempts : 0);
+    uint64_t now_ms = reactor_wall_ms(take->at->reactor);
+    uint64_t backoff_ms = group_settings_backoff_ms(&receive->group->settings, attempts + 1U);
+    const struct event_retry retry = {
+        .place = queue->place,
+        .range = one,
+        .attempt = attempts,
+        .due_ms = groups_due_ms(receive->group, attempts, now_ms + backoff_ms, now_ms),
+        .reason = BYTES_OF(UNREADABLE_REASON),
+        .key = take->keys == NULL ? 0 : take->keys[0],
+    };
+    receive->error = groups_retry(queue, &retry);
+    return receive->error == OK ? TAKE_SOME : TAKE_FAILED;
 }
 
 enum take_result take_read(const struct take *take, uint64_t first, uint64_t until)
@@ -123,7 +130,7 @@ enum take_result take_read(const struct take *take, uint64_t first, uint64_t unt
         return pass_removed(take, first, until);
     case ERROR_CORRUPT:
     case ERROR_IO_FAILED:
-        return pass_unreadable(take, first, reader->from);
+        return pass_unreadable(take, first);
     case ERROR_TRUNCATED:
         return TAKE_NOTHING;
     default:
@@ -243,26 +250,76 @@ void take_add(const struct take *take, uint64_t first, uint64_t end,
 
 /* ------------------------------------------------------------------- taking */
 
-/* What of a queue is next: an open range, or what was never given out; false: neither may be. */
-static bool find_next(const struct take *take, struct open_range **range_out)
+/* The first READY range; where none may be cut, the first that is small enough. NULL: there is none. */
+static struct open_range *find_ready(const struct take *take)
+{
+    struct group_queue *queue = take->queue;
+    uint32_t looks = 0;
+    LIST_FOREACH (link, &queue->ready) {
+        struct open_range *range = CONTAINER_OF(link, struct open_range, link);
+        uint32_t most = messages_left(&take->call->receive);
+        const struct offset_range part = {range->first, most < range->count ? most : range->count};
+        if (group_queue_has_room(queue, &part, false)) {
+            return range;
+        }
+        if (++looks == TAKE_LOOKS_MAX) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+/* What of a queue is next: an open range, or NULL, what was never given out. TAKE_SOME: it may be given out. */
+static enum take_result find_next(const struct take *take, struct open_range **range_out)
 {
     struct group_queue *queue = take->queue;
     if (!group_queue_has_work(queue, take->visible)) {
-        return false;
+        return TAKE_NOTHING;
     }
-    struct list *link = list_first(&queue->ready);
-    struct open_range *range = link == NULL ? NULL : CONTAINER_OF(link, struct open_range, link);
-    *range_out = queue->order == GROUP_ORDER_QUEUE ? open_ranges_first(&queue->open) : range;
-    return true;
+    bool is_ready = !list_is_empty(&queue->ready);
+    if (queue->order == GROUP_ORDER_QUEUE) {
+        *range_out = open_ranges_first(&queue->open);
+    } else if (is_ready) {
+        *range_out = find_ready(take);
+    }
+    return is_ready && *range_out == NULL ? TAKE_FULL : TAKE_SOME;
+}
+
+/* Leases what was read of `range`, or of what was never given out, from `first` on. */
+static enum take_result lease_read(const struct take *take, const struct open_range *range,
+                                   uint64_t first)
+{
+    struct receive_call *receive = &take->call->receive;
+    uint64_t end = take_fit(take);
+    const struct offset_range offsets = {first, end - first};
+    const struct attempt_like like = {
+        .attempts = range == NULL ? 0 : range->attempts,
+        .reason = range == NULL ? NULL : reason_ref(range->reason),
+    };
+    enum take_result result = TAKE_FULL;
+    if (group_queue_has_room(take->queue, &offsets, false)) {
+        receive->error = take_lease(take, first, end, 0);
+        result = receive->error == OK ? TAKE_SOME : TAKE_FAILED;
+    }
+    if (result == TAKE_SOME) {
+        take_add(take, first, end, &like);
+    } else {
+        queue_reader_drop_runs(&receive->reader, take->at);
+    }
+    reason_unref(like.reason);
+    return result;
 }
 
 enum take_result take_next(const struct take *take)
 {
-    struct receive_call *receive = &take->call->receive;
     struct group_queue *queue = take->queue;
+    if (take_is_enough(take)) {
+        return TAKE_ENOUGH;
+    }
     struct open_range *range = NULL;
-    if (!find_next(take, &range)) {
-        return TAKE_NOTHING;
+    enum take_result result = find_next(take, &range);
+    if (result != TAKE_SOME) {
+        return result;
     }
     uint64_t first = range == NULL ? queue->next : range->first;
     uint64_t until = range == NULL ? take->visible : open_range_end(range);
@@ -270,23 +327,9 @@ enum take_result take_next(const struct take *take)
     if (range == NULL && until - first > room) {
         until = first + room;
     }
-    enum take_result result = take_read(take, first, until);
-    if (result != TAKE_SOME || receive->reader.runs == NULL) {
+    result = take_read(take, first, until);
+    if (result != TAKE_SOME || take->call->receive.reader.runs == NULL) {
         return result;
     }
-    uint64_t end = take_fit(take);
-    const struct attempt_like like = {
-        .attempts = range == NULL ? 0 : range->attempts,
-        .reason = range == NULL ? NULL : reason_ref(range->reason),
-    };
-    receive->error = take_lease(take, first, end, 0);
-    if (receive->error == OK) {
-        take_add(take, first, end, &like);
-        result = TAKE_SOME;
-    } else {
-        queue_reader_drop_runs(&receive->reader, take->at);
-        result = TAKE_FAILED;
-    }
-    reason_unref(like.reason);
-    return result;
+    return lease_read(take, range, first);
 }

@@ -16,11 +16,14 @@ enum {
     /* Messages that are looked at and leased at once, in the order of keys. */
     TAKE_KEYS_MAX = 1024,
     /* How often in one turn of one queue: at a microsecond a message about 4 ms. */
-    TAKE_KEYS_TIMES_MAX = 4
+    TAKE_KEYS_TIMES_MAX = 4,
+    /* Ranges that are looked at for one that need not be cut, when no more may be: 0.1 ms. */
+    TAKE_LOOKS_MAX = 1024
 };
 
 enum take_result {
     TAKE_NOTHING, /* there is nothing to give out any more */
+    TAKE_FULL,    /* there is, and a bound keeps it back */
     TAKE_SOME,    /* something was taken, or passed: there may be more */
     TAKE_ENOUGH,  /* the answer is full */
     TAKE_LATER,   /* it has had its share of the turn */

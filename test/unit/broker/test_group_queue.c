@@ -61,6 +61,48 @@ START_TEST(leased_given_back_is_ready_as_it_was)
 }
 END_TEST
 
+START_TEST(what_is_given_back_is_one_with_neighbors_that_are_alike)
+{
+    begin(_i == 0 ? GROUP_ORDER_NONE : GROUP_ORDER_QUEUE);
+    for (uint64_t i = 0; i < 5; i++) {
+        lease(i, 1, i + 1);
+    }
+    retry(3, 1, 1, 100); /* unlike the others */
+    static const uint64_t order[] = {0, 2, 1, 4};
+    for (size_t i = 0; i < 4; i++) {
+        group_queue_give_back(queue, at(order[i]));
+        check_queue();
+    }
+    ck_range(1, 0, 3);
+    ck_range(3, 3, 4);
+    ck_range(4, 4, 5);
+    group_queue_due(queue, at(3));
+    check_queue();
+    ck_range(1, 0, 3);
+    ck_range(4, 4, 5);
+    end();
+}
+END_TEST
+
+START_TEST(what_failed_alike_waits_and_becomes_due_as_one)
+{
+    begin(GROUP_ORDER_NONE);
+    lease(0, 6, 1);
+    retry(0, 1, 1, 100);
+    retry(1, 1, 1, 100);
+    ck_range(1, 0, 2);
+    retry(2, 1, 2, 100);
+    retry(3, 1, 2, 101);
+    retry(4, 1, 2, DUE_NEVER);
+    retry(5, 1, 2, DUE_NEVER); /* each becomes a dead letter by itself */
+    ck_assert_uint_eq(queue->open.count, 5);
+    group_queue_due(queue, at(0));
+    check_queue();
+    ck_range(0, 0, 2);
+    end();
+}
+END_TEST
+
 START_TEST(leased_failed_waits_and_becomes_due)
 {
     begin(GROUP_ORDER_NONE);
@@ -445,6 +487,8 @@ static Suite *group_queue_suite(void)
     tcase_add_test(tests, a_seek_begins_with_nothing_open);
     tcase_add_test(tests, ready_leased_settled);
     tcase_add_test(tests, leased_given_back_is_ready_as_it_was);
+    tcase_add_loop_test(tests, what_is_given_back_is_one_with_neighbors_that_are_alike, 0, 2);
+    tcase_add_test(tests, what_failed_alike_waits_and_becomes_due_as_one);
     tcase_add_test(tests, leased_failed_waits_and_becomes_due);
     tcase_add_test(tests, a_last_attempt_is_dying_until_it_is_settled);
     tcase_add_test(tests, a_failure_says_all_of_its_offsets_whatever_they_were);
