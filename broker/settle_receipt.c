@@ -155,10 +155,9 @@ static void settle_piece(struct judging *judging, struct open_range *range,
         judging->receipt->has_missed = true;
         return;
     }
-    bool is_within = range != NULL && (piece->first > range->first ||
-                                       piece->first + piece->count < open_range_end(range));
-    if (is_within && judging->queue->groups->range_count >= GROUP_RANGES_MAX) {
-        note(judging, ERROR_GROUP_FULL); /* it would become two or three */
+    bool are_settled = judging->settling->verb == SETTLE_ACK;
+    if (!group_queue_has_room(judging->queue, piece, are_settled)) {
+        note(judging, ERROR_GROUP_FULL);
         return;
     }
     switch (judging->settling->verb) {

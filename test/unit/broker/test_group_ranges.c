@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_group_ranges.c - GROUP_RANGES_MAX binds whatever makes ranges of a shard's groups: what is received, new or
- * given back. A shard whose receives are asked directly; the ranges of others are said, not made.
+ * given back, and what is settled in parts. A shard whose receives and receipts are judged directly; the ranges
+ * of others are said, not made.
  */
 #include "broker/call.h"
 #include "broker/delivery.h"
 #include "broker/limits.h"
 #include "broker/pool.h"
 #include "broker/receive_take.h"
+#include "broker/settle_receipt.h"
 #include "test/lib/check_main.h"
 #include "test/unit/broker/shard_world.h"
 
@@ -164,6 +166,75 @@ START_TEST(the_last_unknown_key_needs_no_room)
 }
 END_TEST
 
+/* ------------------------------------------------------------------- settling */
+
+/* What becomes of `count` offsets from `first` on that were leased last; the bound holds. */
+static enum error judge(enum settle_verb verb, uint64_t first, uint64_t count)
+{
+    struct settling settling = {.verb = verb, .counts = true, .has_delay = true, .delay_ms = 5000};
+    settling.lease_ms = 3600000;
+    struct receipt receipt = {
+        .first = first,
+        .span = count,
+        .from = first,
+        .serial = world.shard->groups->lease_serial,
+        .generation = queue->generation,
+        .group = GROUP,
+        .topic = TOPIC,
+        .has_lease = true,
+    };
+    uint32_t steps = 100;
+    ck_assert(settle_receipt(world.shard->groups, &settling, &receipt, &steps));
+    ck_assert_uint_le(world.shard->groups->range_count, GROUP_RANGES_MAX);
+    return receipt.error;
+}
+
+START_TEST(an_ack_of_an_end_of_a_range_needs_no_room)
+{
+    begin_queue(GROUP_ORDER_NONE);
+    lease(&world, queue, 0, 20, 0);
+    leave_room(0);
+    ck_assert_int_eq(judge(SETTLE_ACK, 0, 2), OK);
+    ck_assert_int_eq(judge(SETTLE_ACK, 18, 2), OK);
+    ck_assert_int_eq(judge(SETTLE_ACK, 8, 1), ERROR_GROUP_FULL);
+    ck_assert_uint_eq(queue->open.offsets, 16);
+    leave_room(1);
+    ck_assert_int_eq(judge(SETTLE_ACK, 8, 1), OK);
+    ck_assert_int_eq(judge(SETTLE_ACK, 10, 1), ERROR_GROUP_FULL);
+    ck_assert_int_eq(judge(SETTLE_ACK, 2, 6), OK);
+    ck_assert_int_eq(judge(SETTLE_ACK, 10, 1), OK);
+    end_queue();
+}
+END_TEST
+
+START_TEST(what_fails_or_is_extended_in_parts_needs_room_for_each)
+{
+    enum settle_verb verb = _i == 0 ? SETTLE_NACK : SETTLE_EXTEND;
+    begin_queue(GROUP_ORDER_NONE);
+    lease(&world, queue, 0, 20, 0);
+    leave_room(1);
+    ck_assert_int_eq(judge(verb, 8, 1), ERROR_GROUP_FULL); /* it would be three */
+    ck_assert_int_eq(judge(verb, 0, 2), OK);
+    ck_assert_int_eq(judge(verb, 18, 2), ERROR_GROUP_FULL);
+    ck_assert_int_eq(judge(verb, 2, 18), OK);
+    end_queue();
+}
+END_TEST
+
+/* An ack of what was given out before a start may leave something open before it. */
+START_TEST(an_ack_behind_what_has_begun_needs_room_for_what_lies_between)
+{
+    begin_queue(GROUP_ORDER_NONE);
+    leave_room(0);
+    ck_assert_int_eq(judge(SETTLE_ACK, 0, 2), OK);
+    ck_assert_int_eq(judge(SETTLE_ACK, 5, 2), ERROR_GROUP_FULL);
+    leave_room(1);
+    ck_assert_int_eq(judge(SETTLE_ACK, 5, 2), OK);
+    ck_assert_uint_eq(queue->open.offsets, 3);
+    end_queue();
+}
+END_TEST
+
 static Suite *group_ranges_suite(void)
 {
     Suite *suite = suite_create("group_ranges");
@@ -172,6 +243,9 @@ static Suite *group_ranges_suite(void)
     tcase_add_test(tests, behind_a_range_that_may_not_be_cut_a_smaller_one_is_found);
     tcase_add_loop_test(tests, no_more_keys_are_looked_at_than_there_is_room_for, 0, 2);
     tcase_add_test(tests, the_last_unknown_key_needs_no_room);
+    tcase_add_test(tests, an_ack_of_an_end_of_a_range_needs_no_room);
+    tcase_add_loop_test(tests, what_fails_or_is_extended_in_parts_needs_room_for_each, 0, 2);
+    tcase_add_test(tests, an_ack_behind_what_has_begun_needs_room_for_what_lies_between);
     suite_add_tcase(suite, tests);
     return suite;
 }
