@@ -64,7 +64,8 @@ struct shard_group {
     struct list woken;          /* core->woken_groups */
     struct list dying_later;    /* struct open_range.link: there is no topic for dead letters yet */
     struct list in_dying_later; /* groups->dying_later */
-    bool told; /* its home has been told that something is ready, and has sent nobody since */
+    bool told;      /* its home has been told that something is ready, and has sent nobody since */
+    bool told_full; /* its home knows that a bound keeps something back */
 
     /* Since the start of the process. */
     uint64_t delivered;
@@ -218,7 +219,8 @@ void groups_wake(struct shard_group *group);
 /* Topics or groups have changed on this core: groups that are received from look for new queues. */
 void groups_refresh(struct core *core);
 
-/* At the turn's end, when the logs have written: tells the homes of the groups that became ready. */
+/* At the turn's end, when the logs have written: tells the homes of the groups that became ready, or of which a
+ * bound keeps something back, or does no more. */
 void groups_tell_homes(struct core *core);
 
 /* The timer's: leases expire, failures become due. */

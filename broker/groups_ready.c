@@ -28,12 +28,20 @@ enum {
 
 /* ---------------------------------------------------------------- what is ready */
 
-void groups_wake(struct shard_group *group)
+/* Its home is told at the turn's end. */
+static void note_news(struct shard_group *group)
 {
     struct core *core = group->groups->shard->core;
-    if (!group->told && list_is_empty(&group->woken)) {
+    if (list_is_empty(&group->woken)) {
         list_append(&core->woken_groups, &group->woken);
         core_hook_woken(core);
+    }
+}
+
+void groups_wake(struct shard_group *group)
+{
+    if (!group->told) {
+        note_news(group);
     }
 }
 
@@ -60,6 +68,9 @@ static void note_full(struct group_queue *queue, bool is_full)
     if (is_full != queue->is_full) {
         queue->is_full = is_full;
         queue->group->full += is_full ? 1 : UINT32_MAX;
+    }
+    if (queue->group->told_full != (queue->group->full > 0)) {
+        note_news(queue->group); /* who waits hears of it when he has waited long enough */
     }
     /* Of its own bounds it hears itself; what others have open may go without a word to it. */
     list_remove(&queue->in_crowded);
@@ -157,9 +168,15 @@ void groups_tell_homes(struct core *core)
     struct list *link;
     while ((link = list_take_first(&core->woken_groups)) != NULL) {
         struct shard_group *group = CONTAINER_OF(link, struct shard_group, woken);
-        if (!list_is_empty(&group->ready) || is_stale(group, core)) {
+        uint32_t shard = group->groups->shard->number;
+        bool has_some = !list_is_empty(&group->ready) || is_stale(group, core);
+        if (!group->told && has_some) {
             group->told = true;
-            home_tell_ready(core, group->id, group->groups->shard->number);
+            home_tell_ready(core, group->id, shard);
+        }
+        if (group->told_full != (group->full > 0)) {
+            group->told_full = group->full > 0;
+            home_tell_full(core, group->id, shard, group->told_full);
         }
     }
 }

@@ -148,14 +148,6 @@ static void stop_waiting(struct call *call, struct core *at)
     }
 }
 
-static void timer_fired(struct timer *timer)
-{
-    struct call *call = CONTAINER_OF(timer, struct call, receive.timer);
-    struct core *at = call->receive.group_home;
-    stop_waiting(call, at);
-    call_return(call, at, receive_home);
-}
-
 void home_cancel(struct call *call, struct core *at)
 {
     if (call->receive.parked) {
@@ -165,6 +157,8 @@ void home_cancel(struct call *call, struct core *at)
         call->receive.cancelled = true;
     }
 }
+
+static void timer_fired(struct timer *timer);
 
 /* In the order in which they came. */
 static void wait_here(struct home *home, struct call *call, struct core *at)
@@ -214,6 +208,19 @@ static void place(struct home *home, struct call *call, struct core *at)
         return;
     }
     call_return(call, at, receive_home);
+}
+
+/* It has waited as long as it may: where a bound keeps something back the shard says so. */
+static void timer_fired(struct timer *timer)
+{
+    struct call *call = CONTAINER_OF(timer, struct call, receive.timer);
+    struct receive_call *receive = &call->receive;
+    struct core *at = receive->group_home;
+    stop_waiting(call, at);
+    struct home *home = home_find(at, receive->group_id);
+    receive->is_full = false;
+    receive->tried = ~home->full;
+    place(home, call, at);
 }
 
 /* The home of the call's group; NULL: the group was deleted, and the call is on its way to say so. */
@@ -349,6 +356,32 @@ void home_tell_ready(struct core *from, uint32_t group, uint32_t shard)
         return;
     }
     struct core_message message = {.deliver = deliver_ready, .words = {group, shard}};
+    core_send_to(from, to, &message);
+}
+
+static void full_here(struct core *at, uint32_t group, uint32_t shard, bool is_full)
+{
+    struct home *home = home_find(at, group);
+    if (home != NULL) {
+        uint64_t bit = UINT64_C(1) << shard;
+        home->full = is_full ? home->full | bit : home->full & ~bit;
+    }
+}
+
+static void deliver_full(const struct core_message *message, void *core)
+{
+    full_here(core, (uint32_t)message->words[0], (uint32_t)message->words[1],
+              message->words[2] != 0);
+}
+
+void home_tell_full(struct core *from, uint32_t group, uint32_t shard, bool is_full)
+{
+    struct core *to = home_core(from, group);
+    if (to == from) {
+        full_here(to, group, shard, is_full);
+        return;
+    }
+    struct core_message message = {.deliver = deliver_full, .words = {group, shard, is_full}};
     core_send_to(from, to, &message);
 }
 

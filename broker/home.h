@@ -13,10 +13,13 @@
  * message wakes one call, however many wait, in the order in which they came; who was woken for what he did not
  * ask for (another topic) passes it on to the next.
  *
+ * A shard says too when a bound keeps something back, and when it does no more. Calls are not woken for that: whoever
+ * has waited as long as he may then is sent there once more, and brings what the bound is, or messages.
+ *
  * The home is core (id of the group) modulo the number of cores.
  *
  * Memory:  about 150 bytes a group that was received from, or expires, 200 a member; the calls are their sessions'.
- * Threads: the home's core; home_tell_ready() and home_return() on any.
+ * Threads: the home's core; home_tell_ready(), home_tell_full() and home_return() on any.
  */
 #ifndef BROKER_HOME_H
 #define BROKER_HOME_H
@@ -68,7 +71,10 @@ void home_return(struct call *call, struct core *at);
 /* A shard has something for a group, on the shard's core. */
 void home_tell_ready(struct core *from, uint32_t group, uint32_t shard);
 
-/* A waiting call is answered as if it had timed out. On the home core. */
+/* A bound keeps something of a group back in a shard, or does no more. On the shard's core. */
+void home_tell_full(struct core *from, uint32_t group, uint32_t shard, bool is_full);
+
+/* A waiting call is answered, with nothing. On the home core. */
 void home_cancel(struct call *call, struct core *at);
 
 /* A group is gone: who waits for it is told. On every core. */

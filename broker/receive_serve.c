@@ -207,6 +207,7 @@ static void note_left(struct call *call, struct shard_group *here, enum take_res
     here->told = false;
     receive->is_full_here = groups_find_full(here, &receive->bound);
     receive->is_full |= receive->is_full_here;
+    here->told_full = receive->is_full_here;
 }
 
 static void go_on(struct call *call, struct core *at, struct shard_group *here,

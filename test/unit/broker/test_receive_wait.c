@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_receive_wait.c - how receives wait: who is woken, in which order, and what ends it. */
+#include "broker/limits.h"
 #include "test/lib/check_main.h"
 #include "test/unit/broker/group_world.h"
 
@@ -136,6 +137,45 @@ START_TEST(a_call_that_nothing_came_for_is_answered_with_nothing)
 }
 END_TEST
 
+/* All that is there is somebody's, and fails: what comes then is kept back, though the call came before. */
+START_TEST(who_waits_when_a_bound_is_reached_is_told_of_it_in_the_end)
+{
+    enum { AT_ONCE = 16384, WAIT_MS = 5000 };
+    struct client_simulated *client = begin(_i);
+    struct given given[GROUP_RETRIES_MAX / AT_ONCE];
+    for (int i = 0; i < GROUP_RETRIES_MAX / AT_ONCE; i++) {
+        fill(client, AT_ONCE);
+        struct writer request = ask_receive("g", 2);
+        writer_put_key_uint(&request, "max_bytes", 4 << 20);
+        writer_put_key_uint(&request, "max", AT_ONCE);
+        struct answer answer = call(client, &request);
+        ck_answered(answer);
+        given[i] = only_range(&answer);
+        ck_assert_uint_eq(given[i].span, AT_ONCE);
+    }
+    (void)poll_group(other(_i), "g", NULL, WAIT_MS);
+    run_ms(&world, 10);
+    for (int i = 0; i < GROUP_RETRIES_MAX / AT_ONCE; i++) {
+        ck_assert_int_eq(nack(client, "g", &given[i], DURATION_MS_MAX), OK);
+    }
+    fill(client, 1);
+    run_ms(&world, WAIT_MS);
+    struct answer answer = take(other(_i));
+    ck_refused(answer, "GROUP_FULL");
+    struct writer request = ask_receive("g", 0);
+    answer = call(client, &request);
+    ck_refused(answer, "GROUP_FULL");
+    /* A call that waits meanwhile hears of it when that is over. */
+    (void)poll_group(other(_i), "g", NULL, WAIT_MS);
+    run_ms(&world, 10);
+    ck_assert_int_eq(commit(client, "g", AT_ONCE), OK);
+    answer = take(other(_i));
+    ck_assert_uint_eq(count_of(&answer), 1);
+    ck_nothing(client, "g");
+    end();
+}
+END_TEST
+
 START_TEST(a_call_waits_no_longer_than_its_deadline)
 {
     struct client_simulated *client = begin(_i);
@@ -223,6 +263,7 @@ static Suite *receive_wait_suite(void)
     tcase_add_loop_test(tests, a_message_wakes_one_call_in_the_order_in_which_they_came, 0, 2);
     tcase_add_loop_test(tests, many_messages_wake_as_many_calls_as_there_are_for_them, 0, 2);
     tcase_add_loop_test(tests, a_call_that_nothing_came_for_is_answered_with_nothing, 0, 2);
+    tcase_add_loop_test(tests, who_waits_when_a_bound_is_reached_is_told_of_it_in_the_end, 0, 2);
     tcase_add_loop_test(tests, a_call_waits_no_longer_than_its_deadline, 0, 2);
     tcase_add_loop_test(tests, a_cancelled_call_is_answered_at_once_and_takes_nothing_with_it, 0,
                         2);
