@@ -182,6 +182,40 @@ START_TEST(a_seek_into_the_segment_is_looked_at_again)
 }
 END_TEST
 
+static bool is_under_way(void *context)
+{
+    const struct groups *groups = ((const struct world *)context)->shard->groups;
+    return groups->walk != NULL && groups->walk != groups->queues.next;
+}
+
+/* A group that begins while the segment is looked at, or waits for dead letters, begins in what goes. */
+START_TEST(a_queue_that_begins_in_the_segment_is_looked_at_too)
+{
+    enum { MANY = 60, NEW = GROUP + MANY };
+    struct world world = begin_with(GROUP_ORDER_NONE, UINT64_C(1)); /* letters have no topic */
+    produce(&world, TOPIC, 100, 0);
+    put_group(&world, NEW, "new", "t", GROUP_ORDER_NONE);
+    for (uint32_t i = 0; i < MANY; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "g%u", i);
+        put_group(&world, GROUP + i, name, "t", GROUP_ORDER_NONE);
+        struct group_queue *queue = begin_group(&world, GROUP + i, TOPIC);
+        for (uint64_t offset = 0; offset < 100; offset += 2) {
+            lease(&world, queue, offset, 1, 0);
+        }
+    }
+    fill(&world);
+    ck_assert(simulation_run(world.simulation, WAIT_MS, is_under_way, &world));
+    run_ms(&world, _i == 0 ? 0 : 5000);
+    ck_assert_uint_eq(removed(&world), 0);
+    struct group_queue *queue = begin_group(&world, NEW, TOPIC);
+    ck_assert(goes(&world, 1, WAIT_MS));
+    ck_assert_uint_gt(queue->skipped, 0);
+    ck_assert_uint_eq(queue->skipped, first_kept(&world, TOPIC));
+    end(&world);
+}
+END_TEST
+
 START_TEST(a_topic_that_cannot_be_made_does_not_fill_the_disk)
 {
     struct world world = begin_with(GROUP_ORDER_NONE, UINT64_C(1));
@@ -341,6 +375,7 @@ static Suite *suite(void)
     tcase_add_loop_test(cases, ordered_groups_lose_nothing_either, 0, 2);
     tcase_add_test(cases, many_open_ranges_take_several_turns);
     tcase_add_test(cases, a_seek_into_the_segment_is_looked_at_again);
+    tcase_add_loop_test(cases, a_queue_that_begins_in_the_segment_is_looked_at_too, 0, 2);
     tcase_add_test(cases, a_topic_that_cannot_be_made_does_not_fill_the_disk);
     tcase_add_test(cases, other_dead_letters_do_not_hold_the_segment);
     tcase_add_test(cases, dead_letters_make_no_dead_letters);
