@@ -67,6 +67,7 @@ static void leave_state(struct group_queue *queue, struct open_range *range)
     if (range->state == OPEN_LEASED) {
         group_member_unref(range->member);
         range->member = NULL;
+        range->is_given_back = false;
         if (range->key != 0) {
             group_key_count_leased(range, false);
         }
@@ -187,6 +188,7 @@ struct open_range *group_queue_split(struct group_queue *queue, struct open_rang
     second->due_ms = range->due_ms;
     second->attempts = range->attempts;
     second->is_looked_at = range->is_looked_at;
+    second->is_given_back = range->is_given_back;
     second->member = range->state == OPEN_LEASED ? group_member_ref(range->member) : NULL;
     open_ranges_add(&queue->open, second);
     second->state = range->state;

@@ -235,7 +235,7 @@ uint64_t groups_due_ms(const struct group *group, uint32_t attempts, uint64_t du
                        uint64_t now_ms);
 
 /* A LEASED range is open again as it was, uncounted. False: in an ordered group the log must say so, and has
- * refused; the lease expires. */
+ * refused; when the lease ends that is tried again, and no attempt is counted. */
 bool groups_give_back(struct open_range *range);
 
 /* ----------------------------------------------------------------- sessions */

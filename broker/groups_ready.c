@@ -19,7 +19,7 @@
 enum {
     /* What becomes due in one turn: the next is asked for at once. */
     DUE_MAX = 4096,
-    /* After the log refused to record that something expired. */
+    /* After the log refused to record that something expired, or was given back. */
     REFUSED_RETRY_MS = 1000,
     TIMER_MS_MAX = 24 * 60 * 60 * 1000
 };
@@ -229,7 +229,11 @@ static void become_due(struct groups *groups, struct open_range *range, uint64_t
         group_queue_drop(range);
         return;
     }
-    if (range->state == OPEN_LEASED) {
+    if (range->state == OPEN_LEASED && range->is_given_back) {
+        if (!groups_give_back(range)) {
+            group_queue_set_moment(range, now_ms + REFUSED_RETRY_MS);
+        }
+    } else if (range->state == OPEN_LEASED) {
         expire(groups, range, now_ms);
     } else {
         group_queue_due(queue, range);

@@ -125,6 +125,7 @@ bool groups_give_back(struct open_range *range)
     enum error error = groups_retry(queue, &retry);
     groups_trace_note(queue, &event, &offsets, error);
     if (error != OK) {
+        range->is_given_back = true;
         return false;
     }
     struct open_range *open = open_ranges_find(&queue->open, retry.range.first);

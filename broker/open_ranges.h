@@ -49,6 +49,7 @@ struct open_range {
     uint16_t attempts;           /* that failed; in a set open_ranges_set_attempts() sets it */
     uint8_t state;               /* enum open_state */
     bool is_looked_at;           /* its key is known */
+    bool is_given_back;          /* LEASED: given back, but the log could not say so yet */
 };
 
 struct open_block;
