@@ -244,7 +244,7 @@ bool groups_give_back(struct open_range *range);
 void groups_hold(struct groups *groups, uint64_t session, struct open_range *range);
 
 /* A session's leases of these serials are given back, uncounted: GROUPS_RELEASED_A_TURN, the others in the
- * turns that come. They are no session's any more. */
+ * turns that come. They are no session's any more; one that holds nothing then is forgotten. */
 void groups_release(struct groups *groups, uint64_t session, uint64_t first_serial,
                     uint64_t last_serial);
 

@@ -90,6 +90,9 @@ void groups_release(struct groups *groups, uint64_t session, uint64_t first_seri
     } else {
         move_serials(&groups->released, &leases->ranges, first_serial, last_serial);
     }
+    if (list_is_empty(&leases->ranges)) {
+        groups_forget_session(groups, session); /* it may be gone, and nobody say so again */
+    }
     release_in_turn(groups);
 }
 

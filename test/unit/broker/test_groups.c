@@ -399,6 +399,28 @@ START_TEST(what_was_never_delivered_is_given_back_without_an_attempt)
 }
 END_TEST
 
+/* A receive may fail, and give back what it took, behind the word that its session is gone. */
+START_TEST(a_session_that_holds_nothing_any_more_is_forgotten)
+{
+    struct group_queue *queue = begin_queue(FIRST_GROUP);
+    struct groups *groups = world.shard.groups;
+    groups_forget_session(groups, 77);
+    for (uint64_t i = 0; i < 2; i++) {
+        const struct event_lease lease = {.place = queue->place,
+                                          .range = {i, 1},
+                                          .until_ms = UINT64_C(1700000900000),
+                                          .serial = 5 + i};
+        ck_assert_int_eq(groups_lease(queue, &lease, NULL), OK);
+        groups_hold(groups, 77, open_ranges_find(&queue->open, i));
+    }
+    groups_release(groups, 77, 6, 6);
+    ck_assert_uint_eq(groups->sessions.count, 1);
+    groups_release(groups, 77, 5, 5);
+    ck_assert_uint_eq(groups->sessions.count, 0);
+    end_log();
+}
+END_TEST
+
 static Suite *groups_suite(void)
 {
     Suite *suite = suite_create("groups");
@@ -411,6 +433,7 @@ static Suite *groups_suite(void)
     tcase_add_test(tests, a_queue_that_others_crowd_out_is_there_when_they_have_settled);
     tcase_add_test(tests, a_lease_expires_and_counts_an_attempt);
     tcase_add_test(tests, what_was_never_delivered_is_given_back_without_an_attempt);
+    tcase_add_test(tests, a_session_that_holds_nothing_any_more_is_forgotten);
     tcase_set_timeout(tests, 120);
     suite_add_tcase(suite, tests);
     return suite;
