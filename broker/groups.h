@@ -146,7 +146,10 @@ struct group_queue *groups_begin(struct groups *groups, const struct group_place
 /* A queue goes on at `offset` with nothing open, as another generation. For the view. */
 void groups_restart(struct group_queue *queue, uint32_t generation, uint64_t offset);
 
-/* A group, or a topic, is gone; all groups are. For the view. */
+/* A group, or a topic, is gone; all groups are. For the view. For a topic each queue of each group is looked at, at
+ * 0.1 us, and those that go cost 1 us: 6 ms where the shard has 65,536, which is 4,096 groups of 16 queues; 50 ms
+ * where it has four times as many and 16,384 go. It is once for a topic, and its queues must be gone for whatever
+ * comes next in the log. */
 void groups_drop_group(struct groups *groups, uint32_t id);
 void groups_drop_topic(struct groups *groups, uint32_t topic);
 void groups_reset(struct groups *groups);
