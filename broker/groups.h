@@ -45,7 +45,10 @@ enum {
     GROUPS_SETTLED_MAX = 1024,
     /* Leases that are given back in one turn, of all sessions: a microsecond each, in an ordered group with an
      * operation of 100 bytes, for which a log has room. */
-    GROUPS_RELEASED_A_TURN = 1024
+    GROUPS_RELEASED_A_TURN = 1024,
+    /* A lease's serial has the epoch in which it was made above these: 10^12 leases of a shard in one epoch, and
+     * 16 million starts. */
+    GROUPS_SERIAL_BITS = 40
 };
 
 struct catalogue;
