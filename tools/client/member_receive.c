@@ -15,6 +15,7 @@ static void drop_expired(struct ternmq_member *member)
 {
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
     bool dropped = false;
+    member_end_leases(member);
     if (now_ns < member->expiry_ns) {
         return; /* nearly always, for many may be ready */
     }

@@ -169,9 +169,7 @@ static bool has_same_lease(const struct grant *a, const struct grant *b)
     return a->lease_bytes == b->lease_bytes && memcmp(a->lease, b->lease, a->lease_bytes) == 0;
 }
 
-/* Gives back what was not given yet and must be done after a message that was not: the broker does so by itself
- * where it hears of it, and then there is nothing more to give back. */
-static void give_back_behind(struct ternmq_member *member, const struct held *failed)
+void settle_release_behind(struct ternmq_member *member, const struct held *failed)
 {
     const struct settle_terms release = {
         .kind = SETTLE_NACK, .uncounted = true, .is_unheard = true};
@@ -191,8 +189,9 @@ static void give_back_behind(struct ternmq_member *member, const struct held *fa
 bool settle_add(struct ternmq_member *member, struct held *held, const struct settle_terms *terms,
                 struct settle_wait *wait)
 {
+    member_end_leases(member);
     if (terms->kind == SETTLE_NACK) {
-        give_back_behind(member, held);
+        settle_release_behind(member, held);
     }
     return add_message(member, held, terms, wait);
 }
@@ -299,12 +298,29 @@ static void tell_lost(struct ternmq_member *member, const struct settle_entry *e
     }
 }
 
+/* What was given of an entry is its holder's for longer. */
+static void move_ends(struct settle_batch *batch, const struct settle_entry *entry)
+{
+    uint64_t asked_ns = (uint64_t)batch->terms.lease_ms * 1000000U;
+    uint64_t lease_ns = asked_ns != 0 ? asked_ns : entry->grant->lease_ns;
+    LIST_FOREACH (link, &entry->grant->held) {
+        struct held *held = CONTAINER_OF(link, struct held, beside);
+        if (held->state == HELD_GIVEN && held->offset >= entry->first &&
+            held->offset - entry->first < entry->span) {
+            held_set_end(batch->source->member, held, batch->sent_ns + lease_ns);
+        }
+    }
+}
+
 /* A lease lasts from when it was asked for; one that was lost, or is over, is not asked for any more. */
 static void extended(struct settle_batch *batch, struct settle_entry *entry, bool failed)
 {
     struct ternmq_member *member = batch->source->member;
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
     struct grant *grant = entry->grant;
+    if (!failed && entry->code == 0) {
+        move_ends(batch, entry);
+    }
     if (batch->is_waited_for) {
         return; /* that was the user's own, who knows until when */
     }
@@ -353,7 +369,7 @@ static void batch_end(struct settle_batch *batch, const struct ternmq_error *why
             extended(batch, entry, why != NULL);
         } else if (entry->held != NULL) {
             if (is_lost && !batch->terms.is_unheard) {
-                give_back_behind(member, entry->held);
+                settle_release_behind(member, entry->held);
             }
             held_free(member, entry->held);
         }

@@ -88,6 +88,10 @@ struct settle_terms settle_terms_of(const struct ternmq_settlement *settlement);
 NODISCARD bool settle_add(struct ternmq_member *member, struct held *held,
                           const struct settle_terms *terms, struct settle_wait *wait);
 
+/* In an ordered group: gives back what was not given yet and must be done after a message that will be tried again
+ * first. The broker does so by itself where it hears of it, and then there is nothing more to give back. */
+void settle_release_behind(struct ternmq_member *member, const struct held *failed);
+
 /* Adds a part of a grant to the open batch of these terms, for no message. False: no memory. */
 NODISCARD bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
                                const struct settle_terms *terms, struct settle_wait *wait);
