@@ -67,6 +67,7 @@ struct shard_group {
     struct list woken;          /* core->woken_groups */
     struct list dying_later;    /* struct open_range.link: there is no topic for dead letters yet */
     struct list in_dying_later; /* groups->dying_later */
+    uint64_t used_told_ns;      /* when its home was told last that something is settled */
     bool told;      /* its home has been told that something is ready, and has sent nobody since */
     bool told_full; /* its home knows that a bound keeps something back */
 
