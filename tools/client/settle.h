@@ -105,6 +105,19 @@ bool settle_is_next_to(const struct settle_entry *before, const struct settle_en
 /* Puts the entries of a batch in order and writes their receipts. False: no memory. */
 NODISCARD bool settle_encode(struct settle_batch *batch);
 
+/* The method that a call of such terms is. */
+const char *settle_method(enum settle_kind kind);
+
+/* Of a batch that was answered: marks what the broker did not take. False: `failed` does not stand before `count`
+ * pairs [index, code]. */
+NODISCARD bool settle_batch_mark(struct settle_batch *batch, struct cursor failed, uint32_t count);
+
+/* Everybody is told, and the batch is gone; `why` NULL: the entries' codes say it. */
+void settle_batch_end(struct settle_batch *batch, const struct ternmq_error *why);
+
+/* The same, and nobody is told. */
+void settle_batch_free(struct settle_batch *batch);
+
 /* Sends what is open, at once; of one source, of all. */
 void settle_send(struct member_source *source);
 void settle_send_all(struct ternmq_member *member);
