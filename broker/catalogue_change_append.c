@@ -166,11 +166,11 @@ static void say_decided(const struct catalogue_change *change)
     bool is_topic = change->topic != NULL;
     const char *what = is_deleted ? "deleted" : change->is_new ? "created" : "changed";
     uint32_t count = is_topic ? change->topic->queue_count : change->group->topic_count;
-    log_info(
-        "%s '%.*s' was %s%s: id %u, version %" PRIu64 ", %u %s%s", is_topic ? "topic" : "group",
-        (int)change->name.length, (const char *)change->name.data, what,
-        change->is_idle ? ", since nobody has received from it for as long as it says" : "",
-        change->id, change->version, count, is_topic ? "queue" : "topic", count == 1 ? "" : "s");
+    log_info("%s '%.*s' was %s%s: id %u, version %" PRIu64 ", %u %s%s",
+             is_topic ? "topic" : "group", (int)change->name.length,
+             (const char *)change->name.data, what,
+             change->is_idle ? ", since nobody has used it for as long as it says" : "", change->id,
+             change->version, count, is_topic ? "queue" : "topic", count == 1 ? "" : "s");
 }
 
 /* To shard 0 first, which decides: nothing has happened if it refuses. */

@@ -52,7 +52,7 @@ static bool woken_hook_pending(struct turn_hook *hook)
     const struct core *core = CONTAINER_OF(hook, struct core, woken_hook);
     return !list_is_empty(&core->woken) || !list_is_empty(&core->scanning) ||
            settle_is_written(core) || !list_is_empty(&core->settling) ||
-           !list_is_empty(&core->toured) || receive_is_written(core) ||
+           queue_tours_are_written(core) || receive_is_written(core) ||
            !list_is_empty(&core->receives) || !list_is_empty(&core->woken_groups);
 }
 

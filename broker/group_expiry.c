@@ -56,7 +56,7 @@ static uint64_t left_ms(struct core *core, const struct group *group, uint64_t n
         home->used_ns = now_ns;
     }
     uint64_t idle_ms = (now_ns - home->used_ns) / NS_PER_MS;
-    uint64_t most_ms = group->settings.idle_expire_ms;
+    uint64_t most_ms = group->settings.idle_expire_ms + HOME_TOLD_USED_EVERY_MS;
     return idle_ms >= most_ms ? 0 : most_ms - idle_ms;
 }
 

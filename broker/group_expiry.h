@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * group_expiry.h - groups that nobody has received from for as long as they say go.
+ * group_expiry.h - groups that nobody has received from, or settled anything of, for as long as they say go.
  *
  * Each core looks at the groups whose home it is (broker/home.h), which knows when somebody asked last:
  *
- *     in use      a call of it waits, a member holds a lease, somebody has asked; what was not asked for
- *                 since the start counts from the start, a new one from when it was made
+ *     in use      a call of it waits, a member holds a lease, somebody has asked, or has settled something, with a
+ *                 lease or as a cursor; what was not asked for since the start counts from the start, a new
+ *                 one from when it was made
  *     broadcast   in use as long as it has members, and then since it was made
  *     member      gone with its broadcast group at once, else idle by itself
  *     idle        core 0 is told, which deletes the group at the version that was looked at

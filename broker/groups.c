@@ -274,7 +274,7 @@ void groups_attach(struct groups *groups)
         }
     }
     /* A serial never comes again: what was given out before this start is nobody's of this one. */
-    groups->lease_serial = (uint64_t)shard->core->cores->epoch << 40;
+    groups->lease_serial = (uint64_t)shard->core->cores->epoch << GROUPS_SERIAL_BITS;
     groups_set_timer(groups);
     dead_letters_go_on(groups);
 }

@@ -45,7 +45,10 @@ enum {
     GROUPS_SETTLED_MAX = 1024,
     /* Leases that are given back in one turn, of all sessions: a microsecond each, in an ordered group with an
      * operation of 100 bytes, for which a log has room. */
-    GROUPS_RELEASED_A_TURN = 1024
+    GROUPS_RELEASED_A_TURN = 1024,
+    /* A lease's serial has the epoch in which it was made above these: 10^12 leases of a shard in one epoch, and
+     * 16 million starts. */
+    GROUPS_SERIAL_BITS = 40
 };
 
 struct catalogue;
@@ -64,6 +67,7 @@ struct shard_group {
     struct list woken;          /* core->woken_groups */
     struct list dying_later;    /* struct open_range.link: there is no topic for dead letters yet */
     struct list in_dying_later; /* groups->dying_later */
+    uint64_t used_told_ns;      /* when its home was told last that something is settled */
     bool told;      /* its home has been told that something is ready, and has sent nobody since */
     bool told_full; /* its home knows that a bound keeps something back */
 

@@ -385,6 +385,25 @@ void home_tell_full(struct core *from, uint32_t group, uint32_t shard, bool is_f
     core_send_to(from, to, &message);
 }
 
+static void deliver_used(const struct core_message *message, void *core)
+{
+    struct home *home = home_find(core, (uint32_t)message->words[0]);
+    if (home != NULL) {
+        home->used_ns = reactor_now_ns(((struct core *)core)->reactor);
+    }
+}
+
+void home_tell_used(struct core *from, uint32_t group)
+{
+    struct core_message message = {.deliver = deliver_used, .words = {group}};
+    struct core *to = home_core(from, group);
+    if (to == from) {
+        deliver_used(&message, to);
+    } else {
+        core_send_to(from, to, &message);
+    }
+}
+
 void home_drop(struct core *core, uint32_t group)
 {
     struct home *home = number_map_remove(&core->homes, group);

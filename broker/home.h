@@ -19,7 +19,7 @@
  * The home is core (id of the group) modulo the number of cores.
  *
  * Memory:  about 150 bytes a group that was received from, or expires, 200 a member; the calls are their sessions'.
- * Threads: the home's core; home_tell_ready(), home_tell_full() and home_return() on any.
+ * Threads: the home's core; home_tell_ready(), home_tell_full(), home_tell_used() and home_return() on any.
  */
 #ifndef BROKER_HOME_H
 #define BROKER_HOME_H
@@ -44,8 +44,12 @@ struct home {
     struct list waiting; /* struct call.receive.waiting */
     struct map members;  /* struct group_member by name */
     struct list by_seen; /* struct group_member.link */
-    uint64_t used_ns;    /* monotonic: when somebody asked last, or it was made */
+    uint64_t used_ns;    /* monotonic: when somebody asked or settled last, or it was made */
 };
+
+/* How often a shard tells that something of a group is settled there: ten messages a second at most, and a group
+ * that expires lives so much longer. */
+#define HOME_TOLD_USED_EVERY_MS 100
 
 /* How long a member that holds nothing is remembered. */
 #define MEMBER_FORGOTTEN_MS 120000
@@ -73,6 +77,9 @@ void home_tell_ready(struct core *from, uint32_t group, uint32_t shard);
 
 /* A bound keeps something of a group back in a shard, or does no more. On the shard's core. */
 void home_tell_full(struct core *from, uint32_t group, uint32_t shard, bool is_full);
+
+/* Something of a group is settled in a shard, on the shard's core. */
+void home_tell_used(struct core *from, uint32_t group);
 
 /* A waiting call is answered, with nothing. On the home core. */
 void home_cancel(struct call *call, struct core *at);

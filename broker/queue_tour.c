@@ -174,6 +174,22 @@ static void go_on(struct queue_tour *tour, struct core *at)
     call_return(tour->call, at, tour->last);
 }
 
+/* What it has changed in the shard that it is in. */
+static bool is_written(const struct queue_tour *tour, const struct core *core)
+{
+    return commit_log_has_written(core->cores->shard[tour->shard]->log);
+}
+
+bool queue_tours_are_written(const struct core *core)
+{
+    LIST_FOREACH (link, &core->toured) {
+        if (is_written(CONTAINER_OF(link, struct queue_tour, written), core)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void queue_tours_written(struct core *core)
 {
     struct list toured;
@@ -181,7 +197,12 @@ void queue_tours_written(struct core *core)
     list_move_all(&toured, &core->toured);
     struct list *link;
     while ((link = list_take_first(&toured)) != NULL) {
-        go_on(CONTAINER_OF(link, struct queue_tour, written), core);
+        struct queue_tour *tour = CONTAINER_OF(link, struct queue_tour, written);
+        if (is_written(tour, core)) {
+            go_on(tour, core);
+        } else {
+            list_append(&core->toured, link);
+        }
     }
 }
 

@@ -84,7 +84,9 @@ struct cold_range *queue_tour_cold(const struct queue_tour *tour, struct cold_ra
 /* For `look`, before it answers TOUR_COLD. */
 void queue_tour_warm(struct queue_tour *tour, struct core *at, const struct cold_range *cold);
 
-/* For the core, when its logs have written: tours go on. */
+/* For the core, when its logs have written: tours go on of which the log has what they changed; what waits for a
+ * segment stays. */
+bool queue_tours_are_written(const struct core *core);
 void queue_tours_written(struct core *core);
 
 #endif

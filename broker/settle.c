@@ -7,6 +7,7 @@
 #include "broker/dead_letter.h"
 #include "broker/directory.h"
 #include "broker/groups.h"
+#include "broker/settle_lost.h"
 #include "broker/settle_receipt.h"
 #include "broker/shard.h"
 #include "proto/names.h"
@@ -104,6 +105,7 @@ enum error settling_read(struct call *call, struct settling *settling, struct gr
     settling->receipts = settling->inline_receipts;
     settling->shards = 0;
     settling->durable = false;
+    settling->disk = NULL;
     settling->reason_length = 0;
     list_init(&settling->written);
     if (count > SETTLE_RECEIPTS_INLINE) {
@@ -234,7 +236,7 @@ static bool wait_for_disk(struct settling *settling, struct groups *groups)
     return is_waiting;
 }
 
-/* The receipts of this shard, from settling->place on. False: the steps are used up. */
+/* The receipts of this shard, from settling->place on. False: the steps are used up, or it waits for the disk. */
 static bool settle_receipts(struct settling *settling, struct core *at)
 {
     struct groups *groups = settling->shard->groups;
@@ -251,6 +253,9 @@ static bool settle_receipts(struct settling *settling, struct core *at)
         if (is_late && !receipt->is_begun) {
             receipt->error = ERROR_DEADLINE;
             continue;
+        }
+        if (!receipt->is_begun && !settle_cut_lost(settling, receipt, at)) {
+            return false;
         }
         receipt->is_begun = true;
         if (!settle_receipt(groups, settling, receipt, &at->settle_left)) {
@@ -293,6 +298,9 @@ static void work(struct settling *settling, struct core *at)
     struct groups *groups = settling->shard->groups;
     bool is_done = settle_some(settling, at);
     dead_letters_go_on(groups);
+    if (settle_is_cold(settling)) {
+        return;
+    }
     if (is_done && settling->durable && wait_for_disk(settling, groups)) {
         return;
     }

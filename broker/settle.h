@@ -17,7 +17,8 @@
  *
  * An offset counts if
  *
- *     it is not settled, its topic and generation are those of the receipt, and
+ *     it is not settled, its topic and generation are those of the receipt, its message is the one that was
+ *     given out (not one of a later epoch, after a power cut: broker/settle_lost.h), and
  *     ack           nobody else holds it: a lease that is over is as good as long as it was not given to
  *                   another, before or after a restart
  *     nack, extend  it is held by this very lease
@@ -48,6 +49,7 @@
 struct call;
 struct core;
 struct group;
+struct settle_disk;
 struct shard;
 
 enum settle_verb { SETTLE_ACK, SETTLE_NACK, SETTLE_EXTEND };
@@ -101,6 +103,7 @@ struct settling {
     struct list written; /* core->written: goes on when the logs have written;
                                      * core->settling: likewise in the next turn */
     struct log_operation operation; /* where it waits for the disk */
+    struct settle_disk *disk;       /* settle_lost.c's; NULL: nothing of it was cold */
     bool durable;
     bool counts;    /* nack: an attempt */
     bool dead;      /* nack: the last one */

@@ -5,6 +5,7 @@
 #include "broker/catalogue.h"
 #include "broker/core.h"
 #include "broker/group_key.h"
+#include "broker/home.h"
 #include "broker/limits.h"
 #include "broker/shard.h"
 #include "proto/names.h"
@@ -283,6 +284,19 @@ static enum error find_queue(struct groups *groups, enum settle_verb verb,
     return error;
 }
 
+/* A group that expires is in use; its home hears of it. */
+static void note_use(struct group_queue *queue, const struct group *group)
+{
+    struct core *at = queue->groups->shard->core;
+    uint64_t now_ns = reactor_now_ns(at->reactor);
+    uint64_t since_ns = now_ns - queue->group->used_told_ns;
+    if (group->settings.idle_expire_ms != 0 &&
+        since_ns >= HOME_TOLD_USED_EVERY_MS * UINT64_C(1000000)) {
+        queue->group->used_told_ns = now_ns;
+        home_tell_used(at, group->id);
+    }
+}
+
 bool settle_receipt(struct groups *groups, const struct settling *settling, struct receipt *receipt,
                     uint32_t *steps)
 {
@@ -300,6 +314,7 @@ bool settle_receipt(struct groups *groups, const struct settling *settling, stru
         .now_ms = reactor_wall_ms(groups->shard->core->reactor),
         .steps = steps,
     };
+    note_use(queue, judging.group);
     bool is_done = receipt->has_lease ? settle_leased(&judging) : settle_cursor(&judging);
     if (is_done) {
         error = receipt->has_missed ? ERROR_LEASE_LOST : OK;

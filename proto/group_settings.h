@@ -13,7 +13,7 @@
  *     backoff         [ms..], before each retry; the last one repeats (10 s to 2 h in 16 steps)
  *     jitter          percent by which a backoff varies (0)
  *     exhausted       dead | stay: what becomes of a message after its last attempt (dead)
- *     idle_expire_ms  the group goes when nobody asked for so long; 0: never (0)
+ *     idle_expire_ms  the group goes when nobody received or settled for so long; 0: never (0)
  *
  * A struct has a value for each, the default where none was given, and knows which were: only these are
  * stored, so that a later default reaches groups that left it open.

@@ -356,6 +356,18 @@ bool commit_log_find_epoch(struct commit_log *log, struct queue *queue,
                            const struct last_seen *last_seen, struct cold_range *cold,
                            uint64_t *offset_out);
 
+/* Visible offsets, of which somebody had the messages in `epoch`. */
+struct had_range {
+    uint64_t first;
+    uint64_t end; /* above `first` */
+    uint32_t epoch;
+};
+
+/* The first of them of which it is not certain that it is still the same message: what was lost makes room
+ * for others, and what cannot be read may be one. `end`: all are the same, or gone by age. */
+bool commit_log_find_other(struct commit_log *log, struct queue *queue, const struct had_range *had,
+                           struct cold_range *cold, uint64_t *offset_out);
+
 /* Somebody who waits until `visible` passes `offset`. */
 struct queue_waiter {
     void (*woken)(struct queue_waiter *waiter); /* once; no longer waiting. Also at remove, close */

@@ -17,6 +17,7 @@ enum head { HEAD_READ, HEAD_NOT_WHOLE, HEAD_COLD };
 struct question {
     bool (*is_past)(const uint8_t *head, uint64_t bound);
     uint64_t bound;
+    bool is_broken_past;     /* what a record counts as that is not whole */
     struct cold_range *cold; /* told what is cold; NULL: may wait */
 };
 
@@ -43,7 +44,7 @@ static enum head read_head(struct commit_log *log, struct queue *queue, uint64_t
 }
 
 /* The first offset of [low, high) that is past, or high. Both times and epochs never decrease along a
- * queue; a record that is not whole counts as not past. False: something is cold. */
+ * queue. False: something is cold. */
 static bool search(struct commit_log *log, struct queue *queue, uint64_t low, uint64_t high,
                    const struct question *question, uint64_t *offset_out)
 {
@@ -54,7 +55,9 @@ static bool search(struct commit_log *log, struct queue *queue, uint64_t low, ui
         if (found == HEAD_COLD) {
             return false;
         }
-        if (found == HEAD_READ && question->is_past(head, question->bound)) {
+        bool is_past = found == HEAD_READ ? question->is_past(head, question->bound)
+                                          : question->is_broken_past;
+        if (is_past) {
             high = middle;
         } else {
             low = middle + 1;
@@ -77,7 +80,7 @@ static bool is_epoch_above(const uint8_t *head, uint64_t epoch)
 bool commit_log_find_time(struct commit_log *log, struct queue *queue, uint64_t at_ms,
                           struct cold_range *cold, uint64_t *offset_out)
 {
-    const struct question question = {is_stored_from, at_ms, cold};
+    const struct question question = {is_stored_from, at_ms, false, cold};
     *offset_out = queue->visible;
     for (uint32_t i = 0; i < log->segment_count; i++) {
         struct segment *segment = log->segments[i];
@@ -141,7 +144,7 @@ bool commit_log_find_epoch(struct commit_log *log, struct queue *queue,
                            const struct last_seen *last_seen, struct cold_range *cold,
                            uint64_t *offset_out)
 {
-    const struct question question = {is_epoch_above, last_seen->epoch, cold};
+    const struct question question = {is_epoch_above, last_seen->epoch, false, cold};
     uint64_t offset = last_seen->next;
     uint64_t visible = queue->visible;
     *offset_out = offset;
@@ -158,4 +161,22 @@ bool commit_log_find_epoch(struct commit_log *log, struct queue *queue,
     uint64_t high = offset < visible ? offset : visible;
     return search(log, queue, queue->first < high ? queue->first : high, high, &question,
                   offset_out);
+}
+
+bool commit_log_find_other(struct commit_log *log, struct queue *queue, const struct had_range *had,
+                           struct cold_range *cold, uint64_t *offset_out)
+{
+    const struct question question = {is_epoch_above, had->epoch, true, cold};
+    uint64_t first = had->first > queue->first ? had->first : queue->first;
+    uint8_t head[RECORD_HEAD_BYTES];
+    ASSERT(had->first < had->end && had->end <= queue->visible);
+    *offset_out = had->end;
+    if (first >= had->end) {
+        return true;
+    }
+    enum head found = read_head(log, queue, had->end - 1, cold, head);
+    if (found == HEAD_COLD || (found == HEAD_READ && record_epoch(head) <= had->epoch)) {
+        return found != HEAD_COLD; /* the last is the newest */
+    }
+    return search(log, queue, first, had->end - 1, &question, offset_out);
 }

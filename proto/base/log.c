@@ -4,6 +4,8 @@
  */
 #include "proto/base/log.h"
 
+#include "proto/base/utf8.h"
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -72,12 +74,7 @@ static void line_addf(struct line *line, const char *format, ...)
 /* UTF-8 passes; what could break the line or steer a terminal does not. */
 static void line_clean(struct line *line)
 {
-    for (size_t i = 0; i < line->length; i++) {
-        unsigned char byte = (unsigned char)line->text[i];
-        if (byte < 0x20 || byte == 0x7f) {
-            line->text[i] = '?';
-        }
-    }
+    line->length = utf8_replace_controls(bytes_make(line->text, line->length), line->text);
 }
 
 static void line_write(struct line *line)

@@ -67,3 +67,23 @@ bool utf8_is_valid(struct bytes text)
     }
     return true;
 }
+
+size_t utf8_control_length(struct bytes text)
+{
+    const uint8_t *at = text.data;
+    if (text.length > 0 && (at[0] < 0x20 || at[0] == 0x7f)) {
+        return 1;
+    }
+    return text.length > 1 && at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f ? 2 : 0;
+}
+
+size_t utf8_replace_controls(struct bytes text, char *out)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < text.length;) {
+        size_t control = utf8_control_length(bytes_make(text.data + i, text.length - i));
+        out[length++] = control > 0 ? '?' : (char)text.data[i];
+        i += control > 0 ? control : 1;
+    }
+    return length;
+}

@@ -375,6 +375,26 @@ static void run_order(void)
     push_in_order("by_key");
 }
 
+/* ------------------------------------------------------------------- late answers */
+
+/* Who starts this stops it while it waits, until the lease of what comes is over. */
+static void run_late(void)
+{
+    struct ternmq_received received;
+    size_t count;
+    make_group("late", 100);
+    struct ternmq_member *member =
+        ternmq_member_open(client, &(struct ternmq_member_options){.group = "late"}, &error);
+    CHECK(member != NULL);
+    CHECK(ternmq_receive(member, 300, &received, 1, &count, &error) == TERNMQ_NOTHING);
+    printf("waiting\n");
+    (void)fflush(stdout);
+    CHECK(ternmq_receive(member, PATIENCE_MS, &received, 1, &count, &error) == TERNMQ_OK);
+    CHECK(received.attempt > 1);
+    CHECK(ternmq_ack(member, &received.receipt, 1, &error) == TERNMQ_OK);
+    CHECK(ternmq_member_close(member, PATIENCE_MS, &error) == TERNMQ_OK);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -383,7 +403,8 @@ int main(int argc, char **argv)
     } scenarios[] = {{"blocking", run_blocking},
                      {"missing", run_missing},
                      {"push", run_push},
-                     {"order", run_order}};
+                     {"order", run_order},
+                     {"late", run_late}};
     if (argc != 3) {
         return 2;
     }

@@ -210,7 +210,7 @@ class Expiry(BroadcastCase):
             self.take("busy")
             time.sleep(0.2)
         self.assertEqual(self.groups(), names)
-        self.assertTrue(self.log_lines(f"'{self.group}@idle'", "deleted", "nobody has received"))
+        self.assertTrue(self.log_lines(f"'{self.group}@idle'", "deleted", "nobody has used"))
         # Who comes back begins anew.
         self.assertEqual(self.take("idle"), [])
         self.produce("2")

@@ -42,6 +42,18 @@ class Library(unittest.TestCase):
         """Nothing of one is worked on by two threads at once, and nothing behind what has failed."""
         self.end(self.start("order"))
 
+    def test_a_receive_waits_its_time_where_what_came_was_over_already(self):
+        program = self.start("late")
+        self.assertEqual(program.stdout.readline(), b"waiting\n")
+        time.sleep(0.3)
+        program.send_signal(signal.SIGSTOP)
+        client = self.made.broker_client()
+        client.call("produce", topic="late", messages=["0"])
+        client.close()
+        time.sleep(0.5)
+        program.send_signal(signal.SIGCONT)
+        self.end(program)
+
     def test_kills_of_the_broker_lose_no_message_of_a_push_consumer(self):
         program = self.start("push")
         for line in program.stdout:

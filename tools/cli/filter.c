@@ -159,10 +159,8 @@ static void show_json(const struct filter_test *test, const struct ternmq_delive
 static void show_text(FILE *to, struct ternmq_bytes text)
 {
     size_t length = text.length < SHOWN_BYTES ? text.length : SHOWN_BYTES;
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = ((const uint8_t *)text.data)[i];
-        (void)putc(byte < 0x20 || byte == 0x7f ? '?' : byte, to);
-    }
+    char clean[SHOWN_BYTES + 1];
+    (void)fputs(text_clean(bytes_make(text.data, length), clean, sizeof(clean)), to);
     (void)fputs(length < text.length ? ".." : "", to);
 }
 

@@ -45,8 +45,9 @@ const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
                              "time (new groups: 30s)"},
     [GROUP_IDLE_EXPIRE] = {.name = "idle-expire",
                            .type = SETTING_DURATION,
-                           .help = "The group is deleted when nobody has received from it for so "
-                                   "long; 0: never (new groups: 0)"},
+                           .help =
+                               "The group is deleted when nobody has received or settled for so "
+                               "long; 0: never (new groups: 0)"},
     [GROUP_ORDER] = {.name = "order",
                      .type = SETTING_CHOICE,
                      .choices = GROUP_ORDER_CHOICES,

@@ -11,10 +11,15 @@ void json_put_string(FILE *to, struct bytes text)
     size_t plain = 0; /* where the run of bytes that need no escape began */
     for (size_t i = 0; i < text.length; i++) {
         uint8_t byte = text.data[i];
-        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f) {
+        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f && byte != 0xc2) {
+            continue;
+        }
+        size_t control = utf8_control_length(bytes_make(text.data + i, text.length - i));
+        if (byte == 0xc2 && control == 0) {
             continue;
         }
         (void)fwrite_unlocked(text.data + plain, 1, i - plain, to);
+        i += control == 2;
         plain = i + 1;
         switch (byte) {
         case '"':
@@ -33,7 +38,7 @@ void json_put_string(FILE *to, struct bytes text)
             (void)fputs_unlocked("\\t", to);
             break;
         default:
-            (void)fprintf(to, "\\u%04x", byte);
+            (void)fprintf(to, "\\u%04x", text.data[i]); /* C1's second byte is its number */
             break;
         }
     }

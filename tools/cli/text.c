@@ -3,6 +3,7 @@
 #include "tools/cli/text.h"
 
 #include "proto/base/settings.h"
+#include "proto/base/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -216,11 +217,7 @@ bool text_take_number(const char **text, uint64_t most, uint64_t *number_out)
 const char *text_clean(struct bytes text, char *out, size_t room)
 {
     size_t length = text.length < room ? text.length : room - 1;
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = text.data[i];
-        out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
-    out[length] = '\0';
+    out[utf8_replace_controls(bytes_make(text.data, length), out)] = '\0';
     return out;
 }
 

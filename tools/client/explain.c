@@ -2,6 +2,7 @@
 /* explain.c - explanations asked for, and what sentences are made of. */
 #include "tools/client/explain.h"
 
+#include "proto/base/utf8.h"
 #include "proto/limits.h"
 #include "proto/names.h"
 #include "proto/writer.h"
@@ -50,10 +51,7 @@ struct explained_text explained_name(struct bytes name)
     struct explained_text clean = {.text = ""};
     size_t most = sizeof(clean.text) - 1;
     size_t length = name.length < most ? name.length : most;
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = name.data[i];
-        clean.text[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
-    }
+    (void)utf8_replace_controls(bytes_make(name.data, length), clean.text);
     return clean;
 }
 

@@ -158,6 +158,7 @@ bool held_init(struct ternmq_member *member)
     for (uint32_t i = 0; i < WORKING_LISTS; i++) {
         list_init(&member->working[i]);
     }
+    member->given_ends_ns = UINT64_MAX;
     member->held_max = 2 * member->credit;
     member->held = calloc(member->held_max, sizeof(*member->held));
     if (member->held == NULL) {
@@ -310,6 +311,15 @@ struct held *held_next(const struct ternmq_member *member)
     return NULL;
 }
 
+void held_set_end(struct ternmq_member *member, struct held *held, uint64_t ends_ns)
+{
+    held->ends_ns = ends_ns;
+    bool is_ordered = held->grant->order != GROUP_ORDER_NONE;
+    if (is_ordered && ends_ns < member->given_ends_ns) {
+        member->given_ends_ns = ends_ns;
+    }
+}
+
 void held_give(struct ternmq_member *member, struct held *held)
 {
     ASSERT(held->state == HELD_READY);
@@ -317,6 +327,7 @@ void held_give(struct ternmq_member *member, struct held *held)
     if (held->grant->order != GROUP_ORDER_NONE) {
         list_append(working_list(member, held), &held->link);
     }
+    held_set_end(member, held, grant_ends_ns(held->grant));
     held->state = HELD_GIVEN;
     member->given++;
 }

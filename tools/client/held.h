@@ -7,7 +7,8 @@
  *
  * In an ordered group messages of one queue, or of one key, are given one after the other: the next one when a
  * verdict on the one before was taken. Where that was no ack, what lies behind it is given back, as the broker
- * does by itself.
+ * does by itself; and where its lease is over first the broker tries it again first, so that then, too, what lies
+ * behind it is given back.
  *
  * A grant is what one range of an answer leased: it lives while something refers to it, a message
  * in hand or a verdict under way. The bytes of an answer live until its last message is settled.
@@ -74,6 +75,8 @@ struct held {
     uint64_t offset;
     uint64_t before; /* offsets that a filter left out: before it, and behind the last of a range */
     uint64_t behind;
+    uint64_t
+        ends_ns; /* GIVEN: when its lease is over, by the reactor's clock; UINT64_MAX: it was */
     uint64_t generation; /* of the place; receipts carry it */
     uint32_t key_hash;   /* in an order of keys; 0: it has none */
     enum held_state state;
@@ -106,6 +109,9 @@ bool held_are_ordered(const struct held *one, const struct held *other);
 void held_give(struct ternmq_member *member, struct held *held);
 void held_settle(struct ternmq_member *member, struct held *held);
 void held_free(struct ternmq_member *member, struct held *held);
+
+/* The lease of a message that was given is over then, by the reactor's clock. */
+void held_set_end(struct ternmq_member *member, struct held *held, uint64_t ends_ns);
 
 /* When the lease of a grant is over, by the reactor's clock. */
 static inline uint64_t grant_ends_ns(const struct grant *grant)

@@ -4,6 +4,9 @@
  *
  * So two tries that fail still leave a third. A lease that was lost is left alone: a verdict on it may
  * still count, if nobody else was given the message meanwhile.
+ *
+ * In an ordered group a lease that is over keeps nothing behind it: the broker gives its message again first, to
+ * whoever asks, and for that waits until what lies behind it is nobody's.
  */
 #include "tools/client/client.h"
 #include "tools/client/held.h"
@@ -29,7 +32,7 @@ static bool has_kept(const struct ternmq_member *member, const struct grant *gra
 
 void member_watch_leases(struct ternmq_member *member)
 {
-    uint64_t first_ns = UINT64_MAX;
+    uint64_t first_ns = member->given_ends_ns;
     LIST_FOREACH (link, &member->grants) {
         const struct grant *grant = CONTAINER_OF(link, struct grant, link);
         if (!grant->extending && !grant->lost && has_kept(member, grant) &&
@@ -39,6 +42,25 @@ void member_watch_leases(struct ternmq_member *member)
     }
     if (first_ns != UINT64_MAX) {
         timer_start(member->client->reactor, &member->lease_timer, first_ns);
+    }
+}
+
+void member_end_leases(struct ternmq_member *member)
+{
+    uint64_t now_ns = reactor_now_ns(member->client->reactor);
+    if (now_ns < member->given_ends_ns) {
+        return; /* nearly always, for many may be given */
+    }
+    member->given_ends_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < WORKING_LISTS; i++) {
+        LIST_FOREACH (link, &member->working[i]) {
+            struct held *held = CONTAINER_OF(link, struct held, link);
+            bool is_over = held->ends_ns <= now_ns;
+            held_set_end(member, held, is_over ? UINT64_MAX : held->ends_ns);
+            if (is_over) {
+                settle_release_behind(member, held);
+            }
+        }
     }
 }
 
@@ -62,6 +84,7 @@ void member_lease_timer_over(struct timer *timer)
 {
     struct ternmq_member *member = CONTAINER_OF(timer, struct ternmq_member, lease_timer);
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
+    member_end_leases(member);
     LIST_FOREACH (link, &member->grants) {
         struct grant *grant = CONTAINER_OF(link, struct grant, link);
         if (grant->extending || grant->lost || grant->due_ns > now_ns) {

@@ -87,7 +87,8 @@ struct ternmq_member {
     size_t held_bytes;
     struct list grants; /* those that lie under something in hand */
     uint64_t grant_number;
-    uint64_t expiry_ns; /* what is ready is leased until then at least */
+    uint64_t expiry_ns;     /* what is ready is leased until then at least */
+    uint64_t given_ends_ns; /* and what was given in order, that something may wait behind */
 
     struct timer linger;      /* verdicts that wait are sent */
     struct timer lease_timer; /* leases are to be extended */
@@ -123,6 +124,9 @@ void member_settle(struct ternmq_member *member, struct held *held,
 /* (Re)starts the timer that extends leases, for the first that is due. */
 void member_watch_leases(struct ternmq_member *member);
 void member_lease_timer_over(struct timer *timer);
+
+/* In ordered groups: gives back what waits behind messages that were given and whose lease is over. */
+void member_end_leases(struct ternmq_member *member);
 
 /* What ternmq_receive() must say next; with `is_last_word`, for ever. */
 void member_notice(struct ternmq_member *member, const struct ternmq_error *error,

@@ -15,6 +15,7 @@ static void drop_expired(struct ternmq_member *member)
 {
     uint64_t now_ns = reactor_now_ns(member->client->reactor);
     bool dropped = false;
+    member_end_leases(member);
     if (now_ns < member->expiry_ns) {
         return; /* nearly always, for many may be ready */
     }
@@ -41,9 +42,11 @@ static bool is_exhausted(const struct ternmq_member *member)
            (member->held_count >= member->credit || member->held_bytes >= member->hold_bytes);
 }
 
+/* What is over by now is not something. */
 static bool has_something(void *context)
 {
-    const struct ternmq_member *member = context;
+    struct ternmq_member *member = context;
+    drop_expired(member);
     return held_next(member) != NULL || member->notice.code != TERNMQ_OK ||
            member->last_word.code != TERNMQ_OK || is_exhausted(member);
 }
@@ -102,7 +105,6 @@ static int take_ready(struct ternmq_member *member, struct ternmq_received *rece
                       size_t max, size_t *count_out, struct ternmq_error *error_out)
 {
     size_t count = 0;
-    drop_expired(member);
     struct held *held;
     while (count < max && (held = held_next(member)) != NULL) {
         if (!describe(member, held, &received_out[count])) {
@@ -134,17 +136,19 @@ TERNMQ_API int ternmq_receive(struct ternmq_member *member, int64_t wait_ms,
     member_ask(member);
     if (may_run) {
         client_enter(client);
-        drop_expired(member);
         bool interrupted = client_take_interrupt(client);
         if (has_something(member)) {
             client_run_beside(client); /* what is under way goes on */
-        } else if (!interrupted) {
+        }
+        if (!interrupted && !has_something(member)) {
             interrupted =
                 client_run_until(client, wait_ms, has_something, member) == TERNMQ_INTERRUPTED;
         }
         if (interrupted) {
             return fault_set(error_out, TERNMQ_INTERRUPTED, TERNMQ_STORED_NO, "interrupted");
         }
+    } else {
+        drop_expired(member);
     }
     return take_ready(member, received_out, max, count_out, error_out);
 }

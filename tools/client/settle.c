@@ -91,7 +91,7 @@ static struct settle_batch *batch_with_room(struct member_source *source,
     return batch;
 }
 
-static void batch_free(struct settle_batch *batch)
+void settle_batch_free(struct settle_batch *batch)
 {
     list_remove(&batch->link);
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -169,9 +169,7 @@ static bool has_same_lease(const struct grant *a, const struct grant *b)
     return a->lease_bytes == b->lease_bytes && memcmp(a->lease, b->lease, a->lease_bytes) == 0;
 }
 
-/* Gives back what was not given yet and must be done after a message that was not: the broker does so by itself
- * where it hears of it, and then there is nothing more to give back. */
-static void give_back_behind(struct ternmq_member *member, const struct held *failed)
+void settle_release_behind(struct ternmq_member *member, const struct held *failed)
 {
     const struct settle_terms release = {
         .kind = SETTLE_NACK, .uncounted = true, .is_unheard = true};
@@ -191,8 +189,9 @@ static void give_back_behind(struct ternmq_member *member, const struct held *fa
 bool settle_add(struct ternmq_member *member, struct held *held, const struct settle_terms *terms,
                 struct settle_wait *wait)
 {
+    member_end_leases(member);
     if (terms->kind == SETTLE_NACK) {
-        give_back_behind(member, held);
+        settle_release_behind(member, held);
     }
     return add_message(member, held, terms, wait);
 }
@@ -206,8 +205,12 @@ bool settle_extend(const struct held *held, uint32_t lease_ms, struct settle_wai
 
 /* -------------------------------------------------------------------------- writing */
 
-static const char *const METHODS[] =
-    {[SETTLE_ACK] = "ack", [SETTLE_NACK] = "nack", [SETTLE_EXTEND] = "extend"};
+const char *settle_method(enum settle_kind kind)
+{
+    static const char *const methods[] = {
+        [SETTLE_ACK] = "ack", [SETTLE_NACK] = "nack", [SETTLE_EXTEND] = "extend"};
+    return methods[kind];
+}
 
 static void batch_write(struct client_call *call, struct connection *connection, uint32_t id,
                         uint32_t left_ms)
@@ -217,7 +220,7 @@ static void batch_write(struct client_call *call, struct connection *connection,
     const struct settle_terms *terms = &batch->terms;
     bool durable = terms->kind == SETTLE_ACK && member->durable;
     struct writer writer = writer_over(connection_reserve(connection, HEAD_ROOM), HEAD_ROOM);
-    request_begin(&writer, id, METHODS[terms->kind],
+    request_begin(&writer, id, settle_method(terms->kind),
                   3U + durable + terms->has_delay + terms->uncounted + terms->dead +
                       (terms->reason_bytes != 0) + (terms->lease_ms != 0));
     writer_put_key_string(&writer, "group", member->group);
@@ -246,155 +249,29 @@ static void batch_write(struct client_call *call, struct connection *connection,
     connection_write(connection, batch->receipts, batch->receipts_bytes);
 }
 
-/* -------------------------------------------------------------------------- ends */
-
-/* Marks what the broker did not take. False: it is no list of pairs. */
-static bool batch_mark(struct settle_batch *batch, struct cursor failed, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t index;
-        uint32_t code;
-        if (!cursor_take_array_of(&failed, 2) || !cursor_take_u32(&failed, &index) ||
-            !cursor_take_u32(&failed, &code) || index >= batch->receipt_count || code == 0) {
-            return false;
-        }
-        for (uint32_t j = 0; j < batch->count; j++) {
-            if (batch->entries[j].receipt == index) {
-                batch->entries[j].code = code;
-            }
-        }
-    }
-    return true;
-}
-
-/* What is told of an entry: the broker's code, or why nobody answered. */
-static struct ternmq_error fault_of(const struct settle_entry *entry, const char *did,
-                                    const struct ternmq_error *why)
-{
-    struct ternmq_error error;
-    if (why != NULL) {
-        error = *why;
-    } else {
-        fault_set(&error, (int)entry->code, TERNMQ_STORED_NO,
-                  "%s of topic %s, queue %u, offset %llu was not taken", did, entry->grant->topic,
-                  entry->grant->queue, (unsigned long long)entry->first);
-    }
-    error.queue = entry->grant->queue;
-    error.offset = (int64_t)(entry->held == NULL ? entry->first : entry->held->offset);
-    return error;
-}
-
-static void tell_lost(struct ternmq_member *member, const struct settle_entry *entry,
-                      const struct ternmq_error *error)
-{
-    struct settle_wait *wait = entry->wait;
-    if (wait != NULL) {
-        wait->why = wait->lost == 0 ? *error : wait->why;
-        wait->lost++;
-    } else if (entry->held != NULL && member->lost_fn != NULL) {
-        client_callback_begin(member->client);
-        member->lost_fn(member->context, entry->grant->topic, entry->grant->queue,
-                        (uint64_t)error->offset, error);
-        client_callback_end(member->client);
-    }
-}
-
-/* A lease lasts from when it was asked for; one that was lost, or is over, is not asked for any more. */
-static void extended(struct settle_batch *batch, struct settle_entry *entry, bool failed)
-{
-    struct ternmq_member *member = batch->source->member;
-    uint64_t now_ns = reactor_now_ns(member->client->reactor);
-    struct grant *grant = entry->grant;
-    if (batch->is_waited_for) {
-        return; /* that was the user's own, who knows until when */
-    }
-    grant->extending = false;
-    if (failed) {
-        grant->due_ns = now_ns + grant->lease_ns / 10;
-        grant->lost = grant->lost || now_ns >= grant_ends_ns(grant);
-        return;
-    }
-    if (entry->code == 0) {
-        if (member->lease_ms != 0) {
-            grant->lease_ns = (uint64_t)member->lease_ms * 1000000U;
-        }
-        grant_begin(grant, batch->sent_ns);
-        return;
-    }
-    if (grant->verdicts != grant->verdicts_extended) {
-        /* One that went another way may have been there first: then that is all that was lost. */
-        grant->due_ns = now_ns;
-        return;
-    }
-    grant->lost = true;
-    /* What was not given yet is somebody else's now. */
-    LIST_FOREACH (link, &grant->held) {
-        struct held *held = CONTAINER_OF(link, struct held, beside);
-        if (held->state == HELD_READY && held->offset >= entry->first &&
-            held->offset - entry->first < entry->span) {
-            held_free(member, held);
-        }
-    }
-}
-
-/* Everybody is told; `why` NULL: the entries' codes say it. */
-static void batch_end(struct settle_batch *batch, const struct ternmq_error *why)
-{
-    struct ternmq_member *member = batch->source->member;
-    list_remove(&batch->link);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct settle_entry *entry = &batch->entries[i];
-        bool is_lost = why != NULL || entry->code != 0;
-        struct ternmq_error error;
-        if (is_lost) {
-            error = fault_of(entry, METHODS[batch->terms.kind], why);
-        }
-        if (batch->terms.kind == SETTLE_EXTEND) {
-            extended(batch, entry, why != NULL);
-        } else if (entry->held != NULL) {
-            if (is_lost && !batch->terms.is_unheard) {
-                give_back_behind(member, entry->held);
-            }
-            held_free(member, entry->held);
-        }
-        if (entry->wait != NULL) {
-            entry->wait->pending--;
-        }
-        if (is_lost && !batch->terms.is_unheard) {
-            tell_lost(member, entry, &error);
-        }
-    }
-    bool was_extended = batch->terms.kind == SETTLE_EXTEND;
-    batch_free(batch);
-    if (was_extended) {
-        member_watch_leases(member);
-    }
-    member_ask(member);
-}
+/* -------------------------------------------------------------------------- sending */
 
 static void batch_ended(struct client_call *call, const struct client_call_end *end)
 {
     struct settle_batch *batch = CONTAINER_OF(call, struct settle_batch, call);
     if (end->error != NULL) {
-        batch_end(batch, end->error);
+        settle_batch_end(batch, end->error);
         return;
     }
     struct cursor failed;
     uint32_t count;
     if (!answer_find(end->result, "failed", &failed) || !cursor_take_array(&failed, &count) ||
-        !batch_mark(batch, failed, count)) {
+        !settle_batch_mark(batch, failed, count)) {
         struct ternmq_error error;
         fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_MAYBE,
                   "%s answered no list of failed receipts", end->address);
-        batch_end(batch, &error);
+        settle_batch_end(batch, &error);
         return;
     }
-    batch_end(batch, NULL);
+    settle_batch_end(batch, NULL);
 }
 
 static const struct client_call_kind batch_kind = {.write = batch_write, .ended = batch_ended};
-
-/* -------------------------------------------------------------------------- sending */
 
 static void batch_send(struct settle_batch *batch)
 {
@@ -403,7 +280,7 @@ static void batch_send(struct settle_batch *batch)
     if (!settle_encode(batch)) {
         struct ternmq_error error;
         fault_set(&error, TERNMQ_NO_MEMORY, TERNMQ_STORED_NO, "no memory for receipts");
-        batch_end(batch, &error);
+        settle_batch_end(batch, &error);
         return;
     }
     list_remove(&batch->link);
@@ -451,83 +328,21 @@ void settle_unwait(struct ternmq_member *member, const struct settle_wait *wait)
     }
 }
 
-/* -------------------------------------------------------------------------- riding */
-
-static struct settle_batch *find_rideable(const struct member_source *source)
-{
-    /* A poll has no word for durable. And where it will wait for messages the word on acks does too. */
-    if (source->member->durable || !source->was_full) {
-        return NULL;
-    }
-    LIST_FOREACH (link, &source->open) {
-        struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
-        if (batch->terms.kind == SETTLE_ACK && !batch->is_waited_for) {
-            return batch;
-        }
-    }
-    return NULL;
-}
-
-static uint32_t places_of(const struct settle_batch *batch)
-{
-    uint32_t places = 0;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        places += batch->entries[i].held != NULL;
-    }
-    return places;
-}
-
-uint32_t settle_rideable(const struct member_source *source)
-{
-    const struct settle_batch *batch = find_rideable(source);
-    return batch == NULL ? 0 : places_of(batch);
-}
-
-struct settle_batch *settle_ride(struct member_source *source)
-{
-    struct settle_batch *batch = find_rideable(source);
-    if (batch == NULL || !settle_encode(batch)) {
-        return NULL;
-    }
-    list_remove(&batch->link);
-    source->member->riding += places_of(batch);
-    return batch;
-}
-
-void settle_rode(struct settle_batch *batch, struct cursor failed, uint32_t count)
-{
-    batch->source->member->riding -= places_of(batch);
-    if (batch_mark(batch, failed, count)) {
-        batch_end(batch, NULL);
-        return;
-    }
-    struct ternmq_error error;
-    fault_set(&error, TERNMQ_PROTOCOL, TERNMQ_STORED_MAYBE, "no list of failed receipts");
-    batch_end(batch, &error);
-}
-
-void settle_fell(struct settle_batch *batch)
-{
-    struct member_source *source = batch->source;
-    source->member->riding -= places_of(batch);
-    list_append(&source->open, &batch->link);
-}
-
 static void drop_in(struct list *batches)
 {
     for (struct list *link = list_first(batches); link != NULL; link = list_first(batches)) {
         struct settle_batch *batch = CONTAINER_OF(link, struct settle_batch, link);
         client_call_drop(&batch->call);
-        batch_free(batch);
+        settle_batch_free(batch);
     }
 }
 
 void settle_drop(struct member_source *source)
 {
     if (source->riding != NULL) {
-        source->member->riding -= places_of(source->riding);
-        batch_free(source->riding);
+        struct settle_batch *batch = source->riding;
         source->riding = NULL;
+        settle_fell(batch);
     }
     drop_in(&source->open);
     drop_in(&source->sent);

@@ -88,6 +88,10 @@ struct settle_terms settle_terms_of(const struct ternmq_settlement *settlement);
 NODISCARD bool settle_add(struct ternmq_member *member, struct held *held,
                           const struct settle_terms *terms, struct settle_wait *wait);
 
+/* In an ordered group: gives back what was not given yet and must be done after a message that will be tried again
+ * first. The broker does so by itself where it hears of it, and then there is nothing more to give back. */
+void settle_release_behind(struct ternmq_member *member, const struct held *failed);
+
 /* Adds a part of a grant to the open batch of these terms, for no message. False: no memory. */
 NODISCARD bool settle_add_part(struct grant *grant, uint64_t first, uint64_t span,
                                const struct settle_terms *terms, struct settle_wait *wait);
@@ -100,6 +104,19 @@ bool settle_is_next_to(const struct settle_entry *before, const struct settle_en
 
 /* Puts the entries of a batch in order and writes their receipts. False: no memory. */
 NODISCARD bool settle_encode(struct settle_batch *batch);
+
+/* The method that a call of such terms is. */
+const char *settle_method(enum settle_kind kind);
+
+/* Of a batch that was answered: marks what the broker did not take. False: `failed` does not stand before `count`
+ * pairs [index, code]. */
+NODISCARD bool settle_batch_mark(struct settle_batch *batch, struct cursor failed, uint32_t count);
+
+/* Everybody is told, and the batch is gone; `why` NULL: the entries' codes say it. */
+void settle_batch_end(struct settle_batch *batch, const struct ternmq_error *why);
+
+/* The same, and nobody is told. */
+void settle_batch_free(struct settle_batch *batch);
 
 /* Sends what is open, at once; of one source, of all. */
 void settle_send(struct member_source *source);

@@ -688,7 +688,7 @@ struct ternmq_group_options {
     enum ternmq_exhausted exhausted;
     bool has_idle_expire;
     uint64_t
-        idle_expire_ms; /* the group goes when nobody asked for so long; 0: never, the default */
+        idle_expire_ms; /* it goes when nobody received or settled for so long; 0: never, the default */
 };
 
 /*

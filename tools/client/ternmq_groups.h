@@ -41,8 +41,8 @@ extern "C" {
  *                     `-------(the lease ends)-----------------------> comes again, attempt + 1
  *
  * In an ordered group messages of one queue, or of one key, are given one after the other: the next one when a
- * verdict on the one before was taken, and none behind one whose verdict is no ack before that comes again. So
- * many in hand, many workers and many brokers do not break the order, as long as leases last.
+ * verdict on the one before was taken, and none behind one whose verdict is no ack, or whose lease is over, before
+ * that comes again. So many in hand, many workers and many brokers do not break the order, as long as leases last.
  *
  * Delivery is at least once. After a lost connection, a lost lease or the end of a member messages may
  * come twice; none is lost.

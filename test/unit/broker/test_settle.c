@@ -436,114 +436,6 @@ START_TEST(an_ordered_lease_outlives_a_restart)
 }
 END_TEST
 
-#define REASON "it stays in the log whatever comes"
-
-/* How often the page cache has a text in a file, which may not be there. */
-static uint32_t times_in(const char *path, struct bytes text)
-{
-    uint64_t bytes = 0;
-    const uint8_t *at = disk_image_bytes(world.image, path, &bytes);
-    const uint8_t *end = at + bytes;
-    uint32_t times = 0;
-    while (at != NULL && (at = memmem(at, (size_t)(end - at), text.data, text.length)) != NULL) {
-        times++;
-        at++;
-    }
-    return times;
-}
-
-static uint32_t times_in_log(struct bytes text)
-{
-    return times_in("0/00000000000000000000.log", text) + times_in("0/next.log", text);
-}
-
-/* A world of small segments and a network that takes no time: what the page cache has of the log when an answer
- * comes is what a process leaves that is killed as soon as it was sent. */
-static struct client_simulated *begin_small(void)
-{
-    world = world_open_at(1, 2);
-    world_start_keeping(&world, 1, UINT64_C(1) << 30);
-    return world.client[0];
-}
-
-/* From below a quarter of a segment to where it is almost full: to make the next one takes longer. */
-static void fill_segment(struct client_simulated *client, size_t length)
-{
-    static char body[1 << 16];
-    memset(body, 'x', length);
-    body[length] = '\0';
-    struct answer answer = produce(client, "t", body);
-    ck_answered(answer);
-}
-
-static void wait_for_answer(struct client_simulated *client)
-{
-    while (client_simulated_answers(client) == 0) {
-        ck_assert(simulation_step(world.simulation));
-    }
-}
-
-START_TEST(who_fails_is_answered_when_the_log_has_it)
-{
-    enum { COUNT = 300 };
-    struct client_simulated *client = begin_small();
-    make_topic(client, "t", 1, "any", "memory");
-    make_group(client, "g");
-    fill(client, COUNT);
-    struct given given = give(client);
-    ck_assert_uint_eq(given.span, COUNT);
-    fill_segment(client, 38000);
-    struct writer request = ask("nack", 3);
-    writer_put_key_string(&request, "group", "g");
-    writer_put_key_string(&request, "reason", REASON);
-    writer_put_string(&request, "receipts");
-    writer_put_array(&request, COUNT);
-    for (uint32_t i = 0; i < COUNT; i++) {
-        struct given part = part_of(&given, i, 1);
-        put_receipt(&request, &part);
-    }
-    (void)tell(client, &request);
-    wait_for_answer(client);
-    uint32_t found = times_in_log(bytes_from_string(REASON));
-    struct answer answer = take(client);
-    ck_answered(answer);
-    ck_assert_int_eq(failed_of(&answer, "failed"), OK);
-    ck_assert_uint_ge(found, COUNT); /* and what a snapshot says of them */
-    end();
-}
-END_TEST
-
-START_TEST(messages_in_order_leave_when_the_log_has_their_leases)
-{
-    enum { COUNT = 170 };
-    static const uint8_t serial[] = {0, 0, 1, 0,
-                                     0, 0, 0, 1}; /* of the first answer of the first epoch */
-    struct client_simulated *client = begin_small();
-    make_topic(client, "t", 1, "key", "memory");
-    struct writer request = ask_group("g", NULL, 1);
-    writer_put_key_string(&request, "order", "key");
-    struct answer answer = call(client, &request);
-    ck_answered(answer);
-    for (int i = 0; i < COUNT; i++) {
-        char key[16];
-        (void)snprintf(key, sizeof(key), "%d", i);
-        produce_labelled(client, NULL, key);
-    }
-    fill_segment(client, 46000);
-    request = ask_receive("g", 1);
-    writer_put_key_uint(&request, "max", COUNT);
-    (void)tell(client, &request);
-    wait_for_answer(client);
-    uint32_t found = times_in_log(bytes_make(serial, sizeof(serial)));
-    answer = take(client);
-    struct given given = only_range(&answer);
-    ck_assert_uint_eq(given.span, COUNT);
-    ck_assert_mem_eq(given.lease + 8, serial, sizeof(serial));
-    ck_assert_uint_ge(found, COUNT);
-    end();
-}
-END_TEST
-
 /* Keys of the topic's messages, in order of their offsets. */
 static void produce_keys(struct client_simulated *client, const char *keys)
 {
@@ -728,8 +620,6 @@ static Suite *settle_suite(void)
     tcase_add_loop_test(tests, what_was_behind_a_failed_message_comes_again_without_an_attempt, 0,
                         2);
     tcase_add_loop_test(tests, an_ordered_lease_outlives_a_restart, 0, 2);
-    tcase_add_test(tests, messages_in_order_leave_when_the_log_has_their_leases);
-    tcase_add_test(tests, who_fails_is_answered_when_the_log_has_it);
     tcase_add_loop_test(tests, a_key_is_one_member_s_at_a_time_and_the_others_go_on, 0, 2);
     tcase_add_loop_test(tests, many_keys_are_given_out_in_several_answers, 0, 2);
     tcase_add_loop_test(tests, behind_many_messages_of_a_key_that_is_held_others_are_found, 0, 2);

@@ -241,6 +241,10 @@ static bool lease_run(struct fake_group *group, uint32_t queue, uint64_t max,
         if (offset->stage == FAKE_FREE && offset->until_ms <= now_ms(group)) {
             break;
         }
+        bool is_of_this = offset->stage == FAKE_LEASED && offset->lease == group->lease_count;
+        if (group->order != NULL && offset->stage != FAKE_DONE && !is_of_this) {
+            return false;
+        }
     }
     range->first = at;
     for (; at < end && range->messages < max; at++) {
@@ -326,7 +330,10 @@ static bool serve(struct fake_receive *receive, bool must)
     struct writer writer = writer_over(room, ANSWER_BYTES);
     bool has_acked = receive->acked.length > 0;
     answer_begin(&writer, receive->msgid);
-    writer_put_map(&writer, 2U + has_acked);
+    writer_put_map(&writer, 2U + has_acked + (group->order != NULL));
+    if (group->order != NULL) {
+        writer_put_key_string(&writer, "order", group->order);
+    }
     writer_put_string(&writer, "ranges");
     writer_put_array(&writer, range_count);
     for (uint32_t i = 0; i < range_count; i++) {

@@ -40,6 +40,7 @@ struct fake_group {
     struct fake_server *server;
     bool is_there;
     uint32_t lease_ms;
+    const char *order;    /* "queue": its answers say so, and it keeps it; NULL: none */
     uint64_t skip_modulo; /* a filter leaves out the offsets that are 0 modulo it; 0: none */
     uint32_t lease_count;
     struct fake_offset *offsets[FAKE_GROUP_QUEUES];

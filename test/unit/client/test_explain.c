@@ -154,9 +154,10 @@ START_TEST(names_cannot_steer_a_terminal)
     begin_group(0, 1);
     writer_put_string(&writer, "missing");
     writer_put_array(&writer, 1);
-    writer_put_string(&writer, "a\x1b[2J\n");
+    writer_put_string(&writer, "a\x1b[2J\n\xc2\x9b"
+                               "1m\xc2\xa0");
     ck_assert(explain());
-    ck_assert(has("Topic a?[2J? is not there"));
+    ck_assert(has("Topic a?[2J??1m\xc2\xa0 is not there"));
 }
 END_TEST
 

@@ -302,6 +302,54 @@ START_TEST(leases_of_what_was_given_end_without_that_wish)
 }
 END_TEST
 
+START_TEST(what_waits_behind_a_lease_that_is_over_is_given_back)
+{
+    fill(&world.server, 1, 3);
+    group.lease_ms = 300;
+    group.order = "queue";
+    worker.keeps = true;
+    open_member((struct ternmq_member_options){.credit = 10});
+    run_until_received(1);
+    world_pass(&world, 280);
+    ck_assert_uint_ge(group.extended, 2); /* it waits for what was given */
+    ck_assert_uint_eq(group.released, 0);
+    world_pass(&world, 40);
+    ck_assert_uint_eq(group.expired, 1);
+    ck_assert_uint_eq(group.released, 2);
+    /* A late verdict lets nothing go on that is behind what comes first again. */
+    settle_kept(TERNMQ_ACK);
+    work_on();
+    ck_assert_uint_eq(worker.received, 2);
+    ck_assert_uint_eq(worker.attempt, 2);
+    settle_kept(TERNMQ_ACK);
+    worker.keeps = false;
+    run_until_acked(3);
+    world_pass(&world, 100);
+    ck_assert_uint_eq(worker.lost, 1);
+    ck_assert_uint_eq(worker.attempt, 1);
+    check_all_are_done_once(&group, 1, 3);
+}
+END_TEST
+
+START_TEST(what_waits_behind_a_lease_that_is_kept_waits_on)
+{
+    fill(&world.server, 1, 3);
+    group.lease_ms = 300;
+    group.order = "queue";
+    worker.keeps = true;
+    open_member((struct ternmq_member_options){.credit = 10, .keep_leases = true});
+    run_until_received(1);
+    world_pass(&world, 3000);
+    ck_assert_uint_eq(group.released, 0);
+    ck_assert_uint_eq(group.expired, 0);
+    settle_kept(TERNMQ_ACK);
+    worker.keeps = false;
+    run_until_acked(3);
+    ck_assert_uint_eq(worker.lost, 0);
+    ck_assert_uint_eq(worker.attempt, 1);
+}
+END_TEST
+
 START_TEST(leases_of_what_waits_to_be_given_are_kept)
 {
     fill(&world.server, 1, 10);
@@ -444,6 +492,8 @@ static void add_credit_and_leases(Suite *suite)
     tcase_add_test(tests, an_answer_of_more_than_was_asked_for_is_refused);
     tcase_add_test(tests, leases_of_what_was_given_are_kept_by_wish);
     tcase_add_test(tests, leases_of_what_was_given_end_without_that_wish);
+    tcase_add_test(tests, what_waits_behind_a_lease_that_is_over_is_given_back);
+    tcase_add_test(tests, what_waits_behind_a_lease_that_is_kept_waits_on);
     tcase_add_test(tests, leases_of_what_waits_to_be_given_are_kept);
     tcase_add_test(tests, what_waited_beyond_its_lease_is_not_given);
     tcase_add_loop_test(tests, a_broker_s_clock_may_be_wrong_by_hours, 0, 2);

@@ -51,9 +51,9 @@ END_TEST
 
 START_TEST(a_peers_bytes_cannot_break_a_line)
 {
-    log_info("name '%s'", "a\n<3>forged\x1b[2J\x7f");
+    log_info("name '%s'", "a\n<3>forged\x1b[2J\x7f_\xc2\x85");
     ck_assert_uint_eq(line_count, 1);
-    ck_assert_str_eq(lines[0], "<6>name 'a?<3>forged?[2J?'");
+    ck_assert_str_eq(lines[0], "<6>name 'a?<3>forged?[2J?_?'");
 }
 END_TEST
 

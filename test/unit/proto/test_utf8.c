@@ -75,6 +75,29 @@ START_TEST(a_bad_byte_is_found_at_any_place_of_a_long_text)
 }
 END_TEST
 
+START_TEST(every_control_character_is_replaced_and_nothing_else)
+{
+    for (uint32_t code = 0; code < 0x800; code++) {
+        char text[] = {'a', (char)code, 'b', '\0'};
+        char two[] = {'a', (char)(0xc0 | code >> 6), (char)(0x80 | (code & 0x3f)), 'b'};
+        bool is_one = code < 0x80;
+        bool is_control = code < 0x20 || (code >= 0x7f && code <= 0x9f);
+        struct bytes whole = is_one ? bytes_make(text, 3) : bytes_make(two, 4);
+        char out[4];
+        size_t length = utf8_replace_controls(whole, out);
+        ck_assert_uint_eq(length, is_control ? 3 : whole.length);
+        ck_assert_mem_eq(out, is_control ? (const void *)"a?b" : (const void *)whole.data, length);
+        ck_assert_uint_eq(utf8_replace_controls(whole, is_one ? text : two), length);
+        ck_assert_mem_eq(is_one ? text : two, out, length);
+    }
+    /* What was cut within a character is none. */
+    char cut;
+    ck_assert_uint_eq(utf8_replace_controls(BYTES_OF("\xc2"), &cut), 1);
+    ck_assert_int_eq((unsigned char)cut, 0xc2);
+    ck_assert_uint_eq(utf8_control_length(bytes_make(NULL, 0)), 0);
+}
+END_TEST
+
 static Suite *utf8_suite(void)
 {
     Suite *suite = suite_create("utf8");
@@ -82,6 +105,7 @@ static Suite *utf8_suite(void)
     tcase_add_test(cases, every_two_and_three_bytes_are_judged_as_unicode_does);
     tcase_add_test(cases, four_bytes_end_at_the_last_code_point);
     tcase_add_test(cases, a_bad_byte_is_found_at_any_place_of_a_long_text);
+    tcase_add_test(cases, every_control_character_is_replaced_and_nothing_else);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -330,6 +330,14 @@ static uint64_t find_epoch(uint64_t next, uint32_t epoch)
     return offset;
 }
 
+static uint64_t find_other(uint64_t first, uint64_t end, uint32_t epoch)
+{
+    uint64_t offset;
+    ck_assert(commit_log_find_other(world.log, queue(0), &(struct had_range){first, end, epoch},
+                                    NULL, &offset));
+    return offset;
+}
+
 START_TEST(a_time_finds_the_first_record_stored_at_or_after)
 {
     fill(0, COUNT);
@@ -363,6 +371,24 @@ START_TEST(a_reader_who_saw_what_was_lost_resumes_where_the_new_epoch_begins)
 }
 END_TEST
 
+START_TEST(what_somebody_had_is_another_from_where_the_next_epoch_begins)
+{
+    for (uint32_t epoch = 1; epoch <= 3; epoch++) { /* of ten messages each */
+        fill(10 * (epoch - 1), 10 * epoch);
+        world_close(&world);
+        ck_assert(world_open(&world));
+        ck_assert(world_begin_epoch(&world));
+    }
+    ck_assert_uint_eq(find_other(0, 10, 1), 10);
+    ck_assert_uint_eq(find_other(0, 11, 1), 10);
+    ck_assert_uint_eq(find_other(3, 30, 1), 10);
+    ck_assert_uint_eq(find_other(3, 30, 2), 20);
+    ck_assert_uint_eq(find_other(12, 18, 2), 18);
+    ck_assert_uint_eq(find_other(12, 18, 1), 12);
+    ck_assert_uint_eq(find_other(0, 30, 3), 30);
+}
+END_TEST
+
 static Suite *log_read_suite(void)
 {
     Suite *suite = suite_create("storage/log_read");
@@ -379,6 +405,7 @@ static Suite *log_read_suite(void)
     tcase_add_test(reads, what_retention_took_is_refused_by_name);
     tcase_add_test(reads, a_time_finds_the_first_record_stored_at_or_after);
     tcase_add_test(reads, a_reader_who_saw_what_was_lost_resumes_where_the_new_epoch_begins);
+    tcase_add_test(reads, what_somebody_had_is_another_from_where_the_next_epoch_begins);
     suite_add_tcase(suite, reads);
     return suite;
 }

@@ -104,9 +104,10 @@ static FILE *open_print(void)
 START_TEST(strings_are_escaped_and_bytes_become_base64)
 {
     FILE *stream = open_print();
-    json_put_string(stream, BYTES_OF("a\"b\\c\n\t\r\x01\x7f\xc3\xbc"));
+    json_put_string(stream, BYTES_OF("a\"b\\c\n\t\r\x01\x7f\xc3\xbc\xc2\x80\xc2\x9f\xc2\xa0"));
     (void)fclose(stream);
-    ck_assert_str_eq(printed, "\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u007f\xc3\xbc\"");
+    ck_assert_str_eq(printed,
+                     "\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u007f\xc3\xbc\\u0080\\u009f\xc2\xa0\"");
     static const char *const PAIRS[][2] = {
         {"", "\"\""},        {"f", "\"Zg==\""},        {"fo", "\"Zm8=\""},
         {"foo", "\"Zm9v\""}, {"foob", "\"Zm9vYg==\""},
@@ -165,7 +166,9 @@ START_TEST(an_answer_is_shown_with_its_keys_and_rows)
     uint8_t room[512];
     struct writer writer = writer_over(room, sizeof(room));
     writer_put_map(&writer, 4);
-    writer_put_key_string(&writer, "name", "orders\x1b[2J");
+    writer_put_key_string(&writer, "name",
+                          "orders\x1b[2J\xc2\x9b"
+                          "1m");
     writer_put_string(&writer, "settings");
     writer_put_map(&writer, 1);
     writer_put_key_string(&writer, "route", "any");
@@ -180,7 +183,7 @@ START_TEST(an_answer_is_shown_with_its_keys_and_rows)
     FILE *stream = open_print();
     ck_assert(show_map(stream, writer_bytes(&writer)));
     (void)fclose(stream);
-    ck_assert_str_eq(printed, "name                         orders?[2J\n"
+    ck_assert_str_eq(printed, "name                         orders?[2J?1m\n"
                               "settings.route               any\n"
                               "stored_at                    2026-01-01T00:00:00.000Z\n"
                               "\n"
