@@ -107,6 +107,36 @@ class Away(unittest.TestCase):
             self.assertEqual([json.loads(line)["broker"] for line in shown.splitlines()], ["broker-a"])
             self.assertIn("broker broker-b is away", self.said)
 
+    def explained(self, group, status=DONE):
+        return [json.loads(line) for line in self.ternmq("explain", "group", group, "--json", status=status).splitlines()]
+
+    def test_half_a_group_is_not_well(self):
+        self.make_on_two()
+        self.assertTrue(all(one["well"] for one in self.explained("g")))
+        with contextlib.closing(wire.Client(self.cluster.others["broker-b"].address)) as client:
+            client.call("group.delete", name="g")
+        (half,) = self.explained("g")
+        self.assertEqual((half["broker"], half["well"]), ("broker-a", False))
+        self.assertIn("Broker broker-b has queues of its topics, and no group g", half["sentences"][0])
+        self.assertEqual(self.ternmq("explain", "group", "g").splitlines()[0], half["sentences"][0])
+        (silent,) = self.ternmq_while_stopped(self.cluster.others["broker-b"], ("explain", "group", "g", "--json"))
+        half = json.loads(silent[2])
+        self.assertEqual((silent[1], half["well"]), (FAILED, False))
+        self.assertIn("Broker broker-b has queues of its topics: it does not answer", half["sentences"][0])
+
+    def test_all_topics_of_a_group_are_looked_at_for_who_lacks_it(self):
+        for broker in ("broker-b", "broker-c"):
+            self.cluster.start_other(broker)
+        self.wait_for_brokers(3)
+        self.ternmq("topic", "create", "left", "--brokers", "broker-a")
+        self.ternmq("topic", "create", "right", "--brokers", "broker-b,broker-c", "--queues", "2")
+        self.ternmq("group", "create", "g", "--topic", "left", "--topic", "right")
+        with contextlib.closing(wire.Client(self.cluster.others["broker-c"].address)) as client:
+            client.call("group.delete", name="g")
+        explained = self.explained("g")
+        self.assertEqual([(one["broker"], one["well"]) for one in explained], [("broker-a", False), ("broker-b", False)])
+        for one in explained:
+            self.assertIn("Broker broker-c has queues", one["sentences"][0])
 
     def test_a_queue_that_there_is_not_is_said_so(self):
         self.ternmq("topic", "create", "t", "--queues", "2")
@@ -128,9 +158,8 @@ class Away(unittest.TestCase):
         client = wire.Client(self.cluster.others["broker-b"].address)
         self.addCleanup(client.close)
         client.call("group.delete", name="g")
-        for words in (("group", "show"), ("explain", "group")):
-            self.ternmq(*words, "g")
-            self.assertIn("broker broker-b has queues of the topics, and no group g", self.said)
+        self.ternmq("group", "show", "g")
+        self.assertIn("broker broker-b has queues of the topics, and no group g", self.said)
         self.ternmq("group", "create", "g", "--topic", "t")
         self.ternmq("group", "show", "g")
         self.assertEqual(self.said, "")

@@ -14,19 +14,34 @@
 
 /* ------------------------------------------------------------------- output */
 
+/* What goes before the sentences of a broker: of others that have no part in the explanation. */
+enum {
+    GAPS_NAMED = 4, /* the others are counted */
+    GAP_SENTENCE_BYTES = BROKER_NAME_BYTES_MAX + GROUP_ANY_NAME_BYTES_MAX + 200
+};
+struct gap_sentences {
+    uint32_t count;
+    char texts[GAPS_NAMED + 1][GAP_SENTENCE_BYTES];
+};
+
+/* `gaps` is NULL where there can be none. */
 static void print_json(const char *broker, const char *what, const char *name,
+                       const struct gap_sentences *gaps,
                        const struct ternmq_explanation *explanation)
 {
+    uint32_t gap_count = gaps == NULL ? 0 : gaps->count;
     struct json_object object = json_open(stdout);
     json_pair_text(&object, what, name);
     if (broker != NULL) {
         json_pair_text(&object, "broker", broker);
     }
-    json_pair_bool(&object, "well", explanation->is_well);
+    json_pair_bool(&object, "well", explanation->is_well && gap_count == 0);
     json_key(&object, "sentences");
-    for (size_t i = 0; i < explanation->count; i++) {
+    for (size_t i = 0; i < gap_count + explanation->count; i++) {
+        const char *sentence =
+            i < gap_count ? gaps->texts[i] : explanation->sentences[i - gap_count];
         (void)fputs(i == 0 ? "[" : ",", stdout);
-        json_put_string(stdout, bytes_from_string(explanation->sentences[i]));
+        json_put_string(stdout, bytes_from_string(sentence));
     }
     (void)fputs("]", stdout);
     json_key(&object, "answer");
@@ -46,7 +61,38 @@ static void print_sentences(const char *broker, const struct ternmq_explanation 
 
 /* -------------------------------------------------------------------- group */
 
-static int explain_at(struct invocation *invocation, const struct group_holders *holders, size_t i)
+static void write_gap(const char *group, const struct group_gap *gap, char text[GAP_SENTENCE_BYTES])
+{
+    static const char *const reasons[] = {
+        [GROUP_GAP_AWAY] = "is away, and nobody gets its messages until it is back",
+        [GROUP_GAP_SILENT] = "does not answer, and where the group stands there is not known",
+    };
+    if (gap->kind == GROUP_GAP_LACKING) {
+        (void)snprintf(text, GAP_SENTENCE_BYTES,
+                       "Broker %s has queues of its topics, and no group %s, which gets nothing of "
+                       "them: 'ternmq group create' as before makes it there.",
+                       gap->broker, group);
+    } else {
+        (void)snprintf(text, GAP_SENTENCE_BYTES, "Broker %s has queues of its topics: it %s.",
+                       gap->broker, reasons[gap->kind]);
+    }
+}
+
+static void write_gaps(const struct group_holders *holders, struct gap_sentences *gaps)
+{
+    gaps->count = 0;
+    for (size_t i = 0; i < holders->gap_count && i < GAPS_NAMED; i++) {
+        write_gap(holders->group, &holders->gaps[i], gaps->texts[gaps->count++]);
+    }
+    if (holders->gap_count > GAPS_NAMED) {
+        (void)snprintf(gaps->texts[gaps->count++], GAP_SENTENCE_BYTES,
+                       "%s more with queues of its topics lack the group, or do not answer.",
+                       text_of_count(holders->gap_count - GAPS_NAMED, "broker"));
+    }
+}
+
+static int explain_at(struct invocation *invocation, const struct group_holders *holders, size_t i,
+                      const struct gap_sentences *gaps)
 {
     struct ternmq_explanation explanation;
     struct ternmq_error error;
@@ -56,7 +102,7 @@ static int explain_at(struct invocation *invocation, const struct group_holders 
         return invocation_fail_with(invocation, &error, "group %s", holders->group);
     }
     if (invocation->json) {
-        print_json(broker, "group", holders->group, &explanation);
+        print_json(broker, "group", holders->group, gaps, &explanation);
     } else {
         print_sentences(holders->count > 1 ? broker : NULL, &explanation);
     }
@@ -71,8 +117,14 @@ static int run_group(struct invocation *invocation)
                                invocation->words[0]);
     }
     int status = group_holders_find(invocation, invocation->words[0], &holders);
+    struct gap_sentences gaps;
+    write_gaps(&holders, &gaps);
+    group_holders_say_away(invocation, &holders);
+    for (uint32_t i = 0; i < gaps.count && !invocation->json; i++) {
+        (void)printf("%s\n", gaps.texts[i]);
+    }
     for (size_t i = 0; i < holders.count; i++) {
-        int one = explain_at(invocation, &holders, i);
+        int one = explain_at(invocation, &holders, i, &gaps);
         status = status == EXIT_DONE ? one : status;
     }
     group_holders_free(&holders);
@@ -90,7 +142,8 @@ const struct command EXPLAIN_GROUP_COMMAND = {
         "\n"
         "Nobody asks, all is leased and until when, what failed and when it is tried again, which\n"
         "key is parked, a bound that is reached, a filter that passes nothing, a topic that is\n"
-        "gone. The numbers themselves: ternmq group show.\n",
+        "gone, a broker of a topic that lacks the group or does not answer. The numbers themselves:\n"
+        "ternmq group show.\n",
     .words_least = 1,
     .words_most = 1,
     .run = run_group,
@@ -150,7 +203,7 @@ static int run_message(struct invocation *invocation)
         return invocation_fail_with(invocation, &error, "message %s", word);
     }
     if (invocation->json) {
-        print_json(NULL, "message", word, &explanation);
+        print_json(NULL, "message", word, NULL, &explanation);
     } else {
         print_sentences(NULL, &explanation);
     }

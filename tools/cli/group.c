@@ -146,7 +146,7 @@ static int run_create(struct invocation *invocation)
     }
     struct existing existing = {.wish = &wish};
     struct group_reach reach; /* who is away is missed below, when the group is put */
-    status = group_each(invocation, name, note_existing, &existing, &reach);
+    status = group_each(invocation, name, note_existing, &existing, &reach, NULL);
     if (status == EXIT_DONE) {
         status = create(invocation, &wish, &existing);
     }
@@ -202,6 +202,7 @@ static int run_set(struct invocation *invocation)
     /* A group.put of what is not there would make it. */
     struct group_holders holders;
     status = group_holders_find(invocation, name, &holders);
+    group_holders_say_gaps(invocation, &holders);
     group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;
@@ -246,6 +247,7 @@ static int run_delete(struct invocation *invocation)
     /* Also for whom it is not deleted: a broker that is away brings it back. */
     struct group_holders holders;
     status = group_holders_find(invocation, name, &holders);
+    group_holders_say_gaps(invocation, &holders);
     group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;

@@ -73,10 +73,11 @@ bool group_settings_of_row(struct bytes row, struct group_settings *settings_out
 /*
  * Calls `row` for every group of every broker (one, with -b) whose name begins with `prefix`; `broker` is
  * "" with -b. False from it ends with EXIT_FAILED: the answer could not be read. The exit status. A broker
- * that does not answer any more is passed over, which is said and counted: EXIT_DONE says nothing of those.
+ * that does not answer any more is passed over, which is said and counted, and added to `silent_out` unless that is
+ * NULL: EXIT_DONE says nothing of those.
  */
 int group_each(struct invocation *invocation, const char *prefix,
                bool (*row)(void *context, const char *broker, struct bytes row), void *context,
-               struct group_reach *reach_out);
+               struct group_reach *reach_out, struct group_holders *silent_out);
 
 #endif

@@ -60,24 +60,33 @@ bool group_holders_has(const struct group_holders *holders, const char *broker)
 /* What is found of a group. */
 struct search {
     struct group_holders *holders;
-    uint32_t topic_count; /* as the first broker says that has it */
-    char topics[GROUP_TOPICS_MAX][TOPIC_NAME_BYTES_MAX + 1];
+    struct group_holders silent; /* who did not answer */
 };
 
-static bool note_topics(struct search *search, struct bytes row)
+/* Adds a topic, once. A group has no more of them than there is room for: what would be more is a server's mistake. */
+static void note_topic(struct group_topics *topics, struct bytes name)
 {
-    struct group_holders *holders = search->holders;
+    for (uint32_t i = 0; i < topics->count; i++) {
+        if (bytes_equal(bytes_from_string(topics->names[i]), name)) {
+            return;
+        }
+    }
+    if (topics->count < GROUP_TOPICS_MAX) {
+        (void)snprintf(topics->names[topics->count++], sizeof(topics->names[0]), "%.*s",
+                       (int)name.length, (const char *)name.data);
+    }
+}
+
+static bool note_topics(struct group_holders *holders, struct bytes row)
+{
     struct group_settings settings;
     if (!group_settings_of_row(row, &settings)) {
         return false;
     }
-    for (uint32_t i = 0; i < settings.topic_count && i < GROUP_TOPICS_MAX; i++) {
+    for (uint32_t i = 0; i < settings.topic_count; i++) {
         struct group_topic_setting topic = group_settings_take_topic(&settings.topics);
         holders->has_filter = holders->has_filter || topic.filter.length > 0;
-        if (holders->count == 0) {
-            (void)snprintf(search->topics[search->topic_count++], sizeof(search->topics[0]), "%.*s",
-                           (int)topic.name.length, (const char *)topic.name.data);
-        }
+        note_topic(holders->topics, topic.name);
     }
     return true;
 }
@@ -92,20 +101,45 @@ static bool note_holder(void *context, const char *broker, struct bytes row)
     if (!bytes_equal(name, bytes_from_string(search->holders->group))) {
         return true;
     }
-    return note_topics(search, row) &&
+    return note_topics(search->holders, row) &&
            group_holders_add(search->holders, bytes_from_string(broker));
 }
 
-/* Brokers that have queues of the group's, and not the group as far as is known. */
-struct strangers {
-    struct group_holders away;    /* they hold no lease */
-    struct group_holders lacking; /* they were asked, and do not have it */
-};
+/* ------------------------------------------------------------------------ gaps */
+
+static bool has_gap(const struct group_holders *holders, const char *broker)
+{
+    for (size_t i = 0; i < holders->gap_count; i++) {
+        if (strcmp(holders->gaps[i].broker, broker) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False: no memory. */
+static bool add_gap(struct group_holders *holders, const char *broker, enum group_gap_kind kind)
+{
+    struct group_gap *grown =
+        realloc(holders->gaps, (holders->gap_count + 1) * sizeof(holders->gaps[0]));
+    if (grown == NULL) {
+        return false;
+    }
+    holders->gaps = grown;
+    struct group_gap *gap = &grown[holders->gap_count++];
+    gap->kind = kind;
+    (void)snprintf(gap->broker, sizeof(gap->broker), "%s", broker);
+    holders->reach.brokers += kind == GROUP_GAP_AWAY;
+    holders->reach.away += kind == GROUP_GAP_AWAY;
+    return true;
+}
 
 /* Adds those of a topic. False: no memory. */
-static bool note_strangers(struct invocation *invocation, const struct group_holders *holders,
-                           const char *topic, struct strangers *strangers)
+static bool note_gaps(struct invocation *invocation, const struct search *search, const char *topic)
 {
+    struct group_holders *holders = search->holders;
+    /* A member of a broadcast comes to a broker when it receives there. */
+    bool is_made = name_is_group(bytes_from_string(holders->group));
     struct ternmq_route route;
     struct ternmq_error error;
     if (!name_is_topic(bytes_from_string(topic)) ||
@@ -114,47 +148,54 @@ static bool note_strangers(struct invocation *invocation, const struct group_hol
     }
     for (uint32_t i = 0; i < route.span_count; i++) {
         const struct ternmq_route_span *span = &route.spans[i];
-        bool is_away = span->address[0] == '\0';
-        struct group_holders *kind = is_away ? &strangers->away : &strangers->lacking;
-        if ((is_away || !group_holders_has(holders, span->broker)) &&
-            !group_holders_has(kind, span->broker) &&
-            !group_holders_add(kind, bytes_from_string(span->broker))) {
+        enum group_gap_kind kind = span->address[0] == '\0' ? GROUP_GAP_AWAY
+                                   : group_holders_has(&search->silent, span->broker)
+                                       ? GROUP_GAP_SILENT
+                                       : GROUP_GAP_LACKING;
+        bool is_gap = kind == GROUP_GAP_AWAY || (!group_holders_has(holders, span->broker) &&
+                                                 (kind == GROUP_GAP_SILENT || is_made));
+        if (is_gap && !has_gap(holders, span->broker) && !add_gap(holders, span->broker, kind)) {
             return false;
         }
     }
     return true;
 }
 
-/* Brokers that the nameserver does not list any more were not asked. Of those that were, who did not answer was
- * said already, and may have it. */
-static int look_for_strangers(struct invocation *invocation, const struct search *search)
+/* Brokers that the nameserver does not list any more were not asked. */
+static int look_for_gaps(struct invocation *invocation, const struct search *search)
 {
-    struct group_holders *holders = search->holders;
-    struct strangers strangers = {.away.count = 0};
-    /* A member of a broadcast comes to a broker when it receives there. */
-    bool is_made = name_is_group(bytes_from_string(holders->group));
+    const struct group_topics *topics = search->holders->topics;
     bool has_memory = true;
     if (invocation_common(invocation, OPTION_BROKER)->given) {
         return EXIT_DONE;
     }
-    for (uint32_t i = 0; i < search->topic_count && has_memory; i++) {
-        has_memory = note_strangers(invocation, holders, search->topics[i], &strangers);
+    for (uint32_t i = 0; i < topics->count && has_memory; i++) {
+        has_memory = note_gaps(invocation, search, topics->names[i]);
     }
-    for (size_t i = 0; i < strangers.away.count; i++) {
-        invocation_say(invocation, "broker %s is away: what group %s has there is not known",
-                       strangers.away.brokers[i], holders->group);
-    }
-    for (size_t i = 0; is_made && i < strangers.lacking.count && holders->reach.away == 0; i++) {
-        invocation_say(invocation,
-                       "broker %s has queues of the topics, and no group %s, which gets nothing of "
-                       "them: 'ternmq group create' as before makes it there",
-                       strangers.lacking.brokers[i], holders->group);
-    }
-    holders->reach.brokers += strangers.away.count;
-    holders->reach.away += strangers.away.count;
-    group_holders_free(&strangers.away);
-    group_holders_free(&strangers.lacking);
     return has_memory ? EXIT_DONE : invocation_fail(invocation, EXIT_FAILED, "no memory");
+}
+
+void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders)
+{
+    for (size_t i = 0; i < holders->gap_count; i++) {
+        if (holders->gaps[i].kind == GROUP_GAP_AWAY) {
+            invocation_say(invocation, "broker %s is away: what group %s has there is not known",
+                           holders->gaps[i].broker, holders->group);
+        }
+    }
+}
+
+void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders)
+{
+    group_holders_say_away(invocation, holders);
+    for (size_t i = 0; i < holders->gap_count; i++) {
+        if (holders->gaps[i].kind == GROUP_GAP_LACKING) {
+            invocation_say(invocation,
+                           "broker %s has queues of the topics, and no group %s, which gets "
+                           "nothing of them: 'ternmq group create' as before makes it there",
+                           holders->gaps[i].broker, holders->group);
+        }
+    }
 }
 
 static int fail_missing(struct invocation *invocation, const struct group_holders *holders)
@@ -174,26 +215,36 @@ int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out)
 {
     *holders_out = (struct group_holders){.group = group};
-    struct search search = {.holders = holders_out, .topic_count = 0};
+    struct search search = {.holders = holders_out};
     struct group_reach *reach = &holders_out->reach;
-    int status = group_each(invocation, group, note_holder, &search, reach);
+    holders_out->topics = calloc(1, sizeof(*holders_out->topics));
+    if (holders_out->topics == NULL) {
+        return invocation_fail(invocation, EXIT_FAILED, "no memory");
+    }
+    int status = group_each(invocation, group, note_holder, &search, reach, &search.silent);
     if (status == EXIT_DONE) {
         char what[GROUP_ANY_NAME_BYTES_MAX + 16];
         (void)snprintf(what, sizeof(what), "group %s", group);
         status = group_reach_check(invocation, reach, what);
     }
     if (status == EXIT_DONE) {
-        status = holders_out->count > 0 ? look_for_strangers(invocation, &search)
+        status = holders_out->count > 0 ? look_for_gaps(invocation, &search)
                                         : fail_missing(invocation, holders_out);
     }
+    group_holders_free(&search.silent);
     return status;
 }
 
 void group_holders_free(struct group_holders *holders)
 {
     free(holders->brokers);
+    free(holders->topics);
+    free(holders->gaps);
     holders->brokers = NULL;
+    holders->topics = NULL;
+    holders->gaps = NULL;
     holders->count = 0;
+    holders->gap_count = 0;
 }
 
 void group_holders_address(const char *broker, struct ternmq_call *call)

@@ -29,20 +29,45 @@ int group_reach_check(struct invocation *invocation, const struct group_reach *r
 /* The exit status of what was done at those that answered: not EXIT_DONE where one did not. */
 int group_reach_status(const struct group_reach *reach, int status);
 
+/* A broker that has queues of a group's topics, and not the group as far as is known. */
+enum group_gap_kind {
+    GROUP_GAP_AWAY,   /* it holds no lease */
+    GROUP_GAP_SILENT, /* it was asked, and did not answer */
+    GROUP_GAP_LACKING /* it answered that it does not have it */
+};
+struct group_gap {
+    enum group_gap_kind kind;
+    char broker[BROKER_NAME_BYTES_MAX + 1];
+};
+
+/* What a group reads, at all brokers together. */
+struct group_topics {
+    uint32_t count;
+    char names[GROUP_TOPICS_MAX][TOPIC_NAME_BYTES_MAX + 1];
+};
+
 struct group_holders {
     const char *group;
     char (*brokers)[BROKER_NAME_BYTES_MAX + 1]; /* their names; "" with -b */
     size_t count;
-    bool has_filter;          /* group_holders_find(): of one of its topics at least */
     struct group_reach reach; /* of the search */
+    /* What group_holders_find() adds. */
+    bool has_filter; /* of one of its topics at least */
+    struct group_topics *topics;
+    struct group_gap *gaps; /* each broker once */
+    size_t gap_count;
 };
 
-/* Finds them; none, or nobody to ask, is an error that was said. A broker that has lost its lease, and queues of the
- * group's topics, is said to be away, and one that has such queues and not the group to lack it. The exit status; the rest to be freed in any case. */
+/* Finds them; none, or nobody to ask, is an error that was said. So is a broker that did not answer. A gap is only
+ * noted, and one that is away counted as asked. The exit status; the rest to be freed in any case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
 
-/* The same of all brokers that there are, whatever groups they have and whether they answer. */
+/* Says which brokers are away, and group_holders_say_gaps() which lack the group, too. Of silent ones it was said. */
+void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders);
+void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders);
+
+/* Finds all brokers that there are, whatever groups they have and whether they answer. */
 int group_holders_all(struct invocation *invocation, struct group_holders *holders_out);
 void group_holders_free(struct group_holders *holders);
 

@@ -33,7 +33,7 @@ int group_holders_all(struct invocation *invocation, struct group_holders *holde
 
 int group_each(struct invocation *invocation, const char *prefix,
                bool (*row)(void *context, const char *broker, struct bytes row), void *context,
-               struct group_reach *reach_out)
+               struct group_reach *reach_out, struct group_holders *silent_out)
 {
     struct group_holders brokers; /* their names: an answer is good until the next call only */
     int status = group_holders_all(invocation, &brokers);
@@ -48,6 +48,10 @@ int group_each(struct invocation *invocation, const char *prefix,
         };
         status = pages_each(invocation, &groups, row, context);
         reach_out->away += groups.is_away;
+        if (groups.is_away && silent_out != NULL &&
+            !group_holders_add(silent_out, bytes_from_string(broker))) {
+            status = invocation_fail(invocation, EXIT_FAILED, "no memory");
+        }
     }
     group_holders_free(&brokers);
     return status;
@@ -108,7 +112,8 @@ static int run_list(struct invocation *invocation)
     const char *prefix = invocation_option(invocation, LIST_PREFIX)->text;
     struct listing listing = {.json = invocation->json};
     struct group_reach reach;
-    int status = group_each(invocation, prefix == NULL ? "" : prefix, list_row, &listing, &reach);
+    int status =
+        group_each(invocation, prefix == NULL ? "" : prefix, list_row, &listing, &reach, NULL);
     if (status == EXIT_DONE) {
         status = group_reach_check(invocation, &reach, "groups");
     }

@@ -220,7 +220,7 @@ int group_presence_ensure(struct invocation *invocation, const struct group_need
     if (invocation_client(invocation, &status) == NULL) {
         return status;
     }
-    status = group_each(invocation, need->group, note_group, &presence, &presence.reach);
+    status = group_each(invocation, need->group, note_group, &presence, &presence.reach, NULL);
     if (status == EXIT_DONE) {
         status = judge(invocation, &presence);
     }
