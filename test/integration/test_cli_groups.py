@@ -164,6 +164,20 @@ class Away(unittest.TestCase):
         self.ternmq("group", "show", "g")
         self.assertEqual(self.said, "")
 
+    def test_a_group_that_was_made_on_some_brokers_is_said_to_be_so_and_completed(self):
+        self.make_on_two()
+        self.cluster.others["broker-b"].kill()
+        self.wait_for_brokers(1)
+        create = ("group", "create", "half", "--topic", "t")
+        self.assertEqual(self.ternmq(*create, status=AWAY), "")
+        self.assertIn("group half: broker broker-b: ", self.said)
+        self.assertIn("; done at broker-a, and asking again completes it (UNREACHABLE)", self.said)
+        self.cluster.start_other("broker-b")
+        self.wait_for_brokers(2)
+        self.ternmq(*create)
+        rows = [json.loads(line) for line in self.ternmq("group", "list", "--prefix", "half", "--json").splitlines()]
+        self.assertEqual([row["broker"] for row in rows], ["broker-a", "broker-b"])
+
     def test_what_is_changed_without_a_broker_that_is_away_is_not_called_done(self):
         self.make_on_two()
         self.cluster.others["broker-b"].kill()

@@ -15,6 +15,7 @@
 #include "tools/client/client_route.h"
 #include "tools/client/fault.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A broker, and which of the group's topics it has: bit 1 << place in the options. */
@@ -297,6 +298,20 @@ static int put_at(struct ternmq *client, const struct ternmq_group_options *opti
     return ask(client, place->broker, &call, &answer, error_out);
 }
 
+/* Says of a failure which brokers have done it before: whoever asks again finds them so. */
+static void say_done(const struct places *places, size_t done, struct ternmq_error *error)
+{
+    char message[sizeof(error->message)];
+    char more[32] = "";
+    if (done > 1) {
+        (void)snprintf(more, sizeof(more), " and %zu more", done - 1);
+    }
+    (void)snprintf(message, sizeof(message),
+                   "broker %.64s: %.100s; done at %.64s%s, and asking again completes it",
+                   places->at[done].broker, error->message, places->at[0].broker, more);
+    memcpy(error->message, message, sizeof(message));
+}
+
 static int fail_not_found(const char *name, struct ternmq_error *error_out)
 {
     return fault_set(error_out, TERNMQ_GROUP_NOT_FOUND, TERNMQ_STORED_NO, "there is no group '%s'",
@@ -320,6 +335,9 @@ TERNMQ_API int ternmq_group_put(struct ternmq *client, const struct ternmq_group
     }
     for (size_t i = 0; code == TERNMQ_OK && i < places.count; i++) {
         code = put_at(client, options, &places.at[i], error_out);
+        if (code != TERNMQ_OK && i > 0 && error_out != NULL) {
+            say_done(&places, i, error_out);
+        }
     }
     free(places.at);
     return code;

@@ -694,8 +694,8 @@ struct ternmq_group_options {
 /*
  * Makes a group or changes one, on every broker that has one of its topics; without topics, on every
  * broker that has the group. Blocks. Asking for what is there already changes nothing and is no
- * error. Where one broker refuses, others may have done it: ask again. TOPIC_NOT_FOUND;
- * BAD_FILTER (the message names the column); GROUP_NOT_FOUND without topics.
+ * error. Where one broker fails, those before it have done it, which the message says: ask again.
+ * TOPIC_NOT_FOUND; BAD_FILTER (the message names the column); GROUP_NOT_FOUND without topics.
  */
 TERNMQ_API int ternmq_group_put(struct ternmq *client, const struct ternmq_group_options *options,
                                 struct ternmq_error *error_out);
