@@ -105,7 +105,8 @@ class Away(unittest.TestCase):
         for words in (("group", "show"), ("explain", "group")):
             shown = self.ternmq(*words, "g", "--json", status=FAILED)
             self.assertEqual([json.loads(line)["broker"] for line in shown.splitlines()], ["broker-a"])
-            self.assertIn("broker broker-b is away", self.said)
+            self.assertIn("broker broker-b is away: what group g has there is not known", self.said)
+        self.assertFalse(json.loads(shown)["well"])
 
     def explained(self, group, status=DONE):
         return [json.loads(line) for line in self.ternmq("explain", "group", group, "--json", status=status).splitlines()]
@@ -185,7 +186,7 @@ class Away(unittest.TestCase):
         for words, shown in ((("set", "g", "--attempts", "3"), "group g set\n"),
                              (("delete", "g", "--yes"), "group g deleted\n")):
             self.assertEqual(self.ternmq("group", *words, status=FAILED), shown)
-            self.assertIn("broker broker-b is away", self.said)
+            self.assertIn("broker broker-b is away: group g stays there as it was", self.said)
         self.cluster.start_other("broker-b")
         self.wait_for_brokers(2)
         rows = [json.loads(line) for line in self.ternmq("group", "list", "--json").splitlines()]

@@ -119,7 +119,7 @@ static int run_group(struct invocation *invocation)
     int status = group_holders_find(invocation, invocation->words[0], &holders);
     struct gap_sentences gaps;
     write_gaps(&holders, &gaps);
-    group_holders_say_away(invocation, &holders);
+    group_holders_say_away(invocation, &holders, false);
     for (uint32_t i = 0; i < gaps.count && !invocation->json; i++) {
         (void)printf("%s\n", gaps.texts[i]);
     }

@@ -202,7 +202,7 @@ static int run_set(struct invocation *invocation)
     /* A group.put of what is not there would make it. */
     struct group_holders holders;
     status = group_holders_find(invocation, name, &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, true);
     group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;
@@ -247,7 +247,7 @@ static int run_delete(struct invocation *invocation)
     /* Also for whom it is not deleted: a broker that is away brings it back. */
     struct group_holders holders;
     status = group_holders_find(invocation, name, &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, true);
     group_holders_free(&holders);
     if (status != EXIT_DONE) {
         return status;

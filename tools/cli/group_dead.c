@@ -45,7 +45,7 @@ int group_dead_check_group(struct invocation *invocation, const char *group)
 {
     struct group_holders holders;
     int status = group_holders_find(invocation, group, &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, false);
     group_holders_free(&holders);
     return group_reach_status(&holders.reach, status);
 }

@@ -175,19 +175,23 @@ static int look_for_gaps(struct invocation *invocation, const struct search *sea
     return has_memory ? EXIT_DONE : invocation_fail(invocation, EXIT_FAILED, "no memory");
 }
 
-void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders)
+void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders,
+                            bool changes)
 {
     for (size_t i = 0; i < holders->gap_count; i++) {
         if (holders->gaps[i].kind == GROUP_GAP_AWAY) {
-            invocation_say(invocation, "broker %s is away: what group %s has there is not known",
+            invocation_say(invocation,
+                           changes ? "broker %s is away: group %s stays there as it was"
+                                   : "broker %s is away: what group %s has there is not known",
                            holders->gaps[i].broker, holders->group);
         }
     }
 }
 
-void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders)
+void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders,
+                            bool changes)
 {
-    group_holders_say_away(invocation, holders);
+    group_holders_say_away(invocation, holders, changes);
     for (size_t i = 0; i < holders->gap_count; i++) {
         if (holders->gaps[i].kind == GROUP_GAP_LACKING) {
             invocation_say(invocation,

@@ -63,9 +63,12 @@ struct group_holders {
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);
 
-/* Says which brokers are away, and group_holders_say_gaps() which lack the group, too. Of silent ones it was said. */
-void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders);
-void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders);
+/* Says which brokers are away, and group_holders_say_gaps() which lack the group, too. Of silent ones it was said. For
+ * who changes the group it stays there as it was; for others it is not known what is there. */
+void group_holders_say_away(struct invocation *invocation, const struct group_holders *holders,
+                            bool changes);
+void group_holders_say_gaps(struct invocation *invocation, const struct group_holders *holders,
+                            bool changes);
 
 /* Finds all brokers that there are, whatever groups they have and whether they answer. */
 int group_holders_all(struct invocation *invocation, struct group_holders *holders_out);

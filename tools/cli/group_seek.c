@@ -285,7 +285,7 @@ static int run_seek(struct invocation *invocation)
     }
     struct group_holders holders;
     status = group_holders_find(invocation, invocation->words[0], &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, true);
     if (status == EXIT_DONE && invocation_option(invocation, SEEK_QUEUE)->given) {
         status = keep_owner_of_queue(invocation, &holders);
     }

@@ -237,7 +237,7 @@ static int run_show(struct invocation *invocation)
 {
     struct group_holders holders;
     int status = group_holders_find(invocation, invocation->words[0], &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, false);
     for (size_t i = 0; i < holders.count; i++) {
         int one = show_at(invocation, &holders, i);
         status = status == EXIT_DONE ? one : status;
@@ -303,7 +303,7 @@ static int run_members(struct invocation *invocation)
     struct group_holders holders;
     struct table table = {0};
     int status = group_holders_find(invocation, invocation->words[0], &holders);
-    group_holders_say_gaps(invocation, &holders);
+    group_holders_say_gaps(invocation, &holders, false);
     for (size_t i = 0; i < holders.count; i++) {
         int one = list_members_at(invocation, &holders, i, &table);
         status = status == EXIT_DONE ? one : status;
