@@ -269,6 +269,19 @@ class DeadLetterTopics(GroupCommandCase):
         self.assertIn("2 brokers have a topic", self.said)
 
 
+class Worded(GroupCommandCase):
+    """What is said of groups that do not fit what was asked."""
+
+    def test_what_is_chosen_when_a_group_is_made_is_not_set(self):
+        self.make_topic()
+        self.put_group()
+        for option in (("--order", "queue"), ("--broadcast",)):
+            for more in ((), ("--attempts", "3")):
+                self.assertEqual(self.ternmq("group", "set", self.name, *option, *more, status=USAGE), "")
+                self.assertIn(f"{option[0]} is chosen when a group is made", self.said)
+        self.assertEqual(self.client.call("group.show", name=self.name)["settings"]["attempts"], 17)
+
+
 class Signalled(GroupCommandCase):
     """`consume --ack exec` that is told to end while its command runs."""
 

@@ -175,7 +175,7 @@ const struct command GROUP_CREATE_COMMAND = {
         "A filter is tags ('paid || sent') or SQL on properties; 'ternmq filter test' tries one.\n"
         "A group that is there already as asked is no error; one with other settings is.\n",
     .rows = GROUP_ROWS,
-    .row_count = GROUP_CREATE_ROWS,
+    .row_count = GROUP_ROW_COUNT,
     .words_least = 1,
     .words_most = 1,
     .run = run_create,
@@ -189,8 +189,15 @@ static int run_set(struct invocation *invocation)
     struct group_wish wish;
     const char *name = invocation->words[0];
     bool is_anything_set = false;
-    for (uint32_t row = 0; row < GROUP_SET_ROWS; row++) {
-        is_anything_set = is_anything_set || invocation_option(invocation, row)->given;
+    for (uint32_t row = 0; row < GROUP_ROW_COUNT; row++) {
+        bool is_given = invocation_option(invocation, row)->given;
+        if (is_given && (row == GROUP_ORDER || row == GROUP_BROADCAST)) {
+            return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                                   "--%s is chosen when a group is made: take another name, or "
+                                   "delete group %s first",
+                                   GROUP_ROWS[row].name, name);
+        }
+        is_anything_set = is_anything_set || is_given;
     }
     if (!is_anything_set) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,
@@ -229,7 +236,7 @@ const struct command GROUP_SET_COMMAND = {
         "are chosen when a group is made. A broker that is away is not told: that is said, the exit\n"
         "status is 1, and it is to be done again when the broker is back.\n",
     .rows = GROUP_ROWS,
-    .row_count = GROUP_SET_ROWS,
+    .row_count = GROUP_ROW_COUNT,
     .words_least = 1,
     .words_most = 1,
     .run = run_set,

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The options of `group create` and `group set`; the last two are of `create` alone. */
+/* The options of `group create` and `group set`, which refuses the last two by name. */
 enum {
     GROUP_TOPIC,
     GROUP_FROM,
@@ -27,12 +27,11 @@ enum {
     GROUP_EXHAUSTED,
     GROUP_LEASE,
     GROUP_IDLE_EXPIRE,
-    GROUP_SET_ROWS,
-    GROUP_ORDER = GROUP_SET_ROWS,
+    GROUP_ORDER,
     GROUP_BROADCAST,
-    GROUP_CREATE_ROWS,
+    GROUP_ROW_COUNT,
 };
-extern const struct setting GROUP_ROWS[GROUP_CREATE_ROWS];
+extern const struct setting GROUP_ROWS[GROUP_ROW_COUNT];
 
 /* The options as the library takes them, with the memory for it. */
 struct group_wish {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
+const struct setting GROUP_ROWS[GROUP_ROW_COUNT] = {
     [GROUP_TOPIC] = {.name = "topic",
                      .metavar = "TOPIC[=FILTER]",
                      .type = SETTING_LIST,
@@ -52,10 +52,10 @@ const struct setting GROUP_ROWS[GROUP_CREATE_ROWS] = {
                      .type = SETTING_CHOICE,
                      .choices = GROUP_ORDER_CHOICES,
                      .help = "What is never delivered in parallel: the messages of a queue, or of "
-                             "a key (new groups: none)"},
+                             "a key; chosen when a group is made (new groups: none)"},
     [GROUP_BROADCAST] = {.name = "broadcast",
                          .type = SETTING_FLAG,
-                         .help = "Every member gets every message"},
+                         .help = "Every member gets every message; chosen when a group is made"},
 };
 
 static bool refuse(struct invocation *invocation, int *status_out, const char *option,
@@ -193,12 +193,10 @@ static void take_plain(const struct invocation *invocation, struct group_wish *w
                              : TERNMQ_EXHAUSTED_DEFAULT;
     options->has_idle_expire = idle->given;
     options->idle_expire_ms = idle->number;
-    if (invocation->command->row_count == GROUP_CREATE_ROWS) {
-        const struct setting_value *order = invocation_option(invocation, GROUP_ORDER);
-        options->order = order->given ? (enum ternmq_order)(TERNMQ_ORDER_NONE + order->number)
-                                      : TERNMQ_ORDER_DEFAULT;
-        options->broadcast = invocation_option(invocation, GROUP_BROADCAST)->given;
-    }
+    const struct setting_value *order = invocation_option(invocation, GROUP_ORDER);
+    options->order = order->given ? (enum ternmq_order)(TERNMQ_ORDER_NONE + order->number)
+                                  : TERNMQ_ORDER_DEFAULT;
+    options->broadcast = invocation_option(invocation, GROUP_BROADCAST)->given;
 }
 
 bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
