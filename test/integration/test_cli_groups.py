@@ -282,6 +282,20 @@ class Worded(GroupCommandCase):
         self.assertEqual(self.client.call("group.show", name=self.name)["settings"]["attempts"], 17)
 
 
+    def test_a_seek_in_a_topic_that_the_group_does_not_read_says_what_it_reads(self):
+        self.make_topic()
+        self.make_topic("-more")
+        self.make_topic("-other")
+        self.put_group(topics=[self.name, self.name + "-more"])
+        for topic in (self.name + "-other", "nosuch"):
+            for more in (("--to", "first"), ("--to", "1", "--queue", "0")):
+                self.ternmq("group", "seek", self.name, "--topic", topic, *more, status=FAILED)
+                self.assertIn(f"group {self.name} does not read topic {topic}: it reads ", self.said)
+                self.assertIn(self.name + "-more", self.said)
+                self.assertNotIn("topic create", self.said)
+        self.ternmq("group", "seek", self.name, "--topic", self.name, "--to", "first")
+
+
 class Signalled(GroupCommandCase):
     """`consume --ack exec` that is told to end while its command runs."""
 

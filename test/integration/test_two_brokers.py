@@ -255,6 +255,15 @@ class Grouped(TwoBrokersCase):
         self.ternmq(*create, "--topic", "wide", status=1)
         self.assertIn("it does not read topic wide", self.said)
 
+    def test_a_topic_of_one_broker_is_sought_where_it_is_read(self):
+        for broker, topic in (("broker-a", "west"), ("broker-b", "east")):
+            self.ternmq("topic", "create", topic, "--brokers", broker, "--queues", "1")
+        self.ternmq("group", "create", "sides", "--topic", "west", "--topic", "east")
+        for broker, topic in (("broker-a", "west"), ("broker-b", "east")):
+            (row,) = self.ternmq("group", "seek", "sides", "--topic", topic, "--to", "first", "--json").splitlines()
+            self.assertEqual((json.loads(row)["broker"], json.loads(row)["topic"]), (broker, topic))
+            self.assertEqual(self.said, "")
+
     def test_each_broker_leases_and_settles_its_own_queues(self):
         self.ternmq("topic", "create", "settled", "--brokers", "broker-a,broker-b", "--queues", "2")
         clients = [self.client(broker) for broker in ("broker-a", "broker-b")]

@@ -12,6 +12,9 @@
 
 enum { SEEK_TO, SEEK_TOPIC, SEEK_QUEUE, SEEK_DRY_RUN };
 
+/* Of what a group reads, where that is not what was meant. */
+enum { TOPICS_NAMED = 8 };
+
 static const struct setting SEEK_ROWS[] = {
     [SEEK_TO] =
         {.name = "to",
@@ -103,6 +106,7 @@ struct seek {
     uint64_t again;
     uint64_t skipped;
     uint32_t queues;
+    uint32_t brokers; /* that have done it */
 };
 
 static struct ternmq_bytes write_arguments(const struct invocation *invocation,
@@ -190,23 +194,73 @@ static bool take_rows(struct seek *seek, const char *broker, struct bytes answer
     return rows.left == 0;
 }
 
+/* Seeks on one broker. That it does not read the topic that is meant is for the others: `*lacks_topic_out`. */
+static int seek_at(struct seek *seek, const struct group_holders *holders, size_t i,
+                   struct ternmq_bytes arguments, struct ternmq_error *lacks_topic_out)
+{
+    const char *broker = holders->brokers[i];
+    struct ternmq_answer answer;
+    struct ternmq_error error;
+    struct ternmq_call call = {.method = "group.seek", .arguments = arguments};
+    group_holders_address(broker, &call);
+    int code = ternmq_call(seek->invocation->client, &call, &answer, &error);
+    if (code == TERNMQ_TOPIC_NOT_FOUND) {
+        *lacks_topic_out = error;
+        return EXIT_DONE;
+    }
+    if (code != TERNMQ_OK) {
+        return invocation_fail_with(seek->invocation, &error, "group %s%s%s", holders->group,
+                                    broker[0] == '\0' ? "" : " on broker ", broker);
+    }
+    seek->brokers++;
+    return take_rows(seek, broker, bytes_make(answer.result.data, answer.result.length))
+               ? EXIT_DONE
+               : invocation_fail(seek->invocation, EXIT_FAILED, "%s answered no rows",
+                                 answer.address);
+}
+
 static int seek_on_all(struct seek *seek, const struct destination *to,
                        const struct group_holders *holders)
 {
     uint8_t room[2 * GROUP_ANY_NAME_BYTES_MAX + TOPIC_NAME_BYTES_MAX + 128];
     struct ternmq_bytes arguments = write_arguments(seek->invocation, to, room, sizeof(room));
+    struct ternmq_error lacks_topic = {.code = TERNMQ_OK};
     int status = EXIT_DONE;
     for (size_t i = 0; status == EXIT_DONE && i < holders->count; i++) {
-        struct ternmq_answer answer;
-        status = group_holders_call(seek->invocation, holders, i, "group.seek", arguments, &answer);
-        if (status == EXIT_DONE &&
-            !take_rows(seek, holders->brokers[i],
-                       bytes_make(answer.result.data, answer.result.length))) {
-            status = invocation_fail(seek->invocation, EXIT_FAILED, "%s answered no rows",
-                                     answer.address);
-        }
+        status = seek_at(seek, holders, i, arguments, &lacks_topic);
+    }
+    if (status == EXIT_DONE && seek->brokers == 0 && lacks_topic.code != TERNMQ_OK) {
+        return invocation_fail_with(seek->invocation, &lacks_topic, "group %s", holders->group);
     }
     return status;
+}
+
+/* A topic that the group does not read is not to be made, but mistaken. */
+static int check_topic(struct invocation *invocation, const struct group_holders *holders)
+{
+    const char *topic = invocation_option(invocation, SEEK_TOPIC)->text;
+    const struct group_topics *topics = holders->topics;
+    char text[TOPICS_NAMED * (TOPIC_NAME_BYTES_MAX + 2) + 32] = "";
+    size_t used = 0;
+    if (topic == NULL) {
+        return EXIT_DONE;
+    }
+    for (uint32_t i = 0; i < topics->count; i++) {
+        if (strcmp(topics->names[i], topic) == 0) {
+            return EXIT_DONE;
+        }
+        if (i < TOPICS_NAMED) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i == 0 ? "" : ", ",
+                                     topics->names[i]);
+        }
+    }
+    if (topics->count > TOPICS_NAMED) {
+        (void)snprintf(text + used, sizeof(text) - used, " and %u more",
+                       topics->count - TOPICS_NAMED);
+    }
+    return invocation_fail(invocation, EXIT_FAILED,
+                           "group %s does not read topic %s%s: it reads %s", holders->group, topic,
+                           holders->reach.away > 0 ? " on the brokers that answer" : "", text);
 }
 
 /* A queue of a topic has one broker: the others would not know it. */
@@ -286,6 +340,9 @@ static int run_seek(struct invocation *invocation)
     struct group_holders holders;
     status = group_holders_find(invocation, invocation->words[0], &holders);
     group_holders_say_gaps(invocation, &holders, true);
+    if (status == EXIT_DONE) {
+        status = check_topic(invocation, &holders);
+    }
     if (status == EXIT_DONE && invocation_option(invocation, SEEK_QUEUE)->given) {
         status = keep_owner_of_queue(invocation, &holders);
     }
