@@ -296,6 +296,17 @@ class Worded(GroupCommandCase):
         self.ternmq("group", "seek", self.name, "--topic", self.name, "--to", "first")
 
 
+    def test_what_is_no_name_of_a_group_is_wrong_usage(self):
+        self.make_topic()
+        self.put_group()
+        for bad in ("", "a b", "a/b", "x" * 242, "@m", "%DLQ%"):
+            for words in (("group", "show"), ("group", "members"), ("explain", "group"), ("group", "seek"), ("group", "dead")):
+                more = {"seek": ("--to", "first"), "dead": ("list",)}.get(words[1], ())
+                self.assertEqual(self.ternmq(*words, bad, *more, status=USAGE), "")
+                self.assertIn(f"'{bad}' is no name of a group: 1 to 120 of", self.said)
+            self.ternmq("group", "seek", self.name, "--to", f"group:{bad}", status=USAGE)
+
+
 class Signalled(GroupCommandCase):
     """`consume --ack exec` that is told to end while its command runs."""
 

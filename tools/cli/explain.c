@@ -112,10 +112,6 @@ static int explain_at(struct invocation *invocation, const struct group_holders 
 static int run_group(struct invocation *invocation)
 {
     struct group_holders holders;
-    if (!name_is_any_group(bytes_from_string(invocation->words[0]))) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE, "'%s' is no name of a group",
-                               invocation->words[0]);
-    }
     int status = group_holders_find(invocation, invocation->words[0], &holders);
     struct gap_sentences gaps;
     write_gaps(&holders, &gaps);

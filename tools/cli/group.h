@@ -46,6 +46,9 @@ struct group_wish {
 bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
                      int *status_out);
 
+/* Says that it is no name of a group. Gives EXIT_WRONG_USAGE. */
+int group_refuse_name(struct invocation *invocation, const char *name);
+
 /* Reads where a new group begins: first, last, or a time, which `*from_ms_out` is then. False: it is none of these. */
 bool group_from_read(const char *text, enum ternmq_from *from_out, uint64_t *from_ms_out);
 

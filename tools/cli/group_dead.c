@@ -5,6 +5,7 @@
 #include "proto/names.h"
 #include "proto/writer.h"
 #include "tools/cli/dead_letters.h"
+#include "tools/cli/group.h"
 #include "tools/cli/json.h"
 #include "tools/cli/message_json.h"
 #include "tools/cli/show.h"
@@ -367,7 +368,7 @@ static int run_dead(struct invocation *invocation)
     bool is_redrive = strcmp(verb, "redrive") == 0;
     bool is_discard = strcmp(verb, "discard") == 0;
     if (!name_is_group(bytes_from_string(group))) {
-        return invocation_fail(invocation, EXIT_WRONG_USAGE, "'%s' is no name of a group", group);
+        return group_refuse_name(invocation, group);
     }
     if (!is_list && !is_show && !is_redrive && !is_discard) {
         return invocation_fail(invocation, EXIT_WRONG_USAGE,

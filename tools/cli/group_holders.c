@@ -221,6 +221,9 @@ int group_holders_find(struct invocation *invocation, const char *group,
     *holders_out = (struct group_holders){.group = group};
     struct search search = {.holders = holders_out};
     struct group_reach *reach = &holders_out->reach;
+    if (!name_is_any_group(bytes_from_string(group))) {
+        return group_refuse_name(invocation, group);
+    }
     holders_out->topics = calloc(1, sizeof(*holders_out->topics));
     if (holders_out->topics == NULL) {
         return invocation_fail(invocation, EXIT_FAILED, "no memory");

@@ -58,7 +58,7 @@ struct group_holders {
     size_t gap_count;
 };
 
-/* Finds them; none, or nobody to ask, is an error that was said. So is a broker that did not answer. A gap is only
+/* Finds them; a bad name, none, or nobody to ask, is an error that was said. So is a broker that did not answer. A gap is only
  * noted, and one that is away counted as asked. The exit status; the rest to be freed in any case. */
 int group_holders_find(struct invocation *invocation, const char *group,
                        struct group_holders *holders_out);

@@ -199,15 +199,20 @@ static void take_plain(const struct invocation *invocation, struct group_wish *w
     options->broadcast = invocation_option(invocation, GROUP_BROADCAST)->given;
 }
 
+int group_refuse_name(struct invocation *invocation, const char *name)
+{
+    return invocation_fail(invocation, EXIT_WRONG_USAGE,
+                           "'%s' is no name of a group: 1 to %d of A-Z a-z 0-9 . _ -", name,
+                           GROUP_NAME_BYTES_MAX);
+}
+
 bool group_wish_read(struct invocation *invocation, const char *name, struct group_wish *wish_out,
                      int *status_out)
 {
     memset(wish_out, 0, sizeof(*wish_out));
     wish_out->options.name = name;
     if (!name_is_group(bytes_from_string(name))) {
-        *status_out = invocation_fail(invocation, EXIT_WRONG_USAGE,
-                                      "'%s' is no name of a group: 1 to %d of A-Z a-z 0-9 . _ -",
-                                      name, GROUP_NAME_BYTES_MAX);
+        *status_out = group_refuse_name(invocation, name);
         return false;
     }
     take_plain(invocation, wish_out);

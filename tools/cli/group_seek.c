@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* group_seek.c - the command `group seek`: a group goes on somewhere else. */
+#include "proto/names.h"
 #include "proto/writer.h"
 #include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
@@ -63,7 +64,7 @@ static bool read_destination(const char *text, struct destination *to)
     if (strncmp(text, GROUP_MARK, strlen(GROUP_MARK)) == 0) {
         to->kind = TO_GROUP;
         to->group = text + strlen(GROUP_MARK);
-        return to->group[0] != '\0';
+        return name_is_any_group(bytes_from_string(to->group));
     }
     if (text_is_digits(text)) {
         to->kind = TO_OFFSET;
