@@ -216,22 +216,41 @@ static void say_why(const struct told *told)
     }
 }
 
-static void say_missing(struct told *told, struct bytes answer)
+/* Gives how many topics are missing. */
+static uint32_t say_missing(struct told *told, struct bytes answer)
 {
     struct cursor cursor;
     uint32_t count;
     if (!answer_find(answer, "missing", &cursor) || !cursor_take_array(&cursor, &count)) {
-        return;
+        return 0;
     }
     for (uint32_t i = 0; i < count && i < TOPICS_NAMED; i++) {
         struct bytes name;
         if (!cursor_take_text(&cursor, &name)) {
-            return;
+            return i;
         }
         explained_warn(told->explained,
                        "Topic %s is not there: it was deleted, and the group reads nothing of it.",
                        explained_name(name).text);
     }
+    if (count > TOPICS_NAMED) {
+        explained_warn(told->explained, "%s more %s gone.",
+                       explained_count(count - TOPICS_NAMED, "topic").text,
+                       count - TOPICS_NAMED == 1 ? "is" : "are");
+    }
+    return count;
+}
+
+static void say_nothing_is_undone(const struct told *told, uint32_t missing)
+{
+    if (told->sums.queues == 0) {
+        explained_say(told->explained, "%s: there is nothing that it could read.",
+                      missing > 0 ? "All its topics are gone" : "It has no queue here");
+        return;
+    }
+    explained_say(told->explained, "Nothing is undone in its %s%s.",
+                  explained_count(told->sums.queues, "queue").text,
+                  told->sums.members == 0 ? "; no member asks now" : "");
 }
 
 /* What is so whether something is undone or not. */
@@ -268,12 +287,10 @@ bool explain_group(struct bytes answer, struct explained *explained_out)
     if (!answer_find(answer, "queues", &cursor) || !group_sums_add_up(answer, &told.sums)) {
         return false;
     }
-    say_missing(&told, answer);
+    uint32_t missing = say_missing(&told, answer);
     (void)group_sums_each(answer, "queues", say_bound, &told);
     if (told.sums.lag == 0) {
-        explained_say(explained_out, "Nothing is undone in its %s%s.",
-                      explained_count(told.sums.queues, "queue").text,
-                      told.sums.members == 0 ? "; no member asks now" : "");
+        say_nothing_is_undone(&told, missing);
     } else {
         say_why(&told);
         (void)group_sums_each(answer, "queues", say_blocks, &told);

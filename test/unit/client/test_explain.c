@@ -126,6 +126,38 @@ START_TEST(what_failed_and_is_due_may_be_given_out)
 }
 END_TEST
 
+static void put_missing(uint32_t count)
+{
+    static const char *const names[] = {"one", "two", "three", "four", "five"};
+    writer_put_string(&writer, "missing");
+    writer_put_array(&writer, count);
+    for (uint32_t i = 0; i < count; i++) {
+        writer_put_string(&writer, names[i]);
+    }
+}
+
+START_TEST(a_group_whose_topics_are_gone_is_not_called_done)
+{
+    begin_group(0, 1);
+    put_missing(5);
+    ck_assert(explain());
+    ck_assert(!explained.is_well);
+    ck_assert(has("Topic three is not there: it was deleted"));
+    ck_assert(has("2 topics more are gone."));
+    ck_assert(has("All its topics are gone: there is nothing that it could read."));
+    ck_assert(!has("Nothing is undone"));
+    begin_group(0, 0);
+    ck_assert(explain());
+    ck_assert(has("It has no queue here"));
+    begin_group(1, 1);
+    put_queue("idle", 0, 0);
+    put_missing(1);
+    ck_assert(explain());
+    ck_assert(has("Nothing is undone in its 1 queue"));
+    ck_assert(!has("All its topics"));
+}
+END_TEST
+
 START_TEST(topics_that_nobody_works_on_are_named_and_counted)
 {
     char name[] = "topic-0";
@@ -392,6 +424,7 @@ static Suite *explain_suite(void)
     tcase_add_test(tests, the_earliest_of_all_queues_counts);
     tcase_add_test(tests, what_is_due_is_due_now);
     tcase_add_test(tests, what_failed_and_is_due_may_be_given_out);
+    tcase_add_test(tests, a_group_whose_topics_are_gone_is_not_called_done);
     tcase_add_test(tests, topics_that_nobody_works_on_are_named_and_counted);
     tcase_add_test(tests, names_cannot_steer_a_terminal);
     tcase_add_test(tests, no_more_is_said_than_there_is_room_for);
