@@ -212,6 +212,16 @@ class DeadLetterTopics(GroupCommandCase):
         shown = client.call("topic.show", name=self.letters)
         return next(q["queue"] for q in shown["queues"] if q["end"] > 0)
 
+    def test_what_became_of_one_is_explained(self):
+        for offset, (verb, became) in enumerate((("redrive", "redriven"), ("discard", "discarded"))):
+            queue = self.die(self.client)
+            self.ternmq("group", "dead", self.name, verb)
+            self.client.call("group.seek", group=self.name, to="last")
+            explained = self.ternmq("explain", "message", f"{self.letters}/{queue}/{offset}")
+            self.assertIn(f"Group {self.letters} is done with it: {became} ", explained)
+            self.assertIn("ago by ternmq group dead.", explained)
+        self.ternmq("group", "seek", self.letters, "--topic", self.letters, "--to", "first")
+
     def test_they_are_read_and_shown_by_a_nameserver_or_without(self):
         place = f"{self.letters}/{self.die(self.client)}/0"
         direct = ("-b", self.cluster.broker_address)

@@ -105,8 +105,10 @@ int dead_letters_open(struct invocation *invocation, const char *group,
                       const struct group_holders *brokers, size_t broker,
                       struct dead_letters *letters_out, bool *has_some_out)
 {
-    *letters_out =
-        (struct dead_letters){.invocation = invocation, .brokers = brokers, .broker = broker};
+    *letters_out = (struct dead_letters){.invocation = invocation,
+                                         .brokers = brokers,
+                                         .broker = broker,
+                                         .member = "ternmq group dead"};
     dead_letters_name(group, letters_out->name);
     uint8_t room[2 * TOPIC_NAME_BYTES_MAX + 128];
     struct writer writer = writer_over(room, sizeof(room));
@@ -386,7 +388,7 @@ static struct ternmq_bytes write_receive(const struct dead_letters *letters, uin
     struct writer writer = writer_over(room, room_bytes);
     writer_put_map(&writer, 5);
     writer_put_key_string(&writer, "group", letters->name);
-    writer_put_key_string(&writer, "member", "ternmq group dead");
+    writer_put_key_string(&writer, "member", letters->member);
     writer_put_key_uint(&writer, "max", most);
     writer_put_key_uint(&writer, "max_bytes", TAKE_BYTES);
     writer_put_key_uint(&writer, "lease_ms", DEAD_LEASE_MS);

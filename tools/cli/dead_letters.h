@@ -54,7 +54,9 @@ struct dead_letters {
     const struct group_holders *brokers;
     size_t broker;
     char name[TOPIC_NAME_BYTES_MAX + 1]; /* %DLQ%GROUP */
-    bool is_away;                        /* the broker does not answer, which was said */
+    const char *
+        member; /* "ternmq group dead", or with what is done behind it, which `explain message` reads */
+    bool is_away; /* the broker does not answer, which was said */
     uint8_t *answer;
     size_t answer_room;
     struct dead_range *ranges; /* of the answer */

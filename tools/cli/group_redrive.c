@@ -244,6 +244,7 @@ static int visit(struct redrive *redrive, const char *group, const struct group_
 {
     struct dead_letters letters;
     int status = dead_letters_open(redrive->invocation, group, brokers, broker, &letters, has_some);
+    letters.member = redrive->discards ? "ternmq group dead discard" : "ternmq group dead redrive";
     redrive->letters = &letters;
     redrive->lacks_broker = redrive->lacks_broker || letters.is_away;
     uint32_t count = status == EXIT_DONE && *has_some ? 1 : 0;

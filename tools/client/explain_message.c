@@ -5,6 +5,7 @@
 #include "tools/client/explain.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Groups that are told of by name; the others are counted. */
 enum { GROUPS_NAMED = 16 };
@@ -86,24 +87,54 @@ static struct past past_of(const struct message *message, struct bytes group)
     return past;
 }
 
+/* The command line takes dead letters under this name, and what it does with them behind it. */
+static const char DEAD_COMMAND[] = "ternmq group dead";
+
+static bool is_dead_command(struct bytes member)
+{
+    size_t length = strlen(DEAD_COMMAND);
+    return member.length >= length && memcmp(member.data, DEAD_COMMAND, length) == 0 &&
+           (member.length == length || member.data[length] == ' ');
+}
+
+/* "member one"; the command line is no member. */
+static struct explained_text member_text(struct bytes member)
+{
+    struct explained_text text = {.text = ""};
+    (void)snprintf(text.text, sizeof(text.text), "%s%.180s",
+                   is_dead_command(member) ? "" : "member ",
+                   is_dead_command(member) ? DEAD_COMMAND : explained_name(member).text);
+    return text;
+}
+
+/* What an ack was. */
+static const char *acked_word(struct bytes member)
+{
+    return is(member, "ternmq group dead redrive")   ? "redriven"
+           : is(member, "ternmq group dead discard") ? "discarded"
+                                                     : "acked";
+}
+
 /* "; the lease of attempt 1, with member one, expired 3.0 s ago"; empty where none did. */
 static struct clause expired_clause(const struct message *message, const struct past *past)
 {
     struct clause clause = {.text = ""};
     const struct event *expired = &past->expired;
     bool has_member = expired->member.length > 0;
-    struct explained_text name = explained_name(expired->member);
+    struct explained_text name = {.text = ""};
+    if (has_member) {
+        name = member_text(expired->member);
+    }
     unsigned long long attempt = expired->attempt;
     struct explained_text ago = explained_distance(expired->at_ms, message->now_ms);
     if (past->expired_count == 1) {
         (void)snprintf(clause.text, sizeof(clause.text),
                        "; the lease of attempt %llu%s%s%s expired %s", attempt,
-                       has_member ? ", with member " : "", name.text, has_member ? "," : "",
-                       ago.text);
+                       has_member ? ", with " : "", name.text, has_member ? "," : "", ago.text);
     } else if (past->expired_count > 1) {
         (void)snprintf(clause.text, sizeof(clause.text),
                        "; leases expired, the last, of attempt %llu%s%s, %s", attempt,
-                       has_member ? " with member " : "", name.text, ago.text);
+                       has_member ? " with " : "", name.text, ago.text);
     }
     return clause;
 }
@@ -151,11 +182,12 @@ static void say_settled(const struct message *message, struct bytes row)
     } else if (is(last->outcome, "dead") || is(last->outcome, "skipped")) {
         say_dead(message, group, &past);
     } else if (is(last->outcome, "acked")) {
-        explained_say(message->explained, "Group %s is done with it: acked %s%s%s%s.",
-                      explained_name(group).text,
+        explained_say(message->explained, "Group %s is done with it: %s %s%s%s%s.",
+                      explained_name(group).text, acked_word(last->member),
                       explained_distance(last->at_ms, message->now_ms).text,
-                      last->member.length > 0 ? " by member " : "",
-                      explained_name(last->member).text, expired_clause(message, &past).text);
+                      last->member.length > 0 ? " by " : "",
+                      last->member.length > 0 ? member_text(last->member).text : "",
+                      expired_clause(message, &past).text);
     } else {
         explained_say(message->explained,
                       "Group %s goes on behind it, without an ack: the last that is known of it is "
@@ -205,13 +237,14 @@ static void say_dying(const struct message *message, struct bytes row)
 static void say_leased(const struct message *message, struct bytes row)
 {
     struct bytes member = explained_bytes(row, "member");
-    explained_say(
-        message->explained, "Group %s: it is with %s%s, attempt %llu, whose lease ends %s%s.",
-        explained_name(explained_bytes(row, "group")).text,
-        member.length > 0 ? "member " : "a member whose name is not known",
-        explained_name(member).text, (unsigned long long)explained_number(row, "failed") + 1,
-        explained_due(explained_number(row, "until"), message->now_ms).text,
-        failure_clause(message, row).text);
+    explained_say(message->explained,
+                  "Group %s: it is with %s%s, attempt %llu, whose lease ends %s%s.",
+                  explained_name(explained_bytes(row, "group")).text,
+                  member.length > 0 ? "" : "a member whose name is not known",
+                  member.length > 0 ? member_text(member).text : "",
+                  (unsigned long long)explained_number(row, "failed") + 1,
+                  explained_due(explained_number(row, "until"), message->now_ms).text,
+                  failure_clause(message, row).text);
 }
 
 /* The group is to come to it. */

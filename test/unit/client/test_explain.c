@@ -294,6 +294,26 @@ static void put_events(uint32_t count)
     writer_put_array(&writer, count);
 }
 
+START_TEST(what_became_of_a_dead_letter_is_said_without_a_member)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    begin_message(4);
+    for (size_t i = 0; i < 4; i++) {
+        put_group(names[i], "settled");
+    }
+    put_events(4);
+    put_event("a", "ternmq group dead redrive", 1, "acked");
+    put_event("b", "ternmq group dead discard", 1, "acked");
+    put_event("c", "ternmq group dead", 1, "acked");
+    put_event("d", "ternmq group deadly", 1, "acked");
+    ck_assert(explain_message(writer_bytes(&writer), 0, &explained));
+    ck_assert(has("Group a is done with it: redriven 2.0 s ago by ternmq group dead."));
+    ck_assert(has("Group b is done with it: discarded 2.0 s ago by ternmq group dead."));
+    ck_assert(has("Group c is done with it: acked 2.0 s ago by ternmq group dead."));
+    ck_assert(has("Group d is done with it: acked 2.0 s ago by member ternmq group deadly."));
+}
+END_TEST
+
 START_TEST(what_cannot_be_is_not_said_of_a_settled_message)
 {
     begin_message(2);
@@ -430,6 +450,7 @@ static Suite *explain_suite(void)
     tcase_add_test(tests, no_more_is_said_than_there_is_room_for);
     tcase_add_test(tests, what_is_no_answer_is_not_explained);
     tcase_add_test(tests, a_group_is_told_by_its_own_last_event);
+    tcase_add_test(tests, what_became_of_a_dead_letter_is_said_without_a_member);
     tcase_add_test(tests, what_cannot_be_is_not_said_of_a_settled_message);
     tcase_add_test(tests, what_was_leased_last_is_not_called_done);
     tcase_add_test(tests, a_lease_that_expired_is_told_in_every_state);
