@@ -393,7 +393,14 @@ class CommandLine(GroupCase):
             self.ternmq(*arguments, status=USAGE)
             self.assertIn(hint, self.said)
         self.ternmq(*create, "--topic", "orders", "--order", "key", status=FAILED)
-        self.assertIn("order has to be none or queue where a topic is not routed by key", self.said)
+        wanted = "topic orders is made with --route any; keys need a topic made with --route key"
+        self.assertIn(f"group cli-wrong: {wanted}", self.said)
+        self.client.call("topic.put", name="cli-keyed", settings={"route": "key"})
+        self.ternmq("group", "create", "cli-keyed", "--topic", "cli-keyed", "--order", "key")
+        self.ternmq("group", "set", "cli-keyed", "--topic", "cli-keyed", "--topic", "orders", status=FAILED)
+        self.assertIn(f"group cli-keyed: {wanted}", self.said)
+        self.ternmq(*create, "--topic", "cli-keyed", "--order", "key", "--broadcast", "--from", "first", status=FAILED)
+        self.assertNotIn("--route", self.said)
         self.ternmq(*create, "--topic", "orders=weight >", status=USAGE)
         self.assertIn("column 9", self.said)
 

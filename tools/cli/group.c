@@ -6,10 +6,42 @@
 #include "tools/cli/group_holders.h"
 #include "tools/cli/json.h"
 #include "tools/cli/show.h"
+#include "tools/cli/topic.h"
 
 #include <stdio.h>
 
-static int put(struct invocation *invocation, const struct group_wish *wish)
+/* Whether a topic is known not to be routed by key. */
+static bool is_routed_anyhow(struct ternmq *client, const char *topic)
+{
+    struct ternmq_answer answer;
+    struct ternmq_error error;
+    struct cursor cursor;
+    struct bytes settings;
+    struct bytes route;
+    return topic_ask(client, topic, &answer, &error) == TERNMQ_OK &&
+           result_find(bytes_make(answer.result.data, answer.result.length), "settings", &cursor) &&
+           cursor_take_span(&cursor, &settings) && result_find_text(settings, "route", &route) &&
+           bytes_equal(route, BYTES_OF("any"));
+}
+
+/* Says why a group was not put: of an order of keys, which topic is in its way. */
+static int fail_put(struct invocation *invocation, const struct group_wish *wish, bool is_key_order,
+                    const struct ternmq_error *error)
+{
+    bool may_be_route = is_key_order && error->code == TERNMQ_BAD_ARGUMENT;
+    for (size_t i = 0; may_be_route && i < wish->options.topic_count; i++) {
+        const char *topic = wish->options.topics[i].name;
+        if (is_routed_anyhow(invocation->client, topic)) {
+            return invocation_fail(invocation, EXIT_FAILED,
+                                   "group %s: topic %s is made with --route any; keys need a topic "
+                                   "made with --route key",
+                                   wish->options.name, topic);
+        }
+    }
+    return invocation_fail_with(invocation, error, "group %s", wish->options.name);
+}
+
+static int put(struct invocation *invocation, const struct group_wish *wish, bool is_key_order)
 {
     int status = EXIT_FAILED;
     struct ternmq *client = invocation_client(invocation, &status);
@@ -18,7 +50,7 @@ static int put(struct invocation *invocation, const struct group_wish *wish)
     }
     struct ternmq_error error;
     if (ternmq_group_put(client, &wish->options, &error) != TERNMQ_OK) {
-        return invocation_fail_with(invocation, &error, "group %s", wish->options.name);
+        return fail_put(invocation, wish, is_key_order, &error);
     }
     return EXIT_DONE;
 }
@@ -124,7 +156,7 @@ static int create(struct invocation *invocation, const struct group_wish *wish,
         return refuse_other(invocation, name, &existing->comparison);
     }
     /* A broker that has one of the topics may lack it still. */
-    int status = put(invocation, wish);
+    int status = put(invocation, wish, wish->options.order == TERNMQ_ORDER_KEY);
     if (status != EXIT_DONE) {
         return status;
     }
@@ -214,7 +246,7 @@ static int run_set(struct invocation *invocation)
     if (status != EXIT_DONE) {
         return status;
     }
-    status = put(invocation, &wish);
+    status = put(invocation, &wish, holders.is_key_order);
     if (status == EXIT_DONE) {
         status = change_say_done(invocation, "group", name, "set");
     }

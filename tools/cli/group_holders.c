@@ -83,6 +83,7 @@ static bool note_topics(struct group_holders *holders, struct bytes row)
     if (!group_settings_of_row(row, &settings)) {
         return false;
     }
+    holders->is_key_order = settings.order == GROUP_ORDER_KEY;
     for (uint32_t i = 0; i < settings.topic_count; i++) {
         struct group_topic_setting topic = group_settings_take_topic(&settings.topics);
         holders->has_filter = holders->has_filter || topic.filter.length > 0;

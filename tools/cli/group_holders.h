@@ -52,7 +52,8 @@ struct group_holders {
     size_t count;
     struct group_reach reach; /* of the search */
     /* What group_holders_find() adds. */
-    bool has_filter; /* of one of its topics at least */
+    bool has_filter;   /* of one of its topics at least */
+    bool is_key_order; /* the messages of a key come in order */
     struct group_topics *topics;
     struct group_gap *gaps; /* each broker once */
     size_t gap_count;
