@@ -139,6 +139,19 @@ class Away(unittest.TestCase):
         for one in explained:
             self.assertIn("Broker broker-c has queues", one["sentences"][0])
 
+    def test_verdicts_that_are_not_taken_are_told_once_a_broker_and_counted(self):
+        self.make_on_two()
+        for queue in ("0", "1"):
+            self.ternmq("produce", "t", "one", "two", "--queue", queue)
+        self.ternmq("group", "seek", "g", "--to", "first")
+        program = cluster.program_path("ternmq")
+        seek = f"{program} -n {self.cluster.nameserver_address} group seek g --to first > /dev/null"  # no lease is left
+        self.ternmq("consume", "t", "--group", "g", "--ack", "exec", "--credit", "4", "--count", "8", seek)
+        told = [line for line in self.said.splitlines() if "LEASE_LOST" in line]
+        self.assertEqual(sorted(line.split(":")[0] for line in told), ["broker broker-a", "broker broker-b"], self.said)
+        self.assertIn("may come again, and more of the kind are counted", told[0])
+        self.assertRegex(self.said.splitlines()[-1], "8 messages from t for group g, [0-9]+ that may come again")
+
     def test_a_queue_that_there_is_not_is_said_so(self):
         self.ternmq("topic", "create", "t", "--queues", "2")
         self.ternmq("group", "create", "g", "--topic", "t")

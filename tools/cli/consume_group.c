@@ -8,6 +8,7 @@
 #include "tools/cli/consume_exec.h"
 #include "tools/cli/group.h"
 #include "tools/cli/group_presence.h"
+#include "tools/cli/lost_verdicts.h"
 #include "tools/cli/message_json.h"
 #include "tools/cli/output.h"
 #include "tools/cli/text.h"
@@ -38,7 +39,7 @@ struct membership {
     uint64_t last_ms; /* when something came last */
     uint64_t count;   /* acked */
     uint64_t refused; /* attempts, by the command: a message may have several */
-    uint64_t lost;    /* verdicts */
+    struct lost_verdicts lost;
     struct output output;
     int status;
 };
@@ -69,15 +70,11 @@ static void write_message(const struct membership *membership,
     output_put_line(received->message.body);
 }
 
-/* A verdict was not taken, or may not have been. */
 static void on_lost(void *context, const char *topic, uint32_t queue, uint64_t offset,
                     const struct ternmq_error *why)
 {
     struct membership *membership = context;
-    membership->lost++;
-    invocation_say(membership->invocation,
-                   "topic %s, queue %u, offset %llu: %s (%s); it may come again", topic, queue,
-                   (unsigned long long)offset, why->message, why->name);
+    lost_verdicts_note(&membership->lost, topic, queue, offset, why);
 }
 
 /* ------------------------------------------------------------------ working */
@@ -239,9 +236,9 @@ static void say_counts(struct membership *membership)
         (void)snprintf(refused, sizeof(refused), ", %s failed",
                        text_of_count(membership->refused, "attempt"));
     }
-    if (membership->lost > 0) {
+    if (membership->lost.count > 0) {
         (void)snprintf(lost, sizeof(lost), ", %s that may come again",
-                       text_of_number(membership->lost));
+                       text_of_number(membership->lost.count));
     }
     invocation_say(membership->invocation, "%s from %s for group %s%s%s%s",
                    text_of_count(membership->count, "message"), membership->need.topic,
@@ -322,6 +319,7 @@ static int open_member(struct membership *membership)
         .context = membership,
     };
     struct ternmq_error error;
+    lost_verdicts_init(&membership->lost, invocation, membership->need.topic);
     membership->member = ternmq_member_open(invocation->client, &options, &error);
     if (membership->member == NULL) {
         return invocation_fail_with(invocation, &error, "group %s", membership->need.group);
