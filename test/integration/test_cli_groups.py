@@ -34,10 +34,18 @@ class Away(unittest.TestCase):
 
     COMMANDS = (("group", "list"), *(("group", verb, "g") for verb in ("show", "members")), ("explain", "group", "g"))
 
+    @classmethod
+    def setUpClass(cls):
+        # One for each test, all at once: a nameserver says WARMING for its first ten seconds.
+        cls.clusters = []
+        for _ in unittest.defaultTestLoader.getTestCaseNames(cls):
+            made = cluster.Cluster()
+            made.__enter__()
+            cls.addClassCleanup(made.__exit__, None, None, None)
+            cls.clusters.append(made)
+
     def setUp(self):
-        self.cluster = cluster.Cluster()
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
+        self.cluster = self.clusters.pop()
 
     def ternmq(self, *arguments, status=DONE):
         return GroupCommandCase.ternmq(self, *arguments, status=status)
