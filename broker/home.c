@@ -328,9 +328,21 @@ void home_return(struct call *call, struct core *at)
     place(home, call, at);
 }
 
-static void ready_here(struct core *at, uint32_t group, uint32_t shard)
+/* Runs `message`, whose first word is the group, on the core that is its home. */
+static void tell_home(struct core *from, const struct core_message *message)
 {
-    struct home *home = home_find(at, group);
+    struct core *to = home_core(from, (uint32_t)message->words[0]);
+    if (to == from) {
+        message->deliver(message, to);
+    } else {
+        core_send_to(from, to, message);
+    }
+}
+
+static void deliver_ready(const struct core_message *message, void *core)
+{
+    uint32_t shard = (uint32_t)message->words[1];
+    struct home *home = home_find(core, (uint32_t)message->words[0]);
     if (home == NULL) {
         return; /* the first call will ask all */
     }
@@ -340,49 +352,28 @@ static void ready_here(struct core *at, uint32_t group, uint32_t shard)
         return;
     }
     home->round++;
-    wake(home, CONTAINER_OF(link, struct call, receive.waiting), at, shard);
-}
-
-static void deliver_ready(const struct core_message *message, void *core)
-{
-    ready_here(core, (uint32_t)message->words[0], (uint32_t)message->words[1]);
+    wake(home, CONTAINER_OF(link, struct call, receive.waiting), core, shard);
 }
 
 void home_tell_ready(struct core *from, uint32_t group, uint32_t shard)
 {
-    struct core *to = home_core(from, group);
-    if (to == from) {
-        ready_here(to, group, shard);
-        return;
-    }
-    struct core_message message = {.deliver = deliver_ready, .words = {group, shard}};
-    core_send_to(from, to, &message);
-}
-
-static void full_here(struct core *at, uint32_t group, uint32_t shard, bool is_full)
-{
-    struct home *home = home_find(at, group);
-    if (home != NULL) {
-        uint64_t bit = UINT64_C(1) << shard;
-        home->full = is_full ? home->full | bit : home->full & ~bit;
-    }
+    const struct core_message message = {.deliver = deliver_ready, .words = {group, shard}};
+    tell_home(from, &message);
 }
 
 static void deliver_full(const struct core_message *message, void *core)
 {
-    full_here(core, (uint32_t)message->words[0], (uint32_t)message->words[1],
-              message->words[2] != 0);
+    struct home *home = home_find(core, (uint32_t)message->words[0]);
+    if (home != NULL) {
+        uint64_t bit = UINT64_C(1) << message->words[1];
+        home->full = message->words[2] != 0 ? home->full | bit : home->full & ~bit;
+    }
 }
 
 void home_tell_full(struct core *from, uint32_t group, uint32_t shard, bool is_full)
 {
-    struct core *to = home_core(from, group);
-    if (to == from) {
-        full_here(to, group, shard, is_full);
-        return;
-    }
-    struct core_message message = {.deliver = deliver_full, .words = {group, shard, is_full}};
-    core_send_to(from, to, &message);
+    const struct core_message message = {.deliver = deliver_full, .words = {group, shard, is_full}};
+    tell_home(from, &message);
 }
 
 static void deliver_used(const struct core_message *message, void *core)
@@ -395,13 +386,8 @@ static void deliver_used(const struct core_message *message, void *core)
 
 void home_tell_used(struct core *from, uint32_t group)
 {
-    struct core_message message = {.deliver = deliver_used, .words = {group}};
-    struct core *to = home_core(from, group);
-    if (to == from) {
-        deliver_used(&message, to);
-    } else {
-        core_send_to(from, to, &message);
-    }
+    const struct core_message message = {.deliver = deliver_used, .words = {group}};
+    tell_home(from, &message);
 }
 
 void home_drop(struct core *core, uint32_t group)
