@@ -225,8 +225,9 @@ static uint64_t reach_of_cursor(struct judging *judging, uint64_t end)
 {
     const struct open_ranges *open = &judging->queue->open;
     const struct open_range *range = open_ranges_first(open);
-    while (range != NULL && range->first<end && * judging->steps> 0) {
-        (*judging->steps)--;
+    uint32_t *steps = judging->steps;
+    while (range != NULL && *steps > 0 && range->first < end) {
+        (*steps)--;
         range = open_ranges_next(open, range);
     }
     return range != NULL && range->first < end ? range->first : end;
