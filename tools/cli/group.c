@@ -215,6 +215,17 @@ const struct command GROUP_CREATE_COMMAND = {
 
 /* ------------------------------------------------------------------- set */
 
+/* Before a group is changed: whether it is there, for a group.put of what is not would make it, and for whom it stays
+ * as it was, for a broker that is away brings it back. Of `*holders_out` no names are left. */
+static int look_before(struct invocation *invocation, const char *name,
+                       struct group_holders *holders_out)
+{
+    int status = group_holders_find(invocation, name, holders_out);
+    group_holders_say_gaps(invocation, holders_out, true);
+    group_holders_free(holders_out);
+    return status;
+}
+
 static int run_set(struct invocation *invocation)
 {
     int status = EXIT_FAILED;
@@ -238,11 +249,8 @@ static int run_set(struct invocation *invocation)
     if (!group_wish_read(invocation, name, &wish, &status)) {
         return status;
     }
-    /* A group.put of what is not there would make it. */
     struct group_holders holders;
-    status = group_holders_find(invocation, name, &holders);
-    group_holders_say_gaps(invocation, &holders, true);
-    group_holders_free(&holders);
+    status = look_before(invocation, name, &holders);
     if (status != EXIT_DONE) {
         return status;
     }
@@ -283,11 +291,8 @@ static int run_delete(struct invocation *invocation)
     if (status != EXIT_DONE) {
         return status;
     }
-    /* Also for whom it is not deleted: a broker that is away brings it back. */
     struct group_holders holders;
-    status = group_holders_find(invocation, name, &holders);
-    group_holders_say_gaps(invocation, &holders, true);
-    group_holders_free(&holders);
+    status = look_before(invocation, name, &holders);
     if (status != EXIT_DONE) {
         return status;
     }
