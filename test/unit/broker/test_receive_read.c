@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_receive_read.c - what a receive reads: what is cold, what cannot be read, what a filter wants. */
 #include "test/lib/check_main.h"
-#include "test/unit/broker/group_world.h"
-
-static struct world world;
-
-static struct client_simulated *begin(int index)
-{
-    return world_begin_group(&world, index, 1);
-}
-
-static void end(void)
-{
-    world_end(&world);
-}
+#include "test/unit/broker/receive_world.h"
 
 /* -------------------------------------------------------------------- cold */
 

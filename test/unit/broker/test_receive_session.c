@@ -1,26 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_receive_session.c - what becomes of leases, answers and calls when sessions end or take nothing. */
 #include "test/lib/check_main.h"
-#include "test/unit/broker/group_world.h"
-
-enum { LONG_MS = 50000 };
-
-static struct world world;
-
-static struct client_simulated *begin(int index)
-{
-    return world_begin_group(&world, index, 1);
-}
-
-static void end(void)
-{
-    world_end(&world);
-}
-
-static struct client_simulated *other(int index)
-{
-    return world.client[1 - index];
-}
+#include "test/unit/broker/receive_world.h"
 
 /* Another client; it must be closed. */
 static struct client_simulated *third(void)

@@ -2,26 +2,7 @@
 /* test_receive_wait.c - how receives wait: who is woken, in which order, and what ends it. */
 #include "broker/limits.h"
 #include "test/lib/check_main.h"
-#include "test/unit/broker/group_world.h"
-
-enum { LONG_MS = 50000 };
-
-static struct world world;
-
-static struct client_simulated *begin(int index)
-{
-    return world_begin_group(&world, index, 1);
-}
-
-static void end(void)
-{
-    world_end(&world);
-}
-
-static struct client_simulated *other(int index)
-{
-    return world.client[1 - index];
-}
+#include "test/unit/broker/receive_world.h"
 
 /* In one read come a poll, a nack that makes a message ready, and a receive that takes it: on two cores the shard
  * has nothing for the poll, something a moment later, and nothing again, before the home hears of any of it. */
